@@ -1,0 +1,18 @@
+/*
+ * clock: the two clocks. Only the worker's loop, the master and the log read one; everything else
+ * is told the time, so that tests own it.
+ */
+#ifndef DTLSGATE_BASE_CLOCK_H
+#define DTLSGATE_BASE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Milliseconds that never go back, from an arbitrary start (> 0). */
+uint64_t clock_now_ms(void);
+
+/* "2026-11-22T13:30:40.123Z", UTC. `buf` holds CLOCK_TEXT_MAX bytes. Returns buf. */
+#define CLOCK_TEXT_MAX 96 /* room for any int in each place, for the compiler's peace */
+const char *clock_wall_text(char buf[CLOCK_TEXT_MAX]);
+
+#endif

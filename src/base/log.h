@@ -1,0 +1,58 @@
+/*
+ * log: one line per event to stderr, syslog or a file, as text or JSON.
+ * Safe from every thread and without a lock: a line is one write(2) to a descriptor whose number
+ * never changes (a reopen replaces what is behind it with dup2(2)).
+ * Whoever logs something a stranger can cause limits it with a log_limit.
+ */
+#ifndef DTLSGATE_BASE_LOG_H
+#define DTLSGATE_BASE_LOG_H
+
+#include "base/rate.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+/* Where lines go. `target`: "stderr", "syslog", or the absolute path of a file (mode 0640 when it
+ * is made). May be called again at a reload: on false the old target stays in use and `why` tells.
+ */
+bool log_open(const char *target, enum log_format format, char *why, size_t why_size)
+    __attribute__((warn_unused_result));
+/* Opens a file target anew under its name (after rotation). True for the others, too. */
+bool log_reopen(char *why, size_t why_size) __attribute__((warn_unused_result));
+void log_set_level(enum log_level level);
+bool log_wants(enum log_level level);
+
+/* Text: "2026-11-22T13:30:40.123Z info dtlsgate: ready". On stderr and in a file the time stands in
+ * front, syslog adds its own. JSON: {"time":…,"level":…,"message":…}. The text is taken as it is,
+ * so foreign bytes go through bytes_escape() first; control characters are still made '?', and so
+ * is what is not ASCII. One line is at most 2 KB, longer ones are cut. Before log_open() lines go
+ * to stderr as text. */
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* For events with fields. Text: "<subject>: k=v k="v w" …"; JSON: each field a member beside
+ * "message": "<subject>". `fields` end with a NULL key. */
+struct log_field {
+    const char *key;
+    /* In text format it is quoted, with \\ and \" inside, when it is empty or holds ' ', '"' or
+     * '='. */
+    const char *text;
+    long long number; /* counts when text is NULL */
+};
+void log_event(enum log_level level, const char *subject, const struct log_field *fields);
+
+/* A limit for lines that strangers can cause: at most ten at once, then one per second; one per
+ * thread and kind of line. Zeroed memory is ready for use. */
+struct log_limit {
+    struct rate rate;
+};
+/* True: write the line; *skipped lines like it were left out since the last one. */
+bool log_allowed(struct log_limit *limit, uint64_t now_ms, uint32_t *skipped);
+
+#endif

@@ -1,0 +1,68 @@
+/* clock: form and direction; the time itself is the system's. */
+#include "base/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+static void test_never_goes_back(void **state)
+{
+    uint64_t before = clock_now_ms();
+
+    (void)state;
+    assert_true(before > 0);
+    for (int i = 0; i < 1000; i++) {
+        uint64_t now = clock_now_ms();
+
+        assert_true(now >= before);
+        before = now;
+    }
+}
+
+static void test_counts_milliseconds_of_the_monotonic_clock(void **state)
+{
+    struct timespec ts;
+    uint64_t first = clock_now_ms(), own;
+
+    (void)state;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    own = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+    assert_true(own + 1 >= first && own <= clock_now_ms());
+}
+
+static void test_wall_text_is_utc_now(void **state)
+{
+    char buf[CLOCK_TEXT_MAX];
+    struct tm tm = {0};
+    time_t before = time(NULL), then;
+    int ms = -1, used = 0;
+
+    (void)state;
+    assert_ptr_equal(clock_wall_text(buf), buf);
+    assert_int_equal(strlen(buf), strlen("2026-11-22T13:30:40.123Z"));
+    assert_int_equal(sscanf(buf, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &tm.tm_year, &tm.tm_mon,
+                            &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms, &used),
+                     7);
+    assert_int_equal(used, strlen(buf));
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    then = timegm(&tm);
+    /* time(2) may lag behind by one tick at the turn of a second. */
+    assert_true(then >= before && then <= time(NULL) + 1);
+    assert_in_range(ms, 0, 999);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_never_goes_back),
+        cmocka_unit_test(test_counts_milliseconds_of_the_monotonic_clock),
+        cmocka_unit_test(test_wall_text_is_utc_now),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

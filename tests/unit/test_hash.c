@@ -1,0 +1,367 @@
+/* hash: SipHash against its reference vectors; the table before, while and after it grows. */
+#include "base/hash.h"
+
+#include "base/bytes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MANY 200000
+
+struct item {
+    uint32_t number;
+    unsigned visits;
+    struct table_link link;
+};
+
+/* The sanitizers end a program that asks for too much unless told otherwise. */
+const char *__asan_default_options(void);
+const char *__tsan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+const char *__tsan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+static uint64_t hash_of(uint32_t number)
+{
+    static const struct hash_key key = {"0123456789abcde"};
+
+    return siphash64(&key, &number, sizeof number);
+}
+
+static bool has_number(const struct table_link *link, const void *arg)
+{
+    return table_entry(link, const struct item, link)->number == *(const uint32_t *)arg;
+}
+
+static struct table_link *find(const struct table *t, uint32_t number)
+{
+    return table_find(t, hash_of(number), has_number, &number);
+}
+
+static struct item *make_items(uint32_t count)
+{
+    struct item *items = calloc(count, sizeof *items);
+
+    assert_non_null(items);
+    for (uint32_t i = 0; i < count; i++)
+        items[i].number = i;
+    return items;
+}
+
+static void insert(struct table *t, struct item *item)
+{
+    table_insert(t, &item->link, hash_of(item->number));
+}
+
+static void test_siphash_matches_reference(void **state)
+{
+    /* Key 00..0f, input 00, 01, 02, ... as in the reference implementation's vectors.h. */
+    static const struct {
+        size_t len;
+        const char *out64, *out128;
+    } vectors[] = {
+        {0, "310e0edd47db6f72", "a3817f04ba25a8e66df67214c7550293"},
+        {1, "fd67dc93c539f874", "da87c1d86b99af44347659119b22fc45"},
+        {7, "37d1018bf50002ab", "a1f1ebbed8dbc153c0b84aa61ff08239"},
+        {8, "6224939a79f5f593", "3b62a9ba6258f5610f83e264f31497b4"},
+        {9, "b0e4a90bdf82009e", "264499060ad9baabc47f8b02bb6d71ed"},
+        {15, "e545be4961ca29a1", "5493e99933b0a8117e08ec0f97cfc3d9"},
+        {16, "db9bc2577fcc2a3f", "6ee2a4ca67b054bbfd3315bf85230577"},
+        {63, "724506eb4c328a95", "5150d1772f50834a503e069a973fbd7c"},
+    };
+    struct hash_key key;
+    uint8_t input[64], out[16];
+    char hex[33];
+
+    (void)state;
+    for (uint8_t i = 0; i < sizeof input; i++)
+        input[i] = i;
+    memcpy(key.bytes, input, sizeof key.bytes);
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
+        uint64_t v = siphash64(&key, input, vectors[i].len);
+
+        for (int b = 0; b < 8; b++)
+            out[b] = (uint8_t)(v >> (8 * b));
+        hex_encode(hex, out, 8);
+        assert_string_equal(hex, vectors[i].out64);
+        siphash128(&key, input, vectors[i].len, out);
+        hex_encode(hex, out, 16);
+        assert_string_equal(hex, vectors[i].out128);
+    }
+}
+
+static void test_keys_are_random(void **state)
+{
+    struct hash_key a, b;
+
+    (void)state;
+    hash_key_init(&a);
+    hash_key_init(&b);
+    assert_memory_not_equal(&a, &b, sizeof a);
+}
+
+static void test_empty_table_finds_nothing(void **state)
+{
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    assert_null(find(&t, 1));
+    assert_int_equal(t.count, 0);
+    table_clear(&t);
+    assert_null(t.slots[0]);
+}
+
+static void test_init_makes_room_for_what_is_expected(void **state)
+{
+    struct item *items = make_items(1000);
+    struct table t;
+    size_t size;
+
+    (void)state;
+    assert_true(table_init(&t, 1000));
+    size = t.size[0];
+    assert_int_equal(size, 1024);
+    for (uint32_t i = 0; i < 1000; i++)
+        insert(&t, &items[i]);
+    assert_int_equal(t.size[0], size);
+    table_clear(&t);
+    free(items);
+}
+
+static void test_init_refuses_the_impossible(void **state)
+{
+    struct table t;
+
+    (void)state;
+    assert_false(table_init(&t, SIZE_MAX));
+    table_clear(&t);
+}
+
+static void test_same_hash_is_told_apart_by_equal(void **state)
+{
+    struct item *items = make_items(3);
+    struct table t;
+    uint32_t number;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (number = 0; number < 3; number++)
+        table_insert(&t, &items[number].link, 42);
+    for (number = 0; number < 3; number++)
+        assert_ptr_equal(table_find(&t, 42, has_number, &number), &items[number].link);
+    /* The same slot, another hash. */
+    number = 1;
+    assert_null(table_find(&t, 42 + t.size[0], has_number, &number));
+    table_remove(&t, &items[1].link);
+    assert_null(table_find(&t, 42, has_number, &number));
+    number = 2;
+    assert_ptr_equal(table_find(&t, 42, has_number, &number), &items[2].link);
+    assert_int_equal(t.count, 2);
+    table_clear(&t);
+    free(items);
+}
+
+static void test_everything_is_found_at_each_moment_of_growing(void **state)
+{
+    struct item *items = make_items(600);
+    struct table t;
+    bool grew = false;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < 600; i++) {
+        insert(&t, &items[i]);
+        grew = grew || (t.slots[1] != NULL && t.moved > 0 && t.moved < t.size[1]);
+        for (uint32_t j = 0; j <= i; j++)
+            assert_ptr_equal(find(&t, j), &items[j].link);
+        assert_null(find(&t, i + 1));
+    }
+    assert_true(grew);
+    assert_true(t.size[0] >= 512);
+    table_clear(&t);
+    free(items);
+}
+
+/* Inserts until the table is half-way through a move. Returns how many are in. */
+static uint32_t fill_to_mid_growth(struct table *t, struct item *items)
+{
+    uint32_t n = 0;
+
+    while (t->slots[1] == NULL || t->moved < t->size[1] / 2 || t->size[1] < 256)
+        insert(t, &items[n++]);
+    return n;
+}
+
+static void test_remove_in_mid_growth(void **state)
+{
+    struct item *items = make_items(2000);
+    struct table t;
+    uint32_t n;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    n = fill_to_mid_growth(&t, items);
+    for (uint32_t i = 0; i < n; i++) {
+        table_remove(&t, &items[i].link);
+        assert_null(find(&t, i));
+        if (i + 1 < n)
+            assert_ptr_equal(find(&t, n - 1), &items[n - 1].link);
+    }
+    assert_int_equal(t.count, 0);
+    /* Removing alone has ended the move, too. */
+    assert_null(t.slots[1]);
+    table_clear(&t);
+    free(items);
+}
+
+static void test_no_call_moves_more_than_a_few_chains(void **state)
+{
+    struct item *items = make_items(5000);
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < 5000; i++) {
+        size_t size = t.size[1], moved = t.moved;
+
+        insert(&t, &items[i]);
+        if (size > 0 && t.size[1] == size)
+            assert_in_range(t.moved - moved, 1, 8);
+        else if (size > 0)
+            assert_in_range(size - moved, 0, 8);
+    }
+    table_clear(&t);
+    free(items);
+}
+
+static void remove_odd(struct table_link *link, void *arg)
+{
+    struct item *item = table_entry(link, struct item, link);
+
+    item->visits++;
+    if (item->number % 2 != 0)
+        table_remove(arg, link);
+}
+
+static void count_visit(struct table_link *link, void *arg)
+{
+    (void)arg;
+    table_entry(link, struct item, link)->visits++;
+}
+
+static void test_each_visits_all_in_mid_growth(void **state)
+{
+    struct item *items = make_items(2000);
+    struct table t;
+    uint32_t n;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    n = fill_to_mid_growth(&t, items);
+    table_each(&t, count_visit, NULL);
+    for (uint32_t i = 0; i < n; i++)
+        assert_int_equal(items[i].visits, 1);
+    assert_int_equal(t.count, n);
+    table_clear(&t);
+    free(items);
+}
+
+static void test_each_may_remove_in_mid_growth(void **state)
+{
+    struct item *items = make_items(2000);
+    struct table t;
+    uint32_t n;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    n = fill_to_mid_growth(&t, items);
+    table_each(&t, remove_odd, &t);
+    assert_int_equal(t.count, (n + 1) / 2);
+    for (uint32_t i = 0; i < n; i++) {
+        assert_int_equal(items[i].visits, 1);
+        assert_ptr_equal(find(&t, i), i % 2 == 0 ? &items[i].link : NULL);
+    }
+    table_clear(&t);
+    free(items);
+}
+
+static void test_many_entries(void **state)
+{
+    struct item *items = make_items(MANY);
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < MANY; i++)
+        insert(&t, &items[i]);
+    assert_int_equal(t.count, MANY);
+    assert_in_range(t.size[0], MANY / 2, MANY * 2);
+    table_each(&t, remove_odd, &t);
+    assert_int_equal(t.count, MANY / 2);
+    for (uint32_t i = 0; i < MANY; i++) {
+        assert_int_equal(items[i].visits, 1);
+        assert_ptr_equal(find(&t, i), i % 2 == 0 ? &items[i].link : NULL);
+    }
+    for (uint32_t i = 1; i < MANY; i += 2)
+        insert(&t, &items[i]);
+    for (uint32_t i = 0; i < MANY; i++)
+        table_remove(&t, &items[i].link);
+    assert_int_equal(t.count, 0);
+    assert_null(find(&t, 0));
+    table_clear(&t);
+    free(items);
+}
+
+static void test_insert_works_without_memory_for_growing(void **state)
+{
+    const size_t huge = SIZE_MAX / 4 + 1;
+    struct item *items = make_items(2);
+    uint32_t number = 1;
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    /* Pretend a size whose double no allocation can serve; the small hashes stay in the real slots.
+     */
+    t.size[0] = t.count = huge;
+    table_insert(&t, &items[0].link, 3);
+    table_insert(&t, &items[1].link, 3);
+    assert_null(t.slots[1]);
+    assert_true(t.size[0] == huge && t.count == huge + 2);
+    assert_ptr_equal(table_find(&t, 3, has_number, &number), &items[1].link);
+    table_clear(&t);
+    free(items);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_siphash_matches_reference),
+        cmocka_unit_test(test_keys_are_random),
+        cmocka_unit_test(test_empty_table_finds_nothing),
+        cmocka_unit_test(test_init_makes_room_for_what_is_expected),
+        cmocka_unit_test(test_init_refuses_the_impossible),
+        cmocka_unit_test(test_same_hash_is_told_apart_by_equal),
+        cmocka_unit_test(test_everything_is_found_at_each_moment_of_growing),
+        cmocka_unit_test(test_remove_in_mid_growth),
+        cmocka_unit_test(test_no_call_moves_more_than_a_few_chains),
+        cmocka_unit_test(test_each_visits_all_in_mid_growth),
+        cmocka_unit_test(test_each_may_remove_in_mid_growth),
+        cmocka_unit_test(test_many_entries),
+        cmocka_unit_test(test_insert_works_without_memory_for_growing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
