@@ -1,0 +1,559 @@
+/*
+ * handshake: from a verified ClientHello to keys. See the header for what it promises.
+ * Must never hand libssl a record that has not been judged here.
+ */
+#include "dtls/handshake.h"
+
+#include "base/bytes.h"
+#include "dtls/candidate.h"
+#include "dtls/flight.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for a client's Finished under any suite, CBC padding included. */
+#define HELD_MAX 512
+/* libssl's record number for the hello; those fed behind it go on from here. */
+#define FED_SEQ_FIRST 1
+
+struct handshake {
+    struct handshake_params params;
+    struct flight_timing timing;
+    struct engine *engine;
+    enum handshake_state state;
+    const char *why;
+    char engine_why[96];
+    uint64_t deadline;
+
+    uint8_t client_random[WIRE_RANDOM];
+    uint8_t server_random[WIRE_RANDOM];
+    uint16_t version;
+    uint16_t next_message;     /* message_seq of the ClientKeyExchange */
+    const struct suite *suite; /* NULL: the records stay with libssl */
+    enum suite_exchange exchange;
+    bool extended_master_secret;
+    size_t max_fragment;
+    struct transcript *transcript; /* ClientHello to ServerHelloDone; plain PSK only */
+
+    struct candidates candidates;
+    struct candidate *chosen; /* whose keys opened a Finished, or whom libssl was given */
+    bool feeds_at_once; /* libssl must compute the keys: (EC)DHE, or a suite that stays with it */
+    bool ccs_came, ccs_fed;
+    uint8_t held[HELD_MAX]; /* a Finished that came too early */
+    size_t held_len;
+
+    struct flight flight; /* what libssl wrote since it was last fed */
+    uint64_t fed_seq;     /* next number of a plaintext record to libssl */
+    struct handshake_farewell farewell;
+};
+
+static void fail(struct handshake *h, const char *why)
+{
+    if (h->state != HANDSHAKE_PENDING)
+        return;
+    h->state = HANDSHAKE_FAILED;
+    h->why = why;
+}
+
+/* ---- what libssl writes ---- */
+
+/* Learns from libssl's plaintext messages what has been negotiated. */
+static void learn_message(struct handshake *h, const struct wire_message *m)
+{
+    struct wire_server_hello hello;
+
+    if (m->type != WIRE_SERVER_HELLO || !wire_is_whole(m) ||
+        !wire_parse_server_hello(m->body, m->length, &hello))
+        return;
+    memcpy(h->server_random, hello.random, WIRE_RANDOM);
+    h->version = hello.version;
+    h->suite = hello.version == WIRE_DTLS12 ? suite_find(hello.suite) : NULL;
+    h->extended_master_secret = hello.extended_master_secret;
+    if (hello.max_fragment > 0)
+        h->max_fragment = hello.max_fragment;
+}
+
+static void learn_plain_record(struct handshake *h, const struct wire_record *rec)
+{
+    struct reader r = reader_of(rec->body, rec->len);
+    struct wire_message m;
+
+    if (rec->type != WIRE_HANDSHAKE)
+        return;
+    while (wire_next_message(&r, &m)) {
+        learn_message(h, &m);
+        /* A message in pieces would have to be hashed whole; libssl can do that, too. */
+        if (!wire_is_whole(&m))
+            h->feeds_at_once = true;
+    }
+}
+
+/* libssl's Finished, sealed under our keys: its number, nonce and text are where we carry on. */
+static void learn_finished(struct handshake *h, const struct wire_record *rec)
+{
+    uint8_t plain[WIRE_PLAINTEXT_MAX];
+    size_t len;
+
+    if (h->suite == NULL || h->chosen == NULL)
+        return;
+    struct association *a = &h->chosen->association;
+    if (record_open_own(h->params.crypt, a, rec, plain, &len) != RECORD_OK)
+        return fail(h, "libssl's Finished does not open");
+    a->write_seq = rec->seq + 1;
+    if (a->suite->explicit_len == 8) {
+        struct reader r = reader_of(rec->body, rec->len);
+        a->write_nonce = read_u64(&r) + 1;
+    }
+    if (rec->type == WIRE_HANDSHAKE && len == sizeof h->farewell.finished)
+        memcpy(h->farewell.finished, plain, len);
+}
+
+static void on_record(void *arg, const uint8_t *record, size_t len)
+{
+    struct handshake *h = arg;
+    struct reader r = reader_of(record, len);
+    struct wire_record rec;
+
+    if (!wire_next_record(&r, &rec))
+        return;
+    flight_add(&h->flight, record, len);
+    if (rec.epoch == 0)
+        learn_plain_record(h, &rec);
+    else
+        learn_finished(h, &rec);
+}
+
+/* ---- what libssl is fed ---- */
+
+static void take_status(struct handshake *h, enum engine_status status, uint64_t now)
+{
+    if (h->flight.len > 0)
+        flight_send(&h->flight, &h->timing, now);
+    if (h->flight.is_overflown)
+        return fail(h, "the flight is too long");
+    if (status == ENGINE_DEAD) {
+        snprintf(h->engine_why, sizeof h->engine_why, "%s", engine_why(h->engine));
+        return fail(h, h->engine_why);
+    }
+    if (status != ENGINE_DONE || h->state != HANDSHAKE_PENDING)
+        return;
+    h->farewell.ccs_seq = h->flight.next_seq;
+    h->state = HANDSHAKE_DONE;
+}
+
+static void feed(struct handshake *h, const uint8_t *record, size_t len, uint64_t now)
+{
+    if (h->state != HANDSHAKE_PENDING)
+        return;
+    flight_clear(&h->flight);
+    enum engine_status status = engine_feed(h->engine, record, len);
+    take_status(h, status, now);
+}
+
+static void feed_plain(struct handshake *h, uint8_t type, const uint8_t *body, size_t len,
+                       uint64_t now)
+{
+    uint8_t record[WIRE_RECORD_HEADER + WIRE_MESSAGE_HEADER + CANDIDATE_BODY_MAX];
+
+    wire_put_record_header(record, type, h->version, h->fed_seq++, len);
+    memcpy(record + WIRE_RECORD_HEADER, body, len);
+    feed(h, record, WIRE_RECORD_HEADER + len, now);
+}
+
+static void feed_key_exchange(struct handshake *h, struct candidate *k, uint64_t now)
+{
+    uint8_t decoy[32];
+
+    h->chosen = k;
+    if (k->psk != NULL) {
+        engine_set_key(h->engine, k->psk->key, k->psk->key_len);
+    } else {
+        psk_decoy(h->params.keys, k->identity, k->identity_len, decoy);
+        engine_set_key(h->engine, decoy, sizeof decoy);
+        bytes_wipe(decoy, sizeof decoy);
+    }
+    feed_plain(h, WIRE_HANDSHAKE, k->message, k->len, now);
+}
+
+static void feed_ccs(struct handshake *h, uint64_t now)
+{
+    static const uint8_t body[1] = {1};
+
+    if (h->ccs_fed)
+        return;
+    h->ccs_fed = true;
+    feed_plain(h, WIRE_CCS, body, sizeof body, now);
+}
+
+/* ---- keys ---- */
+
+static bool psk_master(struct handshake *h, struct candidate *k, uint8_t master[KEYS_MASTER])
+{
+    const struct keys_randoms randoms = {h->client_random, h->server_random};
+    uint8_t session_hash[48];
+    uint8_t decoy[32];
+    const uint8_t *key = decoy;
+    size_t key_len = sizeof decoy;
+
+    if (h->extended_master_secret &&
+        !transcript_hash(h->transcript, k->message, k->len, session_hash))
+        return false;
+    if (k->psk != NULL) {
+        key = k->psk->key;
+        key_len = k->psk->key_len;
+    } else {
+        psk_decoy(h->params.keys, k->identity, k->identity_len, decoy);
+    }
+    bool fine = keys_psk_master(h->params.kdf, h->suite, key, key_len, &randoms,
+                                h->extended_master_secret ? session_hash : NULL, master);
+    bytes_wipe(decoy, sizeof decoy);
+    return fine;
+}
+
+static bool derive(struct handshake *h, struct candidate *k)
+{
+    const struct keys_randoms randoms = {h->client_random, h->server_random};
+    uint8_t master[KEYS_MASTER];
+
+    if (k->is_derived)
+        return true;
+    bool fine = h->feeds_at_once ? engine_master(h->engine, master) : psk_master(h, k, master);
+    fine = fine && keys_expand(h->params.kdf, h->suite, master, &randoms, &k->association.keys);
+    bytes_wipe(master, sizeof master);
+    k->association.suite = h->suite;
+    k->is_derived = fine;
+    return fine;
+}
+
+/* The candidate under whose keys the record opens, or NULL. *opened is its association with the
+ * record marked as seen. A key that is a decoy opens nothing, by whatever chance. */
+static struct candidate *find_opener(struct handshake *h, const struct wire_record *rec,
+                                     struct association *opened)
+{
+    uint8_t plain[WIRE_PLAINTEXT_MAX];
+    size_t len;
+
+    for (size_t i = 0; i < CANDIDATE_COUNT; i++) {
+        struct candidate *k = &h->candidates.one[i];
+        if (k->len == 0 || (h->chosen != NULL && k != h->chosen) || !derive(h, k))
+            continue;
+        *opened = k->association;
+        if (record_open(h->params.crypt, opened, rec, plain, &len) != RECORD_OK || k->psk == NULL)
+            continue;
+        bytes_wipe(plain, len);
+        return k;
+    }
+    return NULL;
+}
+
+/* ---- records of the client ---- */
+
+static enum fate hold(struct handshake *h, const struct wire_record *rec)
+{
+    h->held_len = WIRE_RECORD_HEADER + rec->len;
+    memcpy(h->held, rec->whole, h->held_len);
+    return FATE_HANDSHAKE;
+}
+
+/* For associations that stay with libssl nothing but libssl can judge a Finished. */
+static enum fate feed_unjudged(struct handshake *h, const struct wire_record *rec, uint64_t now)
+{
+    if (h->chosen == NULL || !h->ccs_came)
+        return hold(h, rec);
+    feed_ccs(h, now);
+    feed(h, rec->whole, WIRE_RECORD_HEADER + rec->len, now);
+    if (h->state == HANDSHAKE_DONE && h->chosen->psk == NULL) {
+        h->state = HANDSHAKE_PENDING;
+        fail(h, "unknown identity");
+    }
+    return FATE_HANDSHAKE;
+}
+
+static enum fate take_encrypted(struct handshake *h, const struct wire_record *rec, uint64_t now)
+{
+    struct association opened;
+
+    if (WIRE_RECORD_HEADER + rec->len > HELD_MAX)
+        return FATE_DROP_SIZE;
+    if (h->suite == NULL)
+        return feed_unjudged(h, rec, now);
+    if (candidates_newest(&h->candidates) == NULL)
+        return hold(h, rec);
+    struct candidate *k = find_opener(h, rec, &opened);
+    if (k == NULL)
+        return FATE_DROP_FORGED;
+    if (!h->ccs_came)
+        return hold(h, rec);
+    k->association = opened;
+    if (h->chosen == NULL)
+        feed_key_exchange(h, k, now);
+    feed_ccs(h, now);
+    feed(h, rec->whole, WIRE_RECORD_HEADER + rec->len, now);
+    bytes_wipe(&opened, sizeof opened);
+    return FATE_HANDSHAKE;
+}
+
+/* What was too early may be right now. */
+static void retry_held(struct handshake *h, uint64_t now)
+{
+    uint8_t copy[HELD_MAX];
+    struct wire_record rec;
+
+    if (h->held_len == 0 || h->state != HANDSHAKE_PENDING)
+        return;
+    memcpy(copy, h->held, h->held_len);
+    struct reader r = reader_of(copy, h->held_len);
+    h->held_len = 0;
+    if (wire_next_record(&r, &rec))
+        take_encrypted(h, &rec, now);
+}
+
+static enum fate refuse_unknown(struct handshake *h, uint64_t now)
+{
+    uint8_t alert[WIRE_RECORD_HEADER + 2];
+
+    wire_put_record_header(alert, WIRE_ALERT, h->version, 0, 2);
+    alert[WIRE_RECORD_HEADER] = WIRE_ALERT_FATAL;
+    alert[WIRE_RECORD_HEADER + 1] = WIRE_UNKNOWN_PSK_IDENTITY;
+    flight_clear(&h->flight);
+    flight_add(&h->flight, alert, sizeof alert);
+    flight_resend(&h->flight, now);
+    fail(h, "unknown identity");
+    return FATE_HANDSHAKE;
+}
+
+static enum fate take_key_exchange(struct handshake *h, const struct wire_message *m, uint64_t now)
+{
+    bool is_repeat;
+
+    if (m->seq != h->next_message || m->type != WIRE_CLIENT_KEY_EXCHANGE)
+        return m->seq < h->next_message ? FATE_DROP_REPEAT : FATE_DROP_ORDER;
+    if (m->length > CANDIDATE_BODY_MAX)
+        return FATE_DROP_SIZE;
+    if (h->feeds_at_once && h->chosen != NULL)
+        return FATE_DROP_REPEAT;
+    const uint8_t *message = candidates_assemble(&h->candidates, m);
+    if (message == NULL)
+        return FATE_HANDSHAKE;
+    struct candidate *k = candidates_add(&h->candidates, message, WIRE_MESSAGE_HEADER + m->length,
+                                         h->exchange, &is_repeat);
+    if (k == NULL)
+        return is_repeat ? FATE_DROP_REPEAT : FATE_DROP_ORDER;
+    k->psk = psk_find(h->params.keys, k->identity, k->identity_len);
+    if (k->psk == NULL && h->params.alert_unknown)
+        return refuse_unknown(h, now);
+    if (h->feeds_at_once)
+        feed_key_exchange(h, k, now);
+    retry_held(h, now);
+    return FATE_HANDSHAKE;
+}
+
+/* A repeated hello says that our flight was lost; no more than two answers per timer period. */
+static enum fate take_hello_copy(struct handshake *h, uint64_t now)
+{
+    if (h->chosen != NULL || now - h->flight.sent_at < h->timing.first / 2)
+        return FATE_DROP_HELLO_COPY;
+    flight_resend(&h->flight, now);
+    return FATE_DROP_HELLO_COPY;
+}
+
+static enum fate take_plain_handshake(struct handshake *h, const struct wire_record *rec,
+                                      uint64_t now)
+{
+    struct reader r = reader_of(rec->body, rec->len);
+    struct wire_message m;
+    enum fate fate = FATE_DROP_ORDER;
+
+    while (h->state == HANDSHAKE_PENDING && wire_next_message(&r, &m)) {
+        if (m.type == WIRE_CLIENT_HELLO && m.seq + 1u == h->next_message)
+            fate = take_hello_copy(h, now);
+        else
+            fate = take_key_exchange(h, &m, now);
+    }
+    return fate;
+}
+
+static enum fate take_ccs(struct handshake *h, const struct wire_record *rec, uint64_t now)
+{
+    if (rec->len != 1 || rec->body[0] != 1)
+        return FATE_DROP_ORDER;
+    if (h->ccs_came)
+        return FATE_DROP_REPEAT;
+    h->ccs_came = true;
+    retry_held(h, now);
+    return FATE_HANDSHAKE;
+}
+
+static enum fate take_plain(struct handshake *h, const struct wire_record *rec, uint64_t now)
+{
+    switch (rec->type) {
+    case WIRE_HANDSHAKE:
+        return take_plain_handshake(h, rec, now);
+    case WIRE_CCS:
+        return take_ccs(h, rec, now);
+    case WIRE_DATA:
+        return FATE_DROP_EPOCH;
+    default: /* plaintext alerts, too: anybody can write one */
+        return FATE_DROP_TYPE;
+    }
+}
+
+enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uint64_t now)
+{
+    if (h->state != HANDSHAKE_PENDING)
+        return FATE_DROP_ORDER;
+    if (rec->epoch == 0)
+        return take_plain(h, rec, now);
+    if (rec->epoch != 1)
+        return FATE_DROP_EPOCH;
+    if (rec->type == WIRE_HANDSHAKE)
+        return take_encrypted(h, rec, now);
+    return rec->type == WIRE_DATA ? FATE_DROP_EARLY : FATE_DROP_TYPE;
+}
+
+/* ---- begin and end ---- */
+
+/* Hashes what an extended master secret covers so far: the hello and the flight it led to. */
+static bool begin_transcript(struct handshake *h, const struct wire_record *hello)
+{
+    struct reader r = reader_of(h->flight.records, h->flight.len);
+    struct wire_record rec;
+
+    h->transcript = transcript_new(h->params.kdf, h->suite->sha384);
+    if (h->transcript == NULL || !transcript_add(h->transcript, hello->body, hello->len))
+        return false;
+    while (wire_next_record(&r, &rec)) {
+        if (rec.type == WIRE_HANDSHAKE && !transcript_add(h->transcript, rec.body, rec.len))
+            return false;
+    }
+    return true;
+}
+
+static void begin(struct handshake *h, const struct wire_record *hello, uint64_t now)
+{
+    uint8_t record[WIRE_RECORD_HEADER + WIRE_CIPHERTEXT_MAX];
+    size_t len = WIRE_RECORD_HEADER + hello->len;
+
+    memcpy(record, hello->whole, len);
+    put_u48(record + 5, FED_SEQ_FIRST);
+    h->fed_seq = FED_SEQ_FIRST + 1;
+    enum engine_status status = engine_hello(h->engine, record, len);
+    take_status(h, status, now);
+    if (h->state != HANDSHAKE_PENDING)
+        return;
+    if (h->version == 0)
+        return fail(h, "libssl sent no ServerHello");
+    h->exchange = engine_exchange(h->engine);
+    if (h->suite == NULL || h->exchange != EXCHANGE_PSK)
+        h->feeds_at_once = true;
+    if (!h->feeds_at_once && h->extended_master_secret && !begin_transcript(h, hello))
+        fail(h, "out of memory");
+}
+
+struct handshake *handshake_new(const struct handshake_params *params,
+                                const struct wire_record *hello, uint64_t now)
+{
+    struct wire_hello parsed;
+    struct handshake *h;
+
+    if (wire_parse_hello(hello, &parsed) != WIRE_HELLO_OK || (h = calloc(1, sizeof *h)) == NULL)
+        return NULL;
+    h->params = *params;
+    h->engine = engine_new(params->tls, params->mtu, on_record, h);
+    if (h->engine == NULL) {
+        handshake_free(h);
+        return NULL;
+    }
+    memcpy(h->client_random, parsed.random, WIRE_RANDOM);
+    h->next_message = (uint16_t)(parsed.message_seq + 1);
+    h->max_fragment = WIRE_PLAINTEXT_MAX;
+    h->timing = (struct flight_timing){params->retransmit_first, params->retransmit_cap,
+                                       params->retransmit_total};
+    h->deadline = now + params->timeout;
+    flight_init(&h->flight, hello->seq); /* RFC 6347 4.2.1: the answer begins with its number */
+    begin(h, hello, now);
+    return h;
+}
+
+void handshake_free(struct handshake *h)
+{
+    if (h == NULL)
+        return;
+    engine_free(h->engine);
+    transcript_free(h->transcript);
+    bytes_wipe(h, sizeof *h);
+    free(h);
+}
+
+void handshake_on_timer(struct handshake *h, uint64_t now)
+{
+    if (h->state != HANDSHAKE_PENDING)
+        return;
+    if (now >= h->deadline) {
+        const struct candidate *k = candidates_newest(&h->candidates);
+        h->state = HANDSHAKE_EXPIRED;
+        if (k == NULL)
+            h->why = "no ClientKeyExchange came";
+        else
+            h->why = k->psk == NULL ? "unknown identity" : "no Finished opened: wrong key";
+        return;
+    }
+    flight_on_timer(&h->flight, &h->timing, now);
+}
+
+uint64_t handshake_next_timer(const struct handshake *h)
+{
+    return h->flight.repeat_at < h->deadline ? h->flight.repeat_at : h->deadline;
+}
+
+size_t handshake_take(struct handshake *h, uint8_t *out)
+{
+    return flight_take(&h->flight, h->params.mtu, out);
+}
+
+enum handshake_state handshake_state(const struct handshake *h)
+{
+    return h->state;
+}
+
+const char *handshake_why(const struct handshake *h)
+{
+    return h->why != NULL ? h->why : "";
+}
+
+const uint8_t *handshake_identity(const struct handshake *h, size_t *len)
+{
+    const struct candidate *k = h->chosen;
+    if (k == NULL)
+        k = candidates_newest(&h->candidates);
+    *len = k == NULL ? 0 : k->identity_len;
+    return k == NULL ? NULL : k->identity;
+}
+
+size_t handshake_repeat_farewell(struct handshake_farewell *f, struct record_crypt *crypt,
+                                 struct association *a, uint8_t out[HANDSHAKE_FAREWELL_MAX])
+{
+    wire_put_record_header(out, WIRE_CCS, WIRE_DTLS12, f->ccs_seq++, 1);
+    out[WIRE_RECORD_HEADER] = 1;
+    size_t ccs = WIRE_RECORD_HEADER + 1;
+    size_t finished =
+        record_seal(crypt, a, WIRE_HANDSHAKE, f->finished, sizeof f->finished, out + ccs);
+    return finished == 0 ? 0 : ccs + finished;
+}
+
+void handshake_finish(struct handshake *h, struct handshake_result *out)
+{
+    memset(out, 0, sizeof *out);
+    out->psk = h->chosen->psk;
+    out->max_fragment = h->max_fragment;
+    out->extended_master_secret = h->extended_master_secret;
+    out->own_records = h->suite != NULL;
+    out->farewell = h->farewell;
+    if (out->own_records) {
+        out->association = h->chosen->association;
+        return;
+    }
+    out->engine = h->engine;
+    h->engine = NULL;
+}

@@ -1,0 +1,94 @@
+/*
+ * handshake: one peer's handshake from a verified ClientHello to keys. Everything a stranger sends
+ * is parsed and judged here before libssl sees any of it, and for AEAD suites ChangeCipherSpec and
+ * Finished reach libssl only when the Finished has opened under keys derived here; so a forged
+ * datagram changes nothing. Owns the flights, their timer and the numbers of plaintext records.
+ * Knows no sockets and no clock.
+ */
+#ifndef DTLSGATE_DTLS_HANDSHAKE_H
+#define DTLSGATE_DTLS_HANDSHAKE_H
+
+#include "dtls/engine.h"
+#include "dtls/fate.h"
+#include "dtls/keys.h"
+#include "dtls/psk.h"
+#include "dtls/record.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A hello whose record number is higher is refused, so that those of the answer never run out. */
+#define HANDSHAKE_SEQ_LIMIT (WIRE_SEQ_MAX / 2)
+
+struct handshake_params {
+    const struct tlsctx *tls;
+    const struct psk_set *keys; /* must outlive the handshake */
+    struct record_crypt *crypt; /* the worker's */
+    struct keys_kdf *kdf;       /* the worker's */
+    size_t mtu;                 /* bytes of UDP payload */
+    bool alert_unknown; /* tell a client that its identity is unknown; else it looks like a wrong
+                           key */
+    uint64_t retransmit_first, retransmit_cap, retransmit_total; /* ms (RFC 6347 4.2.4.1) */
+    uint64_t timeout;                                            /* ms, for the whole handshake */
+};
+
+struct handshake;
+
+enum handshake_state {
+    HANDSHAKE_PENDING,
+    HANDSHAKE_DONE,    /* take the result */
+    HANDSHAKE_FAILED,  /* cannot be completed; handshake_why() */
+    HANDSHAKE_EXPIRED, /* its time is over; handshake_why() tells what it waited for */
+};
+
+/* Begins with the record of a hello that wire_parse_hello() and cookie_check() have passed. NULL:
+ * out of memory. */
+struct handshake *handshake_new(const struct handshake_params *params,
+                                const struct wire_record *hello, uint64_t now);
+/* Frees, wiping all secrets. */
+void handshake_free(struct handshake *h);
+
+/* One record of the peer, of any kind. Returns its fate. */
+enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uint64_t now);
+/* Its timer has come. */
+void handshake_on_timer(struct handshake *h, uint64_t now);
+/* When handshake_on_timer() wants to be called. */
+uint64_t handshake_next_timer(const struct handshake *h);
+
+/* Takes the next datagram to send, whole records up to the mtu, into `out` (mtu bytes). 0: none
+ * left. */
+size_t handshake_take(struct handshake *h, uint8_t *out);
+
+enum handshake_state handshake_state(const struct handshake *h);
+/* One line for the log, with the identity's state but no secret. */
+const char *handshake_why(const struct handshake *h);
+/* The identity the client has named last, escaped by nobody; NULL with 0 before it did. */
+const uint8_t *handshake_identity(const struct handshake *h, size_t *len);
+
+/* What a repeated client Finished is answered with (RFC 6347 4.2.4): CCS and Finished as new
+ * records, until the client's first data. */
+struct handshake_farewell {
+    uint8_t finished[WIRE_MESSAGE_HEADER + 12];
+    uint64_t ccs_seq; /* next plaintext sequence number */
+};
+#define HANDSHAKE_FAREWELL_MAX                                                                     \
+    (WIRE_RECORD_HEADER + 1 + WIRE_MESSAGE_HEADER + 12 + RECORD_OVERHEAD_MAX)
+/* Writes one datagram with both. Returns its length, 0 when the association is used up. */
+size_t handshake_repeat_farewell(struct handshake_farewell *f, struct record_crypt *crypt,
+                                 struct association *a, uint8_t out[HANDSHAKE_FAREWELL_MAX]);
+
+struct handshake_result {
+    const struct psk *psk; /* whom we talk to: borrowed from params->keys */
+    size_t max_fragment;   /* 512 to WIRE_PLAINTEXT_MAX */
+    bool extended_master_secret;
+    bool own_records; /* AEAD: association and farewell are set; else `engine` is */
+    struct association association;
+    struct handshake_farewell farewell;
+    struct engine *engine; /* the caller's from now on */
+};
+/* Once, in HANDSHAKE_DONE. All datagrams must have been taken before. The handshake can then only
+ * be freed. */
+void handshake_finish(struct handshake *h, struct handshake_result *out);
+
+#endif

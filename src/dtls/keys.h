@@ -1,0 +1,60 @@
+/*
+ * keys: the TLS 1.2 key schedule for PSK suites (RFC 5246 5, 8.1; RFC 4279 2; RFC 7627 4), on EVP.
+ * Used to open a Finished before libssl sees it, and to carry on where libssl's handshake ends.
+ */
+#ifndef DTLSGATE_DTLS_KEYS_H
+#define DTLSGATE_DTLS_KEYS_H
+
+#include "dtls/suites.h"
+#include "dtls/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KEYS_MASTER 48
+
+/* One worker's fetched MAC and digests; not for two threads at once. NULL: libcrypto lacks
+ * something. */
+struct keys_kdf;
+struct keys_kdf *keys_kdf_new(void);
+void keys_kdf_free(struct keys_kdf *kdf);
+
+struct record_keys {
+    uint8_t client_key[32], server_key[32];
+    uint8_t client_iv[12], server_iv[12];
+};
+
+struct keys_randoms {
+    const uint8_t *client; /* WIRE_RANDOM bytes each */
+    const uint8_t *server;
+};
+
+/* The master secret of a plain PSK exchange (RFC 4279 2: premaster = length, zeros, length, psk).
+ * `session_hash` (32 or 48 bytes by suite->sha384) selects the extended form (RFC 7627 4); NULL the
+ * classic one, which uses the randoms. False: libcrypto failed, the suite's exchange is not
+ * EXCHANGE_PSK, or psk_len is over PSK_KEY_MAX. */
+bool keys_psk_master(struct keys_kdf *kdf, const struct suite *suite, const uint8_t *psk,
+                     size_t psk_len, const struct keys_randoms *randoms,
+                     const uint8_t *session_hash, uint8_t master[KEYS_MASTER])
+    __attribute__((warn_unused_result));
+
+/* The record keys from a master secret (RFC 5246 6.3). On failure nothing is left in `out`. */
+bool keys_expand(struct keys_kdf *kdf, const struct suite *suite, const uint8_t master[KEYS_MASTER],
+                 const struct keys_randoms *randoms, struct record_keys *out)
+    __attribute__((warn_unused_result));
+
+/* The hash over a handshake's messages: a running one, of which a copy can be finished at any time.
+ * Messages go in whole, with the DTLS header of an unfragmented one (RFC 6347 4.2.6). May outlive
+ * the kdf. NULL: out of memory. */
+struct transcript;
+struct transcript *transcript_new(struct keys_kdf *kdf, bool sha384);
+void transcript_free(struct transcript *t);
+bool transcript_add(struct transcript *t, const void *data, size_t len)
+    __attribute__((warn_unused_result));
+/* The hash of all so far followed by `tail` (may be NULL with 0); the running state stays. Writes
+ * 32 or 48 bytes. */
+bool transcript_hash(struct transcript *t, const void *tail, size_t tail_len, uint8_t out[48])
+    __attribute__((warn_unused_result));
+
+#endif

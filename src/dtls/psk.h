@@ -1,0 +1,59 @@
+/*
+ * psk: identities and their keys, immutable once loaded; wiped when freed.
+ * Made for a million identities: one arena, one table. No OpenSSL here.
+ */
+#ifndef DTLSGATE_DTLS_PSK_H
+#define DTLSGATE_DTLS_PSK_H
+
+#include "base/errors.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PSK_IDENTITY_MAX 256
+#define PSK_KEY_MIN 16 /* RFC 9257 6 */
+#define PSK_KEY_MAX 64
+
+struct psk {
+    const uint8_t *identity; /* not terminated */
+    const uint8_t *key;
+    uint32_t line;         /* of the file, for messages */
+    uint16_t identity_len; /* 1 to PSK_IDENTITY_MAX; never a NUL inside */
+    uint8_t key_len;
+};
+
+struct psk_set;
+
+/* Loads `path`: "identity:hexkey" a line, the last colon separates; '#' at a line's start is a
+ * comment, blank lines are skipped; CR LF is fine. Blanks around the key are cut, the identity is
+ * taken as it stands. Refuses files that others can read. Adds one line "PATH:LINE: ..." to
+ * `errors` for each mistake (duplicate: names both lines; bad hex, key length, empty or over-long
+ * identity, NUL, no colon), with the identity escaped and never the key; an identity that may hold
+ * a key, as it does when someone writes the line the wrong way round, is not shown either.
+ * `allow_weak`: keys of 1 to 15 bytes pass, too. An empty set is an error. NULL when any error was
+ * added. */
+struct psk_set *psk_load(const char *path, bool allow_weak, struct errors *errors);
+/* The same from the text of such a file, which stays the caller's; `name` stands for the path. */
+struct psk_set *psk_parse(const char *name, const char *text, size_t len, bool allow_weak,
+                          struct errors *errors);
+/* Wipes and frees. NULL is fine. */
+void psk_free(struct psk_set *set);
+
+size_t psk_count(const struct psk_set *set);
+/* The identity's entry, compared byte by byte (RFC 7925 4.2), or NULL. Borrowed from the set. */
+const struct psk *psk_find(const struct psk_set *set, const uint8_t *identity, size_t len);
+/* A key for an identity that is unknown: the same each time for the same identity in one set, known
+ * to nobody, so that it behaves like a wrong key. Writes 32 bytes. */
+void psk_decoy(const struct psk_set *set, const uint8_t *identity, size_t len, uint8_t key[32]);
+/* True when both have the same key, told in constant time. */
+bool psk_same_key(const struct psk *a, const struct psk *b);
+
+/* "identity:hex" with a fresh key of 32 bytes, for --genpsk; the caller wipes `out`. False when the
+ * identity is not one a file can hold (empty, too long, a line break, '#' first); `why` then says
+ * what is wrong and what would be right, without the identity. */
+#define PSK_LINE_MAX (PSK_IDENTITY_MAX + 1 + 2 * PSK_KEY_MAX + 1)
+bool psk_generate_line(const char *identity, char out[PSK_LINE_MAX], char *why, size_t why_size)
+    __attribute__((warn_unused_result));
+
+#endif

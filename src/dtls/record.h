@@ -1,0 +1,77 @@
+/*
+ * record: an established association's records: seal and open, sequence numbers, replay window.
+ * Bytes in, bytes out. An association is keys and counters only; the cipher contexts are the
+ * worker's and are keyed anew for each record, which is the smaller and, with many sessions, the
+ * faster way. AEAD by EVP alone: nothing of a cipher or MAC is written here.
+ */
+#ifndef DTLSGATE_DTLS_RECORD_H
+#define DTLSGATE_DTLS_RECORD_H
+
+#include "dtls/keys.h"
+#include "dtls/suites.h"
+#include "dtls/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a record grows by at most: header, explicit nonce, tag. */
+#define RECORD_OVERHEAD_MAX (WIRE_RECORD_HEADER + 8 + 16)
+
+/* RFC 6347 4.1.2.6: 64 records, the newest is bit 0. All zero: nothing seen yet. */
+struct record_window {
+    uint64_t top; /* highest sequence number seen */
+    uint64_t map; /* bit n: top - n was seen */
+};
+
+struct association {
+    const struct suite *suite;
+    struct record_keys keys;
+    uint64_t write_seq;   /* next to use, epoch 1 */
+    uint64_t write_nonce; /* next explicit nonce (GCM only: goes on from libssl's random start) */
+    struct record_window window;
+    uint64_t forged; /* records that failed to authenticate under these keys */
+};
+
+/* One worker's cipher contexts, for all suites; not for two threads at once. */
+struct record_crypt;
+struct record_crypt *record_crypt_new(void); /* NULL: libcrypto lacks something */
+void record_crypt_free(struct record_crypt *c);
+
+enum record_verdict {
+    RECORD_OK,
+    RECORD_EPOCH,  /* not epoch 1 */
+    RECORD_REPLAY, /* seen, or below the window; nothing was decrypted */
+    RECORD_SIZE,   /* too short for nonce and tag, or its plaintext would be over 16384 bytes */
+    RECORD_FORGED, /* does not authenticate; counted in a->forged */
+};
+
+/* Opens a record of the client (AAD and nonce by RFC 5246 6.2.3.3, 5288, 6655, 7905). `plain` has
+ * room for WIRE_PLAINTEXT_MAX bytes and may not overlap the record; it and `len` are only valid on
+ * RECORD_OK; on failure nothing of the plaintext is left in it. The window moves on RECORD_OK only.
+ * rec->body is not changed; rec->whole is not looked at. */
+enum record_verdict record_open(struct record_crypt *c, struct association *a,
+                                const struct wire_record *rec, uint8_t *plain, size_t *len)
+    __attribute__((warn_unused_result));
+
+/* As record_open() with the server's own write key and without a window: reads back a record that
+ * was sent under these keys. Needed once a handshake, to learn libssl's last message. */
+enum record_verdict record_open_own(struct record_crypt *c, const struct association *a,
+                                    const struct wire_record *rec, uint8_t *plain, size_t *len)
+    __attribute__((warn_unused_result));
+
+/* Seals `len` bytes (0 to WIRE_PLAINTEXT_MAX) of content `type` into `out`, which has room for
+ * len + RECORD_OVERHEAD_MAX. Returns the record's length. 0: `len` is over WIRE_PLAINTEXT_MAX or
+ * the sequence numbers are used up (48 bits, never wrapped), nothing is written; or libcrypto
+ * failed: the number is spent all the same, never used twice. `plain` may be NULL with `len` 0, and
+ * may not overlap `out`. */
+size_t record_seal(struct record_crypt *c, struct association *a, uint8_t type,
+                   const uint8_t *plain, size_t len, uint8_t *out)
+    __attribute__((warn_unused_result));
+
+/* The window alone, for those who authenticate elsewhere: may this number still come? and: it has
+ * come. */
+bool record_window_allows(const struct record_window *w, uint64_t seq);
+void record_window_mark(struct record_window *w, uint64_t seq);
+
+#endif
