@@ -1,0 +1,253 @@
+/*
+ * conf: makes, compares, prints and ends snapshots.
+ * Never asks where a value was written but to say so in a message.
+ */
+#include "conf/conf.h"
+
+#include "base/bytes.h"
+#include "conf/check.h"
+#include "conf/draft.h"
+#include "conf/options.h"
+#include "conf/value.h"
+#include "dtls/tlsctx.h"
+
+#include <sched.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHOWN_MAX 100
+
+/* What `ciphers = default` stands for. Old devices of DTLS 1.0 have no AEAD suites at all. */
+static const char default_ciphers[] = TLSCTX_DEFAULT_CIPHERS;
+static const char old_device_ciphers[] =
+    TLSCTX_DEFAULT_CIPHERS ":PSK-AES128-CBC-SHA256:PSK-AES128-CBC-SHA"
+                           ":PSK-AES256-CBC-SHA384:PSK-AES256-CBC-SHA";
+
+static void set_one(const struct draft *d, struct draft_place at, void *base)
+{
+    const struct draft_value *v = draft_value(at.section, at.option);
+    const char *text = v->text ? v->text : at.option->initial;
+    char why[VALUE_WHY_MAX], shown[SHOWN_MAX], allowed[VALUE_WHY_MAX];
+
+    if (!text)
+        draft_error(d, at, "is missing; give it %s",
+                    value_allowed(at.option, allowed, sizeof(allowed)));
+    else if (!value_set(at.option, base, text, why, sizeof(why)))
+        draft_error(d, at, "\"%s\" %s", bytes_escape(shown, sizeof(shown), text, strlen(text)),
+                    why);
+}
+
+static void set_all(const struct draft *d, struct draft_section *s, void *base)
+{
+    for (const struct option *o = s->table; o->key; o++)
+        set_one(d, (struct draft_place){s, o}, base);
+}
+
+/* The cores that we may run on, which in a container are fewer than there are. */
+static unsigned count_cores(void)
+{
+    const struct option *workers = option_find(options_daemon, "workers");
+    cpu_set_t set;
+    unsigned n = 1;
+
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        n = (unsigned)CPU_COUNT(&set);
+    return n < workers->max ? n : (unsigned)workers->max;
+}
+
+/* Spells out the cipher list that "default" means. False: out of memory. */
+static bool settle_ciphers(struct conf_service *s)
+{
+    if (!s->ciphers || strcmp(s->ciphers, "default") != 0)
+        return true;
+    free(s->ciphers);
+    s->ciphers = strdup(s->min_version == CONF_DTLS10 ? old_device_ciphers : default_ciphers);
+    return s->ciphers != NULL;
+}
+
+static bool fill(struct conf *c, struct draft *d)
+{
+    c->service = calloc(d->service_count + 1, sizeof(*c->service));
+    if (!c->service)
+        return false;
+    set_all(d, &d->daemon, &c->daemon);
+    if (c->daemon.workers == 0)
+        c->daemon.workers = count_cores();
+    for (size_t i = 0; i < d->service_count; i++) {
+        struct conf_service *s = &c->service[c->service_count++];
+
+        set_all(d, &d->service[i], s);
+        s->line = d->service[i].line;
+        s->name = strdup(d->service[i].name);
+        if (!s->name || !settle_ciphers(s))
+            return false;
+    }
+    return true;
+}
+
+/* The key file's own mistakes name its lines; the last word is where the file was named. */
+static void load_keys(struct conf *c, const struct draft *d)
+{
+    for (size_t i = 0; i < c->service_count; i++) {
+        const struct draft_place at = {&d->service[i], option_find(options_service, "psk-file")};
+        struct conf_service *s = &c->service[i];
+        char shown[SHOWN_MAX];
+
+        if (!s->psk_file)
+            continue;
+        s->psk = psk_load(s->psk_file, s->allow_weak_keys, d->errors);
+        if (!s->psk)
+            draft_error(d, at, "\"%s\" cannot be used; cure what is said of it above",
+                        bytes_escape(shown, sizeof(shown), s->psk_file, strlen(s->psk_file)));
+    }
+}
+
+static void clear_service(struct conf_service *s)
+{
+    for (const struct option *o = options_service; o->key; o++)
+        value_clear(o, s);
+    free(s->name);
+    psk_free(s->psk);
+}
+
+static void conf_free(struct conf *c)
+{
+    for (const struct option *o = options_daemon; o->key; o++)
+        value_clear(o, &c->daemon);
+    for (size_t i = 0; i < c->service_count; i++)
+        clear_service(&c->service[i]);
+    free(c->service);
+    free(c);
+}
+
+/* Holders see a snapshot as const; its count of references is what they share all the same. */
+static struct conf *shared(const struct conf *c)
+{
+    return (struct conf *)(uintptr_t)c;
+}
+
+static const struct conf_service *find_service(const struct conf *c, const char *name)
+{
+    for (size_t i = 0; i < c->service_count; i++)
+        if (strcmp(c->service[i].name, name) == 0)
+            return &c->service[i];
+    return NULL;
+}
+
+/* One section, now and next. */
+struct change {
+    const struct option *table;
+    const char *kind, *name; /* "service.", "coap"; or "daemon", "" */
+    const void *now, *next;
+};
+
+static void compare(const struct change *c, struct errors *errors)
+{
+    char now[VALUE_TEXT_MAX], next[VALUE_TEXT_MAX];
+
+    for (const struct option *o = c->table; o->key; o++)
+        if (!o->reloadable && !value_same(o, c->now, c->next))
+            errors_add(
+                errors, "%s%s.%s: cannot change while running (now %s, new %s); restart dtlsgate",
+                c->kind, c->name, o->key, value_text(o, c->now, now), value_text(o, c->next, next));
+}
+
+void conf_check_reload(const struct conf *running, const struct conf *next, struct errors *errors)
+{
+    compare(&(struct change){options_daemon, "daemon", "", &running->daemon, &next->daemon},
+            errors);
+    for (size_t i = 0; i < running->service_count; i++) {
+        const struct conf_service *s = &running->service[i];
+        const struct conf_service *other = find_service(next, s->name);
+
+        if (other)
+            compare(&(struct change){options_service, "service.", s->name, s, other}, errors);
+        else
+            errors_add(errors, "service.%s: cannot go while running; restart dtlsgate", s->name);
+    }
+    for (size_t i = 0; i < next->service_count; i++)
+        if (!find_service(running, next->service[i].name))
+            errors_add(errors, "service.%s: cannot be added while running; restart dtlsgate",
+                       next->service[i].name);
+}
+
+static void print_section(const struct option *o, const void *base, FILE *to)
+{
+    char text[VALUE_TEXT_MAX];
+
+    for (; o->key; o++) {
+        value_text(o, base, text);
+        fprintf(to, "%s =%s%s\n", o->key, *text ? " " : "", text);
+    }
+}
+
+void conf_print(const struct conf *c, FILE *to)
+{
+    fprintf(to, "[daemon]\n");
+    print_section(options_daemon, &c->daemon, to);
+    for (size_t i = 0; i < c->service_count; i++) {
+        fprintf(to, "\n[service %s]\n", c->service[i].name);
+        print_section(options_service, &c->service[i], to);
+    }
+}
+
+struct conf *conf_ref(const struct conf *c)
+{
+    __atomic_add_fetch(&shared(c)->references, 1, __ATOMIC_RELAXED);
+    return shared(c);
+}
+
+void conf_unref(const struct conf *c)
+{
+    if (c && __atomic_sub_fetch(&shared(c)->references, 1, __ATOMIC_ACQ_REL) == 0)
+        conf_free(shared(c));
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct conf_service *x = a, *y = b;
+
+    return strcmp(x->name, y->name);
+}
+
+static struct conf *build(struct draft *d)
+{
+    struct conf *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    c->references = 1;
+    if (!fill(c, d)) {
+        conf_unref(c);
+        return NULL;
+    }
+    check_settings(c, d);
+    load_keys(c, d);
+    qsort(c->service, c->service_count, sizeof(*c->service), by_name);
+    return c;
+}
+
+struct conf *conf_load(const struct conf_source *source, struct errors *errors)
+{
+    unsigned before = errors->count;
+    struct conf *c = NULL;
+    struct draft d;
+
+    draft_init(&d, source->path, errors);
+    if (source->path && !draft_read(&d))
+        goto out;
+    for (size_t i = 0; i < source->override_count; i++)
+        draft_override(&d, source->overrides[i]);
+    c = build(&d);
+    if (!c)
+        errors_add(errors, "out of memory for the settings");
+    if (errors->count != before) {
+        conf_unref(c);
+        c = NULL;
+    }
+out:
+    draft_clear(&d);
+    return c;
+}

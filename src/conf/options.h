@@ -1,0 +1,50 @@
+/*
+ * options: THE table. One row is one setting: where it lives, what it may be, what it is by
+ * default, whether a reload takes it. The parser, the printer, the reload check and the build's
+ * lint of manual and example file all read it.
+ */
+#ifndef DTLSGATE_CONF_OPTIONS_H
+#define DTLSGATE_CONF_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum option_type {
+    OPTION_TEXT,    /* char *; empty means NULL */
+    OPTION_PATH,    /* char *, absolute or relative to the working directory; not empty */
+    OPTION_LOG,     /* char *; "stderr", "syslog" or an absolute path */
+    OPTION_COUNT,   /* unsigned */
+    OPTION_SIZE,    /* size_t; "64k", "4m" */
+    OPTION_TIME,    /* uint64_t ms; "300ms", "30s", "5m", "2h", "1d"; a bare number is seconds */
+    OPTION_BOOL,    /* bool; yes/no, on/off, true/false, 1/0 */
+    OPTION_CHOICE,  /* enum (int-sized); one of `choices`, in the enum's order */
+    OPTION_ADDRS,   /* struct addr array + size_t count behind it; comma separated */
+    OPTION_BACKEND, /* struct addr; a name is resolved */
+};
+
+struct option {
+    const char *key;
+    enum option_type type;
+    size_t offset;
+    uint64_t min,
+        max;   /* of numbers, sizes (bytes), times (ms), and the length of texts and lists */
+    bool zero; /* 0 is fine, too, though below min */
+    const char *initial;        /* the default as it would stand in the file; NULL: must be given */
+    const char *const *choices; /* NULL-ended */
+    bool reloadable;
+    const char *sentence; /* what it is, one line */
+};
+
+/* No table has more rows. */
+#define OPTIONS_MAX 32
+
+/* Both end with a row whose key is NULL. */
+extern const struct option options_daemon[];
+extern const struct option options_service[];
+
+const struct option *option_find(const struct option *table, const char *key);
+/* The row whose key someone may have meant who wrote `key`, or NULL. */
+const struct option *option_near(const struct option *table, const char *key);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * settings: the plain structs that a snapshot of all settings is made of.
+ * No functions; conf.h has those.
+ */
+#ifndef DTLSGATE_CONF_SETTINGS_H
+#define DTLSGATE_CONF_SETTINGS_H
+
+#include "base/addr.h"
+#include "base/log.h"
+#include "dtls/psk.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum conf_version { CONF_DTLS10, CONF_DTLS12 };
+enum conf_unknown { CONF_UNKNOWN_HIDE, CONF_UNKNOWN_ALERT };
+
+struct conf_daemon {
+    char *user;       /* NULL: stay who we are */
+    char *group;      /* NULL: the user's */
+    unsigned workers; /* 0 in the file means one per core; here it is the number */
+    char *log;        /* stderr, syslog, or a path */
+    enum log_level log_level;
+    enum log_format log_format;
+    unsigned max_sessions;   /* in all; each worker holds its share */
+    unsigned max_handshakes; /* pending ones, in all; each worker holds its share */
+    size_t socket_buffer;    /* bytes asked for each public socket and way */
+};
+
+struct conf_service {
+    char *name;
+    struct addr *listen;
+    size_t listen_count; /* stands behind `listen`: the option table counts on it */
+    struct addr backend;
+    char *psk_file;
+    bool allow_weak_keys;
+    enum conf_unknown unknown_identity;
+    enum conf_version min_version;
+    char *ciphers;       /* an OpenSSL cipher string; "default" is spelt out here */
+    char *identity_hint; /* NULL: none */
+    unsigned mtu;        /* of the public link, for handshake datagrams; bytes of UDP payload */
+    uint64_t retransmit_first, retransmit_cap, retransmit_total; /* ms */
+    uint64_t handshake_timeout, idle_timeout;                    /* ms */
+    uint64_t flow_timeout;                                       /* ms; 0: as long as the session */
+    struct psk_set *psk;                                         /* loaded */
+    unsigned line; /* of the section in the file, for messages; 0: the command line */
+};
+
+struct conf {
+    struct conf_daemon daemon;
+    struct conf_service *service; /* ordered by name */
+    size_t service_count;
+    int references; /* atomic; use conf_ref() and conf_unref() */
+};
+
+#endif
