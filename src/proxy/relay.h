@@ -1,0 +1,56 @@
+/*
+ * relay: the data path, and the one file that knows both sides. Takes datagrams from listeners and
+ * flows, finds the session, sends on what comes out. All of one worker's state hangs here; it knows
+ * no event loop and no clock.
+ */
+#ifndef DTLSGATE_PROXY_RELAY_H
+#define DTLSGATE_PROXY_RELAY_H
+
+#include "dtls/cookie.h"
+#include "proxy/listener.h"
+#include "proxy/setup.h"
+#include "proxy/stats.h"
+#include "proxy/upstream.h"
+
+struct relay;
+
+struct relay_parts {
+    unsigned worker;       /* index: goes into session ids */
+    unsigned worker_count; /* the caps of the settings are shared among so many */
+    struct upstream *upstream;
+    struct udp_outbox *outbox;
+    struct stats *stats;
+    struct listener **listeners; /* by index; borrowed */
+};
+
+/* Takes over *setup. NULL: out of memory, *setup is still the caller's. */
+struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *setup,
+                        const struct cookie_secrets *cookies);
+/* Frees, after relay_end_all() has ended what was left; must come before the parts go. */
+void relay_free(struct relay *r);
+
+/* One datagram from a client. */
+void relay_from_client(struct relay *r, struct listener *l, const struct udp_datagram *d,
+                       uint64_t now);
+/* One datagram from the backend of `session` (the flow's owner). False: the session is gone, give
+ * it no more of this batch. */
+bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now);
+/* `n` ICMP refusals came from backends. */
+void relay_refused(struct relay *r, unsigned n);
+
+/* Does what is due: repeats flights, ends what has timed out. Returns when to call again (ms), or
+ * TIMER_NEVER. Call it after each turn. */
+uint64_t relay_tick(struct relay *r, uint64_t now);
+/* Sends what has been queued. Call it at the end of each turn. */
+void relay_flush(struct relay *r);
+
+/* A reload: takes over *setup and rebases every session on it. */
+void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now);
+/* From now on cookies are made and checked with these. */
+void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies);
+/* No new handshakes from now on; those under way are given up. */
+void relay_drain(struct relay *r, uint64_t now);
+/* Says goodbye to every client and ends all sessions. */
+void relay_end_all(struct relay *r, uint64_t now);
+
+#endif

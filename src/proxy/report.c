@@ -1,0 +1,95 @@
+/*
+ * report: a session's life in the log. See the header. Never shows a key.
+ */
+#include "proxy/report.h"
+
+#include "base/bytes.h"
+
+#include <stdio.h>
+
+#define IDENTITY_TEXT_MAX (4 * PSK_IDENTITY_MAX + 1)
+
+static const char *identity_text(const struct session *s, char buf[IDENTITY_TEXT_MAX])
+{
+    size_t len;
+    const uint8_t *identity = session_identity(s, &len);
+    return bytes_escape(buf, IDENTITY_TEXT_MAX, identity != NULL ? identity : (const uint8_t *)"",
+                        len);
+}
+
+void report_open(const struct session *s, const struct conf_service *service)
+{
+    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
+    char identity[IDENTITY_TEXT_MAX];
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"local", addr_format(&s->route.local, local), 0},
+        {"identity", identity_text(s, identity), 0},
+        {"suite", session_suite_name(s), 0},
+        {"version", session_version_name(s), 0},
+        {"ems", s->has_ems ? "yes" : "no", 0},
+        {"backend", addr_format(&service->backend, backend), 0},
+        {"handshake-ms", NULL, (long long)(s->opened - s->born)},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_INFO, "session open", fields);
+}
+
+void report_flow(const struct session *s, const struct conf_service *service)
+{
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"backend-port", NULL, s->backend_port},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_INFO, "session flow", fields);
+}
+
+void report_end(const struct session *s, const struct conf_service *service, enum session_end why,
+                uint64_t now)
+{
+    char peer[ADDR_TEXT_MAX];
+    char identity[IDENTITY_TEXT_MAX];
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"identity", identity_text(s, identity), 0},
+        {"reason", session_end_text(why), 0},
+        {"age-ms", NULL, (long long)(now - s->opened)},
+        {"in-datagrams", NULL, (long long)s->in_datagrams},
+        {"in-bytes", NULL, (long long)s->in_bytes},
+        {"out-datagrams", NULL, (long long)s->out_datagrams},
+        {"out-bytes", NULL, (long long)s->out_bytes},
+        {"drops", NULL, (long long)s->drops},
+        {"backend-port", NULL, s->backend_port},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_INFO, "session end", fields);
+}
+
+void report_failed(const struct session *s, const struct conf_service *service,
+                   enum session_end why, struct log_limit *limit, uint64_t now)
+{
+    char peer[ADDR_TEXT_MAX];
+    char identity[IDENTITY_TEXT_MAX];
+    uint32_t skipped;
+
+    if (!log_wants(LOG_LEVEL_INFO) || !log_allowed(limit, now, &skipped))
+        return;
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"identity", identity_text(s, identity), 0},
+        {"reason", session_end_text(why), 0},
+        {"detail", session_why(s), 0},
+        {"age-ms", NULL, (long long)(now - s->born)},
+        {"left-out", NULL, skipped},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_INFO, "handshake failed", fields);
+}

@@ -1,0 +1,23 @@
+/*
+ * report: the lines the log gets about a session's life. Lines that a stranger can cause are
+ * limited.
+ */
+#ifndef DTLSGATE_PROXY_REPORT_H
+#define DTLSGATE_PROXY_REPORT_H
+
+#include "base/log.h"
+#include "proxy/session.h"
+
+/* One line when a session opens. */
+void report_open(const struct session *s, const struct conf_service *service);
+/* One line each time a backend socket is opened for it (its first datagram, or one after
+ * flow-timeout). */
+void report_flow(const struct session *s, const struct conf_service *service);
+/* One line when an open session ends. */
+void report_end(const struct session *s, const struct conf_service *service, enum session_end why,
+                uint64_t now);
+/* One line for a handshake that led to nothing; at most a few per second. */
+void report_failed(const struct session *s, const struct conf_service *service,
+                   enum session_end why, struct log_limit *limit, uint64_t now);
+
+#endif

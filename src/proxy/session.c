@@ -1,0 +1,434 @@
+/*
+ * session: one peer's life, from hello to goodbye. See the header.
+ * Must never touch a socket, read a clock or free itself.
+ */
+#include "proxy/session.h"
+
+#include "base/bytes.h"
+#include "dtls/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Repeated last flights and refused renegotiations: an authenticated client may cause a few. */
+#define REPEATS_PER_SECOND 2
+#define REPEATS_BURST 5
+
+const char *session_end_text(enum session_end why)
+{
+#define SESSION_END_TEXT(name, text) text,
+    static const char *const texts[] = {SESSION_ENDS(SESSION_END_TEXT)};
+#undef SESSION_END_TEXT
+    return texts[why];
+}
+
+uint64_t session_hello_print(const uint8_t random[WIRE_RANDOM])
+{
+    /* The client chose it at random; the second half has no clock in it. */
+    struct reader r = reader_of(random + WIRE_RANDOM - 8, 8);
+    return read_u64(&r);
+}
+
+static void want_end(struct session *s, enum session_end why)
+{
+    if (s->ending == SESSION_END_NOT_YET)
+        s->ending = why;
+}
+
+/* ---- associations of our own ---- */
+
+static void send_record(struct session *s, const struct session_service *service, uint8_t type,
+                        const uint8_t *plain, size_t len, const struct session_sink *sink)
+{
+    uint8_t *room = sink->reserve(sink->arg, len + RECORD_OVERHEAD_MAX);
+    size_t n = record_seal(service->crypt, &s->association, type, plain, len, room);
+    if (n > 0)
+        sink->commit(sink->arg, n);
+}
+
+static void send_alert(struct session *s, const struct session_service *service, uint8_t level,
+                       uint8_t description, const struct session_sink *sink)
+{
+    const uint8_t alert[2] = {level, description};
+    send_record(s, service, WIRE_ALERT, alert, sizeof alert, sink);
+}
+
+static enum fate take_alert(struct session *s, const struct session_service *service,
+                            const uint8_t *plain, size_t len, const struct session_sink *sink)
+{
+    if (len != 2)
+        return FATE_DROP_ORDER;
+    if (plain[1] == WIRE_CLOSE_NOTIFY) {
+        send_alert(s, service, WIRE_ALERT_WARNING, WIRE_CLOSE_NOTIFY, sink);
+        want_end(s, SESSION_END_CLOSED);
+    } else if (plain[0] == WIRE_ALERT_FATAL) {
+        want_end(s, SESSION_END_ALERT);
+    }
+    return FATE_CONTROL;
+}
+
+/* A client that repeats its Finished has not got ours; one that says hello wants to renegotiate. */
+static enum fate take_handshake(struct session *s, const struct session_service *service,
+                                const uint8_t *plain, size_t len, uint64_t now,
+                                const struct session_sink *sink)
+{
+    bool is_finished = len > 0 && plain[0] == WIRE_FINISHED && s->farewell != NULL;
+    bool is_hello = len > 0 && plain[0] == WIRE_CLIENT_HELLO;
+
+    if (!is_finished && !is_hello)
+        return FATE_CONTROL;
+    if (!rate_take(&s->farewell_rate, REPEATS_PER_SECOND, REPEATS_BURST, now, NULL))
+        return FATE_CONTROL;
+    if (is_hello) {
+        send_alert(s, service, WIRE_ALERT_WARNING, WIRE_NO_RENEGOTIATION, sink);
+        return FATE_CONTROL;
+    }
+    uint8_t *room = sink->reserve(sink->arg, HANDSHAKE_FAREWELL_MAX);
+    size_t n = handshake_repeat_farewell(s->farewell, service->crypt, &s->association, room);
+    if (n > 0)
+        sink->commit(sink->arg, n);
+    return FATE_CONTROL;
+}
+
+static enum fate fate_of(enum record_verdict verdict)
+{
+    switch (verdict) {
+    case RECORD_EPOCH:
+        return FATE_DROP_EPOCH;
+    case RECORD_REPLAY:
+        return FATE_DROP_REPLAY;
+    case RECORD_SIZE:
+        return FATE_DROP_SIZE;
+    default:
+        return FATE_DROP_FORGED;
+    }
+}
+
+static enum fate from_wire_open(struct session *s, const struct session_service *service,
+                                const struct wire_record *rec, uint64_t now,
+                                const struct session_sink *sink)
+{
+    size_t len;
+
+    if (rec->epoch != 1)
+        return FATE_DROP_EPOCH;
+    if (rec->type != WIRE_DATA && rec->type != WIRE_ALERT && rec->type != WIRE_HANDSHAKE)
+        return FATE_DROP_TYPE;
+    enum record_verdict verdict =
+        record_open(service->crypt, &s->association, rec, sink->scratch, &len);
+    if (verdict != RECORD_OK)
+        return fate_of(verdict);
+    if (rec->type == WIRE_ALERT)
+        return take_alert(s, service, sink->scratch, len, sink);
+    if (rec->type == WIRE_HANDSHAKE)
+        return take_handshake(s, service, sink->scratch, len, now, sink);
+    /* Data proves that the client has our Finished. */
+    free(s->farewell);
+    s->farewell = NULL;
+    s->in_datagrams++;
+    s->in_bytes += len;
+    return sink->deliver(sink->arg, sink->scratch, len);
+}
+
+static enum back_fate from_plain_open(struct session *s, const struct session_service *service,
+                                      const uint8_t *plain, size_t len,
+                                      const struct session_sink *sink)
+{
+    uint8_t *room = sink->reserve(sink->arg, len + RECORD_OVERHEAD_MAX);
+    size_t n = record_seal(service->crypt, &s->association, WIRE_DATA, plain, len, room);
+    if (n > 0) {
+        sink->commit(sink->arg, n);
+        return BACK_SEALED;
+    }
+    if (s->association.write_seq <= WIRE_SEQ_MAX)
+        return BACK_DROP_SEAL_FAILED;
+    want_end(s, SESSION_END_EXHAUSTED);
+    return BACK_DROP_EXHAUSTED;
+}
+
+/* ---- associations that libssl keeps ---- */
+
+struct legacy_out {
+    struct session *session;
+    const struct session_sink *sink;
+};
+
+/* Plaintext records (a repeated ChangeCipherSpec) carry on with the handshake's numbers. */
+static void on_legacy_record(void *arg, const uint8_t *record, size_t len)
+{
+    struct legacy_out *out = arg;
+    uint8_t *room = out->sink->reserve(out->sink->arg, len);
+    struct reader r = reader_of(record, len);
+    struct wire_record rec;
+
+    if (!wire_next_record(&r, &rec))
+        return;
+    memcpy(room, record, len);
+    if (rec.epoch == 0)
+        put_u48(room + 5, out->session->legacy_seq++);
+    out->sink->commit(out->sink->arg, len);
+}
+
+static enum fate from_wire_legacy(struct session *s, const struct wire_record *rec,
+                                  const struct session_sink *sink)
+{
+    struct legacy_out out = {s, sink};
+    size_t len;
+
+    if (rec->epoch != 1)
+        return FATE_DROP_EPOCH;
+    if (rec->type != WIRE_DATA && rec->type != WIRE_ALERT && rec->type != WIRE_HANDSHAKE)
+        return FATE_DROP_TYPE;
+    engine_set_sink(s->engine, on_legacy_record, &out);
+    switch (
+        engine_read(s->engine, rec->whole, WIRE_RECORD_HEADER + rec->len, sink->scratch, &len)) {
+    case ENGINE_READ_DATA:
+        s->in_datagrams++;
+        s->in_bytes += len;
+        return sink->deliver(sink->arg, sink->scratch, len);
+    case ENGINE_READ_NOTHING: /* libssl does not say whether it was forged, a replay or a repeat */
+        return rec->type == WIRE_DATA ? FATE_DROP_FORGED : FATE_CONTROL;
+    case ENGINE_READ_CLOSED:
+        engine_close(s->engine);
+        want_end(s, SESSION_END_CLOSED);
+        return FATE_CONTROL;
+    default:
+        want_end(s, SESSION_END_ALERT);
+        return FATE_CONTROL;
+    }
+}
+
+static enum back_fate from_plain_legacy(struct session *s, const uint8_t *plain, size_t len,
+                                        const struct session_sink *sink)
+{
+    struct legacy_out out = {s, sink};
+
+    if (len == 0) /* libssl sends no empty record */
+        return BACK_DROP_EMPTY;
+    engine_set_sink(s->engine, on_legacy_record, &out);
+    if (engine_write(s->engine, plain, len))
+        return BACK_SEALED;
+    want_end(s, SESSION_END_BROKEN);
+    return BACK_DROP_SEAL_FAILED;
+}
+
+/* ---- the handshake ---- */
+
+static void send_flight(struct session *s, const struct session_sink *sink)
+{
+    size_t n;
+
+    do {
+        uint8_t *room = sink->reserve(sink->arg, s->mtu);
+        n = handshake_take(s->handshake, room);
+        if (n > 0)
+            sink->commit(sink->arg, n);
+    } while (n > 0);
+}
+
+static void complete(struct session *s, const struct session_service *service, uint64_t now)
+{
+    struct handshake_result result;
+
+    handshake_finish(s->handshake, &result);
+    s->psk = result.psk;
+    s->plain_max = result.max_fragment;
+    s->has_ems = result.extended_master_secret;
+    s->opened = s->used = now;
+    if (result.own_records) {
+        s->state = SESSION_OPEN;
+        s->association = result.association;
+        s->farewell = malloc(sizeof *s->farewell);
+        if (s->farewell != NULL)
+            *s->farewell = result.farewell;
+    } else {
+        s->state = SESSION_LEGACY;
+        s->engine = result.engine;
+        s->legacy_seq = result.farewell.ccs_seq;
+        if (s->plain_max > engine_max_fragment(s->engine))
+            s->plain_max = engine_max_fragment(s->engine);
+    }
+    bytes_wipe(&result, sizeof result);
+    /* The keys may have changed since the handshake began. */
+    session_rebase(s, service->conf->psk);
+    handshake_free(s->handshake);
+    s->handshake = NULL;
+    if (s->ending != SESSION_END_NOT_YET)
+        return; /* s->psk is the old snapshot's; session_free() lets go of it */
+    conf_unref(s->snapshot);
+    s->snapshot = NULL;
+}
+
+/* After each step of the handshake: sends what it has written and sees what became of it. */
+static void follow(struct session *s, const struct session_service *service, uint64_t now,
+                   const struct session_sink *sink)
+{
+    send_flight(s, sink);
+    switch (handshake_state(s->handshake)) {
+    case HANDSHAKE_PENDING:
+        return;
+    case HANDSHAKE_DONE:
+        return complete(s, service, now);
+    case HANDSHAKE_FAILED:
+        return want_end(s, SESSION_END_HANDSHAKE_FAILED);
+    case HANDSHAKE_EXPIRED:
+        return want_end(s, SESSION_END_HANDSHAKE_TIMEOUT);
+    }
+}
+
+struct session *session_new(const struct session_service *service,
+                            const struct session_route *route, const struct wire_record *rec,
+                            uint64_t now, const struct session_sink *sink)
+{
+    const struct conf_service *conf = service->conf;
+    const struct handshake_params params = {
+        .tls = service->tls,
+        .keys = conf->psk,
+        .crypt = service->crypt,
+        .kdf = service->kdf,
+        .mtu = conf->mtu,
+        .alert_unknown = conf->unknown_identity == CONF_UNKNOWN_ALERT,
+        .retransmit_first = conf->retransmit_first,
+        .retransmit_cap = conf->retransmit_cap,
+        .retransmit_total = conf->retransmit_total,
+        .timeout = conf->handshake_timeout,
+    };
+    struct session *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->handshake = handshake_new(&params, rec, now);
+    if (s->handshake == NULL) {
+        free(s);
+        return NULL;
+    }
+    s->snapshot = conf_ref(service->snapshot);
+    s->mtu = conf->mtu;
+    s->route = *route;
+    s->born = s->used = now;
+    s->state = SESSION_HANDSHAKE;
+    list_init(&s->idle);
+    list_init(&s->flow_idle);
+    follow(s, service, now, sink);
+    return s;
+}
+
+void session_free(struct session *s)
+{
+    handshake_free(s->handshake);
+    engine_free(s->engine);
+    conf_unref(s->snapshot);
+    free(s->farewell);
+    bytes_wipe(s, sizeof *s);
+    free(s);
+}
+
+/* ---- what comes in ---- */
+
+enum fate session_from_wire(struct session *s, const struct session_service *service,
+                            const struct wire_record *rec, uint64_t now,
+                            const struct session_sink *sink)
+{
+    enum fate fate;
+
+    switch (s->state) {
+    case SESSION_HANDSHAKE:
+        fate = handshake_feed(s->handshake, rec, now);
+        follow(s, service, now, sink);
+        break;
+    case SESSION_OPEN:
+        fate = from_wire_open(s, service, rec, now, sink);
+        break;
+    default:
+        fate = from_wire_legacy(s, rec, sink);
+        break;
+    }
+    if (fate_is_drop(fate))
+        s->drops++;
+    return fate;
+}
+
+enum back_fate session_from_plain(struct session *s, const struct session_service *service,
+                                  const uint8_t *plain, size_t len, const struct session_sink *sink)
+{
+    enum back_fate fate = BACK_DROP_TOO_BIG;
+
+    if (len <= s->plain_max)
+        fate = s->state == SESSION_OPEN ? from_plain_open(s, service, plain, len, sink)
+                                        : from_plain_legacy(s, plain, len, sink);
+    if (fate == BACK_SEALED) {
+        s->out_datagrams++;
+        s->out_bytes += len;
+    } else {
+        s->drops++;
+    }
+    return fate;
+}
+
+void session_on_timer(struct session *s, const struct session_service *service, uint64_t now,
+                      const struct session_sink *sink)
+{
+    if (s->state != SESSION_HANDSHAKE)
+        return;
+    handshake_on_timer(s->handshake, now);
+    follow(s, service, now, sink);
+}
+
+uint64_t session_next_timer(const struct session *s)
+{
+    return s->state == SESSION_HANDSHAKE ? handshake_next_timer(s->handshake) : TIMER_NEVER;
+}
+
+void session_say_goodbye(struct session *s, const struct session_service *service,
+                         const struct session_sink *sink)
+{
+    struct legacy_out out = {s, sink};
+
+    if (s->state == SESSION_OPEN) {
+        send_alert(s, service, WIRE_ALERT_WARNING, WIRE_CLOSE_NOTIFY, sink);
+    } else if (s->state == SESSION_LEGACY) {
+        engine_set_sink(s->engine, on_legacy_record, &out);
+        engine_close(s->engine);
+    }
+}
+
+void session_rebase(struct session *s, const struct psk_set *set)
+{
+    const struct psk *old = s->psk;
+    const struct psk *now = psk_find(set, old->identity, old->identity_len);
+
+    if (now == NULL)
+        want_end(s, SESSION_END_IDENTITY_REMOVED);
+    else if (!psk_same_key(old, now))
+        want_end(s, SESSION_END_KEY_CHANGED);
+    else
+        s->psk = now;
+}
+
+/* ---- what the log tells ---- */
+
+const char *session_why(const struct session *s)
+{
+    return s->handshake != NULL ? handshake_why(s->handshake) : "";
+}
+
+const uint8_t *session_identity(const struct session *s, size_t *len)
+{
+    if (s->psk != NULL) {
+        *len = s->psk->identity_len;
+        return s->psk->identity;
+    }
+    *len = 0;
+    return s->handshake != NULL ? handshake_identity(s->handshake, len) : NULL;
+}
+
+const char *session_suite_name(const struct session *s)
+{
+    if (s->state == SESSION_OPEN)
+        return s->association.suite->name;
+    return s->state == SESSION_LEGACY ? engine_suite_name(s->engine) : "";
+}
+
+const char *session_version_name(const struct session *s)
+{
+    return s->state == SESSION_LEGACY && engine_version(s->engine) == WIRE_DTLS10 ? "1.0" : "1.2";
+}

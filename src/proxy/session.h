@@ -1,0 +1,157 @@
+/*
+ * session: one peer's life: a handshake, then an association of our own or one that libssl keeps.
+ * Knows no sockets and no clock: given a record or a plaintext and the time, it leaves what is to
+ * be sent in a sink. It never frees itself: it says that it is over, and the relay ends it.
+ */
+#ifndef DTLSGATE_PROXY_SESSION_H
+#define DTLSGATE_PROXY_SESSION_H
+
+#include "base/addr.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/rate.h"
+#include "base/timer.h"
+#include "conf/conf.h"
+#include "dtls/fate.h"
+#include "dtls/handshake.h"
+#include "dtls/record.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* X(name, text): why a session ended; the text is what the log says. */
+#define SESSION_ENDS(X)                                                                            \
+    X(NOT_YET, "alive")                                                                            \
+    X(CLOSED, "closed by client")                                                                  \
+    X(ALERT, "fatal alert from client")                                                            \
+    X(IDLE, "idle timeout")                                                                        \
+    X(EVICTED, "evicted to make room")                                                             \
+    X(REPLACED, "replaced by a new handshake")                                                     \
+    X(IDENTITY_REMOVED, "identity removed")                                                        \
+    X(KEY_CHANGED, "key changed")                                                                  \
+    X(SHUTDOWN, "shutdown")                                                                        \
+    X(EXHAUSTED, "sequence numbers used up")                                                       \
+    X(BROKEN, "library failure")                                                                   \
+    X(HANDSHAKE_TIMEOUT, "handshake timed out")                                                    \
+    X(HANDSHAKE_FAILED, "handshake failed")                                                        \
+    X(HANDSHAKE_REPLACED, "handshake replaced by a newer one")                                     \
+    X(HANDSHAKE_EVICTED, "handshake evicted to make room")
+
+enum session_end {
+#define SESSION_END_ENUM(name, text) SESSION_END_##name,
+    SESSION_ENDS(SESSION_END_ENUM)
+#undef SESSION_END_ENUM
+};
+
+const char *session_end_text(enum session_end why);
+
+enum session_state {
+    SESSION_HANDSHAKE, /* ->handshake is there */
+    SESSION_OPEN,      /* ->association is in use */
+    SESSION_LEGACY,    /* ->engine keeps the records: CBC suites, DTLS 1.0 */
+};
+
+/* Where a session's datagrams come from and go to. `local` has the listener's port. */
+struct session_route {
+    struct addr peer, local;
+    unsigned listener; /* its index in the worker */
+};
+
+/* What a session needs of its worker for one service; outlives the session or is swapped by
+ * session_rebase(). */
+struct session_service {
+    const struct conf *snapshot; /* the one that `conf` is part of */
+    const struct conf_service *conf;
+    struct tlsctx *tls;
+    struct record_crypt *crypt;
+    struct keys_kdf *kdf;
+};
+
+struct flow; /* proxy/upstream.h */
+
+struct session {
+    struct table_link link; /* in the worker's peers */
+    struct list idle;       /* among the open sessions of its service, longest idle first; or among
+                               pending handshakes */
+    struct list flow_idle;  /* among those with a flow, longest idle first */
+    struct timer timer;     /* of the handshake */
+    struct session_route route;
+    unsigned service; /* index */
+    enum session_state state;
+    enum session_end ending; /* SESSION_END_NOT_YET, or it wants to be ended with this */
+    uint64_t id;
+    uint64_t hello_print;        /* of the client random it began with */
+    uint64_t born, opened, used; /* ms */
+    const struct conf *snapshot; /* a reference; what the handshake goes by, NULL after it */
+    size_t mtu;                  /* the handshake's */
+    struct handshake *handshake;
+    struct engine *engine;
+    uint64_t legacy_seq; /* of the engine's next plaintext record */
+    bool has_ems;        /* RFC 7627 was negotiated */
+    bool is_placed;      /* among the open ones: the relay has seen the handshake's end */
+    struct association association;
+    struct handshake_farewell
+        *farewell; /* what answers a repeated Finished; NULL once the client has sent data */
+    struct rate farewell_rate; /* of repeated last flights and no_renegotiation warnings */
+    const struct psk *psk;     /* of the current snapshot; NULL while the identity is not known */
+    size_t plain_max;          /* largest plaintext the client takes in a record */
+    struct flow *flow;         /* the relay's; NULL while there is none */
+    uint16_t backend_port;     /* of the newest flow, 0: none yet */
+    uint64_t in_datagrams, in_bytes, out_datagrams, out_bytes; /* plaintext; in: from the client */
+    uint64_t drops;                                            /* both ways */
+};
+
+/* Where a session leaves what goes out. */
+struct session_sink {
+    uint8_t *(*reserve)(void *arg,
+                        size_t max);       /* room for one datagram to the client; never NULL */
+    void (*commit)(void *arg, size_t len); /* send `len` bytes of the room reserved last */
+    enum fate (*deliver)(void *arg, const uint8_t *plain,
+                         size_t len); /* to the backend; the fate of the record */
+    void *arg;
+    uint8_t *scratch; /* WIRE_PLAINTEXT_MAX bytes, the worker's */
+};
+
+/* Begins a handshake from a hello with a valid cookie, whose record is `rec`; answers through the
+ * sink. The one allocation a stranger can cause. Takes a reference to the snapshot until the
+ * handshake ends. NULL: out of memory. */
+struct session *session_new(const struct session_service *service,
+                            const struct session_route *route, const struct wire_record *rec,
+                            uint64_t now, const struct session_sink *sink);
+/* Frees, wiping the keys. Only the relay's one ending function calls this. */
+void session_free(struct session *s);
+
+/* One record from the client. Look at s->state (a handshake may be complete: the relay then makes
+ * it the peer's one session) and at s->ending behind it. */
+enum fate session_from_wire(struct session *s, const struct session_service *service,
+                            const struct wire_record *rec, uint64_t now,
+                            const struct session_sink *sink);
+/* One datagram from the backend, 0 bytes included. */
+enum back_fate session_from_plain(struct session *s, const struct session_service *service,
+                                  const uint8_t *plain, size_t len,
+                                  const struct session_sink *sink);
+/* The handshake's time has come: repeats a flight or gives up (s->ending). */
+void session_on_timer(struct session *s, const struct session_service *service, uint64_t now,
+                      const struct session_sink *sink);
+/* When session_on_timer() is to be called, or TIMER_NEVER. */
+uint64_t session_next_timer(const struct session *s);
+/* Tells the client goodbye (close_notify) where there are keys to do it with. */
+void session_say_goodbye(struct session *s, const struct session_service *service,
+                         const struct session_sink *sink);
+
+/* A fingerprint of a hello's random, to know a late copy by. */
+uint64_t session_hello_print(const uint8_t random[WIRE_RANDOM]);
+/* After a reload: looks the identity up anew. Sets s->ending when it is gone or has another key;
+ * then s->psk still points into the old set, for the log. */
+void session_rebase(struct session *s, const struct psk_set *set);
+
+/* Why a handshake has failed, in more words than s->ending. Borrowed until session_free(). */
+const char *session_why(const struct session *s);
+/* The identity that the client has named: proven once the session is open, before that a claim.
+ * NULL with 0: none yet. */
+const uint8_t *session_identity(const struct session *s, size_t *len);
+const char *session_suite_name(const struct session *s);
+const char *session_version_name(const struct session *s); /* "1.2" or "1.0" */
+
+#endif

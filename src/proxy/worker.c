@@ -1,0 +1,365 @@
+/*
+ * worker: makes the parts of one data path, wires them to each other, and turns the loop.
+ * The one file of this layer that reads the clock. Must never decide what becomes of a datagram,
+ * nor touch anything of another worker.
+ */
+#include "proxy/worker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/timer.h"
+#include "proxy/mailbox.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum message_kind { MESSAGE_SETUP, MESSAGE_COOKIES, MESSAGE_DRAIN, MESSAGE_STOP };
+
+struct message {
+    struct list node;
+    enum message_kind kind;
+    union {
+        struct relay_setup setup;
+        struct cookie_secrets cookies;
+    } with;
+};
+
+struct worker {
+    struct event_base *base;
+    struct udp_inbox *inbox;
+    struct udp_outbox *outbox;
+    struct upstream *upstream;
+    struct listener **listeners;
+    size_t listener_count;
+    struct relay *relay;
+    struct event mail_event, tick_event;
+    uint64_t tick_at; /* what tick_event is armed for */
+    int acks;
+    bool is_over; /* the thread's: leave the loop */
+    struct mailbox mailbox;
+    struct message stop;
+    bool is_started, is_stop_posted; /* the master's */
+    pthread_t thread;
+    struct stats stats;
+};
+
+static struct message *message_new(enum message_kind kind)
+{
+    struct message *m = calloc(1, sizeof(*m));
+
+    if (m)
+        m->kind = kind;
+    return m;
+}
+
+/* The stop message is a part of the worker. */
+static void message_free(struct message *m)
+{
+    if (m->kind == MESSAGE_STOP)
+        return;
+    if (m->kind == MESSAGE_COOKIES)
+        cookie_secrets_wipe(&m->with.cookies);
+    free(m);
+}
+
+static void carry_out(struct worker *w, struct message *m, uint64_t now)
+{
+    switch (m->kind) {
+    case MESSAGE_SETUP:
+        relay_apply(w->relay, &m->with.setup, now);
+        break;
+    case MESSAGE_COOKIES:
+        relay_set_cookies(w->relay, &m->with.cookies);
+        break;
+    case MESSAGE_DRAIN:
+        relay_drain(w->relay, now);
+        break;
+    case MESSAGE_STOP:
+        relay_end_all(w->relay, now);
+        w->is_over = true;
+        break;
+    }
+}
+
+static void on_mail(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    uint64_t now = clock_now_ms();
+    struct list *node;
+
+    (void)fd;
+    (void)what;
+    while (!w->is_over && (node = mailbox_take(&w->mailbox))) {
+        struct message *m = list_entry(node, struct message, node);
+        carry_out(w, m, now);
+        message_free(m);
+        if (!w->is_over)
+            mailbox_ring(w->acks);
+    }
+}
+
+/* Only ends the wait; what is due is done behind each turn. */
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+
+    (void)fd;
+    (void)what;
+    w->tick_at = TIMER_NEVER;
+}
+
+static void on_client_batch(void *arg, struct listener *l, const struct udp_datagram *list,
+                            size_t count)
+{
+    struct worker *w = arg;
+    uint64_t now = clock_now_ms();
+
+    for (size_t i = 0; i < count; i++)
+        relay_from_client(w->relay, l, &list[i], now);
+}
+
+static void on_backend_batch(void *arg, void *owner, const struct udp_datagram *list, size_t count)
+{
+    struct worker *w = arg;
+    uint64_t now = clock_now_ms();
+
+    for (size_t i = 0; i < count; i++) {
+        if (!relay_from_backend(w->relay, owner, &list[i], now))
+            return;
+    }
+}
+
+static void on_refused(void *arg, unsigned n)
+{
+    struct worker *w = arg;
+
+    relay_refused(w->relay, n);
+}
+
+static void arm_tick(struct worker *w, uint64_t at, uint64_t now)
+{
+    uint64_t wait = at > now ? at - now : 0;
+    struct timeval tv = {.tv_sec = (time_t)(wait / 1000),
+                         .tv_usec = (suseconds_t)(wait % 1000 * 1000)};
+
+    if (at == w->tick_at)
+        return;
+    w->tick_at = at;
+    if (at == TIMER_NEVER)
+        event_del(&w->tick_event);
+    else if (event_add(&w->tick_event, &tv) != 0)
+        w->tick_at = TIMER_NEVER; /* out of memory: the next turn tries again */
+}
+
+static void end_turn(struct worker *w)
+{
+    uint64_t now = clock_now_ms();
+
+    arm_tick(w, relay_tick(w->relay, now), now);
+    relay_flush(w->relay);
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+
+    end_turn(w);
+    while (!w->is_over) {
+        if (event_base_loop(w->base, EVLOOP_ONCE) != 0) {
+            log_error("worker: the event loop failed: %s", strerror(errno));
+            abort(); /* a descriptor that is not ours to wait on: our bug */
+        }
+        end_turn(w);
+    }
+    mailbox_ring(w->acks);
+    return NULL;
+}
+
+static bool make_loop(struct worker *w)
+{
+    w->base = event_base_new();
+    if (!w->base)
+        return false;
+    w->tick_at = TIMER_NEVER;
+    return event_assign(&w->tick_event, w->base, -1, 0, on_tick, w) == 0 &&
+           event_assign(&w->mail_event, w->base, mailbox_fd(&w->mailbox), EV_READ | EV_PERSIST,
+                        on_mail, w) == 0 &&
+           event_add(&w->mail_event, NULL) == 0;
+}
+
+static bool make_upstream(struct worker *w)
+{
+    struct upstream_hooks hooks = {
+        .on_datagrams = on_backend_batch, .on_refused = on_refused, .arg = w};
+
+    w->upstream = upstream_new(w->base, w->inbox, &hooks);
+    return w->upstream != NULL;
+}
+
+static bool make_listeners(struct worker *w, const struct worker_params *params)
+{
+    struct listener_hooks hooks = {.on_datagrams = on_client_batch, .arg = w};
+
+    w->listeners = calloc(params->socket_count, sizeof(struct listener *));
+    if (!w->listeners)
+        return false;
+    for (size_t i = 0; i < params->socket_count; i++) {
+        const struct worker_socket *s = &params->sockets[i];
+        struct listener *l = listener_new(w->base, w->inbox, s->fd, &s->bound, &hooks);
+        if (!l)
+            return false;
+        listener_tag(l, (unsigned)i, s->service);
+        w->listeners[w->listener_count++] = l;
+    }
+    return true;
+}
+
+static bool make_relay(struct worker *w, const struct worker_params *params,
+                       struct relay_setup *setup)
+{
+    struct relay_parts parts = {.worker = params->index,
+                                .worker_count = params->count,
+                                .upstream = w->upstream,
+                                .outbox = w->outbox,
+                                .stats = &w->stats,
+                                .listeners = w->listeners};
+
+    w->relay = relay_new(&parts, setup, params->cookies);
+    return w->relay != NULL;
+}
+
+/* Messages that nobody will carry out. */
+static void empty_mailbox(struct worker *w)
+{
+    struct list *node;
+
+    while ((node = mailbox_take(&w->mailbox))) {
+        struct message *m = list_entry(node, struct message, node);
+        if (m->kind == MESSAGE_SETUP)
+            relay_setup_clear(&m->with.setup);
+        message_free(m);
+    }
+}
+
+/* The mirror of worker_new(), whose last step may be missing as well as all but the first. */
+static void free_parts(struct worker *w)
+{
+    if (w->relay)
+        relay_free(w->relay);
+    for (size_t i = 0; i < w->listener_count; i++)
+        listener_free(w->listeners[i]);
+    free(w->listeners);
+    upstream_free(w->upstream);
+    udp_outbox_free(w->outbox);
+    udp_inbox_free(w->inbox);
+    if (w->base) {
+        event_del(&w->mail_event);
+        event_del(&w->tick_event);
+        event_base_free(w->base);
+    }
+    empty_mailbox(w);
+    mailbox_clear(&w->mailbox);
+    free(w);
+}
+
+static void post(struct worker *w, struct message *m)
+{
+    mailbox_post(&w->mailbox, &m->node);
+}
+
+struct worker *worker_new(const struct worker_params *params, struct relay_setup *setup)
+{
+    struct worker *w = calloc(1, sizeof(*w));
+
+    if (!w)
+        return NULL;
+    if (!mailbox_init(&w->mailbox)) {
+        free(w);
+        return NULL;
+    }
+    w->acks = params->acks;
+    w->stop.kind = MESSAGE_STOP;
+    w->inbox = udp_inbox_new();
+    w->outbox = udp_outbox_new();
+    if (w->inbox && w->outbox && make_loop(w) && make_upstream(w) && make_listeners(w, params) &&
+        make_relay(w, params, setup))
+        return w;
+    free_parts(w);
+    return NULL;
+}
+
+bool worker_start(struct worker *w)
+{
+    sigset_t all, before;
+    int error;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&w->thread, NULL, run, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    w->is_started = error == 0;
+    errno = error;
+    return w->is_started;
+}
+
+bool worker_post_setup(struct worker *w, struct relay_setup *setup)
+{
+    struct message *m = message_new(MESSAGE_SETUP);
+
+    if (!m)
+        return false;
+    m->with.setup = *setup;
+    *setup = (struct relay_setup){0};
+    post(w, m);
+    return true;
+}
+
+bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
+{
+    struct message *m = message_new(MESSAGE_COOKIES);
+
+    if (!m)
+        return false;
+    m->with.cookies = *cookies;
+    post(w, m);
+    return true;
+}
+
+bool worker_post_drain(struct worker *w)
+{
+    struct message *m = message_new(MESSAGE_DRAIN);
+
+    if (!m)
+        return false;
+    post(w, m);
+    return true;
+}
+
+void worker_post_stop(struct worker *w)
+{
+    if (w->is_stop_posted)
+        return;
+    w->is_stop_posted = true;
+    post(w, &w->stop);
+}
+
+void worker_free(struct worker *w)
+{
+    if (!w)
+        return;
+    if (w->is_started) {
+        worker_post_stop(w);
+        pthread_join(w->thread, NULL);
+    }
+    free_parts(w);
+}
+
+const struct stats *worker_stats(const struct worker *w)
+{
+    return &w->stats;
+}

@@ -1,0 +1,53 @@
+/*
+ * worker: one thread with an event loop, its listeners, its upstream and its relay.
+ * The master speaks to it through a mailbox; it answers by an acknowledgement. Nothing mutable is
+ * shared but the mailbox and the counters.
+ */
+#ifndef DTLSGATE_PROXY_WORKER_H
+#define DTLSGATE_PROXY_WORKER_H
+
+#include "proxy/relay.h"
+
+/* A public socket of one worker; the descriptor is the process's. */
+struct worker_socket {
+    int fd;
+    unsigned service; /* index in the snapshot */
+    struct addr bound;
+};
+
+struct worker_params {
+    unsigned index, count; /* which of how many */
+    const struct worker_socket *sockets;
+    size_t socket_count;
+    int acks; /* eventfd of the master: one is added for each message that was carried out, and for
+                 the stop message as the thread's last act */
+    const struct cookie_secrets *cookies;
+};
+
+struct worker;
+
+/* Makes all that the worker needs, in the caller's thread. Takes over *setup; of *params only the
+ * descriptors are kept. NULL: out of memory or descriptors, *setup is still the caller's. */
+struct worker *worker_new(const struct worker_params *params, struct relay_setup *setup);
+/* Starts the thread, with all signals blocked in it. False: errno. */
+bool worker_start(struct worker *w) __attribute__((warn_unused_result));
+
+/* Messages, from the thread that made the worker. Each is carried out in order and then
+ * acknowledged; those posted after the stop are dropped without. False: out of memory, nothing
+ * sent. */
+bool worker_post_setup(struct worker *w, struct relay_setup *setup) /* takes over *setup on true */
+    __attribute__((warn_unused_result));
+bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
+    __attribute__((warn_unused_result));
+bool worker_post_drain(struct worker *w) __attribute__((warn_unused_result));
+/* Ends all sessions with goodbye, and the thread. Needs no memory, so cannot fail; harmless when
+ * posted before. */
+void worker_post_stop(struct worker *w);
+
+/* Stops the thread where it was started and not stopped yet, waits for its end, and frees. NULL is
+ * fine. */
+void worker_free(struct worker *w);
+/* May be read while the thread runs; gone with the worker. */
+const struct stats *worker_stats(const struct worker *w);
+
+#endif
