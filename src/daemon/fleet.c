@@ -1,0 +1,215 @@
+/*
+ * fleet: loops over the workers, and the sum of acknowledgements that they still owe.
+ * Must never know of signals nor of an event loop.
+ */
+#include "daemon/fleet.h"
+
+#include "base/log.h"
+#include "dtls/cookie.h"
+#include "proxy/relay.h"
+#include "proxy/stats.h"
+#include "proxy/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* More than there are counters; what does not fit is left out of the line. */
+#define TOTALS_MAX 96
+
+struct fleet {
+    struct worker **worker;
+    unsigned count;   /* of workers made */
+    unsigned started; /* the first so many have a thread */
+    uint64_t awaited; /* acknowledgements that have not come yet */
+    int acks;
+    struct cookie_secrets cookies;
+};
+
+struct fleet_settings {
+    unsigned count;
+    struct relay_setup setup[];
+};
+
+struct totals {
+    struct log_field field[TOTALS_MAX + 1];
+    size_t count;
+};
+
+static void add_total(void *arg, const char *name, uint64_t value)
+{
+    struct totals *t = arg;
+
+    if (value != 0 && t->count < TOTALS_MAX)
+        t->field[t->count++] = (struct log_field){.key = name, .number = (long long)value};
+}
+
+static bool make_worker(struct fleet *f, const struct sockets *sockets, struct relay_setup *setup)
+{
+    struct worker_params params = {
+        .index = f->count,
+        .count = sockets->workers,
+        .sockets = sockets_of(sockets, f->count),
+        .socket_count = sockets->per_worker,
+        .acks = f->acks,
+        .cookies = &f->cookies,
+    };
+
+    f->worker[f->count] = worker_new(&params, setup);
+    if (f->worker[f->count] == NULL)
+        return false;
+    f->count++;
+    return true;
+}
+
+static bool make_workers(struct fleet *f, const struct conf *conf, const struct sockets *sockets,
+                         char *why, size_t why_size)
+{
+    for (unsigned i = 0; i < sockets->workers; i++) {
+        struct relay_setup setup;
+        if (!relay_setup_make(&setup, conf, why, why_size))
+            return false;
+        if (!make_worker(f, sockets, &setup)) {
+            relay_setup_clear(&setup);
+            snprintf(why, why_size, "cannot make worker %u: out of memory or descriptors", i);
+            return false;
+        }
+    }
+    return true;
+}
+
+void fleet_free(struct fleet *f)
+{
+    if (f == NULL)
+        return;
+    for (unsigned i = 0; i < f->count; i++)
+        worker_free(f->worker[i]);
+    free(f->worker);
+    if (f->acks >= 0)
+        close(f->acks);
+    cookie_secrets_wipe(&f->cookies);
+    free(f);
+}
+
+struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, char *why,
+                        size_t why_size)
+{
+    struct fleet *f = calloc(1, sizeof(*f));
+
+    if (f == NULL) {
+        snprintf(why, why_size, "out of memory");
+        return NULL;
+    }
+    cookie_secrets_init(&f->cookies);
+    f->worker = calloc(sockets->workers, sizeof(struct worker *));
+    f->acks = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (f->worker == NULL || f->acks < 0)
+        snprintf(why, why_size, "cannot make the workers: %s", strerror(errno));
+    else if (make_workers(f, conf, sockets, why, why_size))
+        return f;
+    fleet_free(f);
+    return NULL;
+}
+
+bool fleet_start(struct fleet *f, char *why, size_t why_size)
+{
+    for (; f->started < f->count; f->started++) {
+        if (worker_start(f->worker[f->started]))
+            continue;
+        snprintf(why, why_size, "cannot start worker %u: %s", f->started, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+int fleet_acks(const struct fleet *f)
+{
+    return f->acks;
+}
+
+void fleet_take_acks(struct fleet *f)
+{
+    uint64_t n;
+
+    if (read(f->acks, &n, sizeof(n)) != (ssize_t)sizeof(n))
+        return;
+    assert(n <= f->awaited);
+    f->awaited -= n;
+}
+
+bool fleet_is_settled(const struct fleet *f)
+{
+    return f->awaited == 0;
+}
+
+void fleet_discard(struct fleet_settings *settings)
+{
+    for (unsigned i = 0; i < settings->count; i++)
+        relay_setup_clear(&settings->setup[i]);
+    free(settings);
+}
+
+struct fleet_settings *fleet_prepare(const struct fleet *f, const struct conf *conf, char *why,
+                                     size_t why_size)
+{
+    struct fleet_settings *s = calloc(1, sizeof(*s) + f->count * sizeof(s->setup[0]));
+
+    if (s == NULL) {
+        snprintf(why, why_size, "out of memory");
+        return NULL;
+    }
+    for (; s->count < f->count; s->count++) {
+        if (relay_setup_make(&s->setup[s->count], conf, why, why_size))
+            continue;
+        fleet_discard(s);
+        return NULL;
+    }
+    return s;
+}
+
+unsigned fleet_commit(struct fleet *f, struct fleet_settings *settings)
+{
+    unsigned failed = 0;
+
+    for (unsigned i = 0; i < f->count; i++) {
+        if (worker_post_setup(f->worker[i], &settings->setup[i])) {
+            f->awaited++;
+        } else {
+            relay_setup_clear(&settings->setup[i]);
+            failed++;
+        }
+    }
+    free(settings);
+    return failed;
+}
+
+void fleet_rotate_cookies(struct fleet *f)
+{
+    cookie_secrets_rotate(&f->cookies);
+    /* One that misses it takes the newest cookies of the others for wrong until the next turn. */
+    for (unsigned i = 0; i < f->count; i++)
+        if (worker_post_cookies(f->worker[i], &f->cookies))
+            f->awaited++;
+}
+
+void fleet_stop(struct fleet *f)
+{
+    for (unsigned i = 0; i < f->started; i++)
+        worker_post_stop(f->worker[i]);
+    f->awaited += f->started;
+}
+
+void fleet_log_totals(const struct fleet *f)
+{
+    struct totals totals = {.field = {{.key = "workers", .number = f->count}}, .count = 1};
+    struct stats sum = {0};
+
+    for (unsigned i = 0; i < f->count; i++)
+        stats_sum(&sum, worker_stats(f->worker[i]));
+    stats_each(&sum, add_total, &totals);
+    log_event(LOG_LEVEL_INFO, "totals", totals.field);
+}

@@ -1,0 +1,47 @@
+/*
+ * fleet: all workers as one: made, started, told the same things, counted together.
+ * Counts what the workers still have to acknowledge; must never wait for them.
+ */
+#ifndef DTLSGATE_DAEMON_FLEET_H
+#define DTLSGATE_DAEMON_FLEET_H
+
+#include "conf/conf.h"
+#include "daemon/sockets.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct fleet;
+
+/* Makes one worker for each row of `sockets`, which must outlive them. NULL with `why`. */
+struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, char *why,
+                        size_t why_size);
+/* Starts the threads. False with `why`: some may run, which fleet_free() ends. */
+bool fleet_start(struct fleet *f, char *why, size_t why_size) __attribute__((warn_unused_result));
+
+/* Readable when workers have acknowledged something; then call fleet_take_acks(). */
+int fleet_acks(const struct fleet *f);
+void fleet_take_acks(struct fleet *f);
+/* Everything that was posted has been carried out. */
+bool fleet_is_settled(const struct fleet *f);
+
+/* A reload in two steps: all that can fail comes first. NULL with `why`. */
+struct fleet_settings;
+struct fleet_settings *fleet_prepare(const struct fleet *f, const struct conf *conf, char *why,
+                                     size_t why_size);
+/* Posts them, frees what is left. Returns how many workers could not be told, for want of memory.
+ */
+unsigned fleet_commit(struct fleet *f, struct fleet_settings *settings);
+void fleet_discard(struct fleet_settings *settings);
+
+/* Gives all workers a fresh cookie secret beside the last one. */
+void fleet_rotate_cookies(struct fleet *f);
+/* Lets every worker end its sessions and itself. */
+void fleet_stop(struct fleet *f);
+
+/* One line with every counter that is not zero, exact once all workers have ended. */
+void fleet_log_totals(const struct fleet *f);
+/* Ends the threads that have not ended yet, waits for them, and frees. NULL is fine. */
+void fleet_free(struct fleet *f);
+
+#endif

@@ -1,0 +1,209 @@
+/*
+ * main: the visible list of what happens at the start, and its mirror at the end.
+ * Must never do any of it by itself.
+ */
+#include "base/bytes.h"
+#include "base/errors.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "daemon/cmdline.h"
+#include "daemon/master.h"
+#include "daemon/priv.h"
+#include "daemon/sockets.h"
+#include "dtls/psk.h"
+#include "dtls/tlsctx.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+enum exit_status { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_WRONG = 2 };
+
+/* Descriptors that are neither sessions nor public sockets: event loops, mailboxes, log, files. */
+#define DESCRIPTORS_PER_WORKER 8
+#define DESCRIPTORS_APART 64
+
+/* What a start collects and its end gives back. */
+struct process {
+    const struct cmdline *cmdline;
+    const struct conf *conf;
+    struct sockets sockets;
+    struct priv priv;
+};
+
+/* Output that did not arrive, say on a full disk, is no success. */
+static enum exit_status finish_output(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return EXIT_FINE;
+    perror("dtlsgate: cannot write the output");
+    return EXIT_FAILED;
+}
+
+static enum exit_status print_version(void)
+{
+    printf("dtlsgate %s\n%s, %s\n", PACKAGE_VERSION, tlsctx_library_version(),
+           master_library_version());
+    return finish_output();
+}
+
+static enum exit_status print_help(void)
+{
+    fputs(cmdline_help(), stdout);
+    return finish_output();
+}
+
+static enum exit_status print_psk(const char *identity)
+{
+    char line[PSK_LINE_MAX], why[256];
+
+    if (!psk_generate_line(identity, line, why, sizeof(why))) {
+        fprintf(stderr, "dtlsgate: --genpsk: %s\n", why);
+        return EXIT_WRONG;
+    }
+    puts(line);
+    bytes_wipe(line, sizeof(line));
+    return finish_output();
+}
+
+/* -t and -T. */
+static enum exit_status check_settings(const struct cmdline *c)
+{
+    struct errors errors = {.count = 0};
+    const struct conf *conf = conf_load(&c->source, &errors);
+    enum exit_status status = EXIT_WRONG;
+    struct priv priv;
+
+    if (conf == NULL || !priv_find(&priv, &conf->daemon, cmdline_source_name(c), &errors))
+        goto out;
+    if (c->action == CMDLINE_SHOW)
+        conf_print(conf, stdout);
+    else
+        printf("%s: settings are valid\n", cmdline_source_name(c));
+    status = finish_output();
+out:
+    errors_print(&errors, stderr, "");
+    errors_clear(&errors);
+    conf_unref(conf);
+    return status;
+}
+
+static size_t descriptors_needed(const struct conf *conf)
+{
+    size_t per_worker = DESCRIPTORS_PER_WORKER;
+
+    for (size_t i = 0; i < conf->service_count; i++)
+        per_worker += conf->service[i].listen_count;
+    return conf->daemon.max_sessions + conf->daemon.workers * per_worker + DESCRIPTORS_APART;
+}
+
+/* Everything that the operator can have got wrong, told at once; then the log. */
+static bool open_all(struct process *p, struct errors *errors)
+{
+    const struct conf_daemon *daemon = &p->conf->daemon;
+    const char *source = cmdline_source_name(p->cmdline);
+    bool is_fine =
+        priv_find(&p->priv, daemon, source, errors) && priv_check(&p->priv, source, errors);
+    char why[256];
+
+    is_fine &= sockets_open(&p->sockets, p->conf, p->cmdline->source.path, errors);
+    if (!is_fine)
+        return false;
+    if (!log_open(daemon->log, daemon->log_format, why, sizeof(why))) {
+        errors_add(errors, "%s: daemon.log: %s", source, why);
+        return false;
+    }
+    log_set_level(cmdline_log_level(p->cmdline, daemon->log_level));
+    return true;
+}
+
+/* What will do for now and may hurt later. */
+static void warn(const struct process *p, size_t descriptors)
+{
+    size_t needed = descriptors_needed(p->conf);
+
+    if (descriptors < needed)
+        log_info("dtlsgate: %zu open files are allowed, but daemon.max-sessions = %u may need "
+                 "%zu; raise the limit (LimitNOFILE, ulimit -n) or lower the setting",
+                 descriptors, p->conf->daemon.max_sessions, needed);
+    sockets_check_buffers(&p->sockets, p->conf);
+    priv_check_files(&p->priv, p->conf, p->cmdline->source.path);
+}
+
+/* From the drop of privileges to the end. */
+static enum exit_status serve(const struct process *p, size_t descriptors)
+{
+    struct master_params params = {.cmdline = p->cmdline, .conf = p->conf, .sockets = &p->sockets};
+    struct master *master = NULL;
+    bool is_fine = false;
+    char why[256];
+
+    if (priv_drop(&p->priv, why, sizeof(why))) {
+        warn(p, descriptors);
+        master = master_new(&params, why, sizeof(why));
+    }
+    if (master != NULL)
+        is_fine = master_run(master);
+    else
+        log_error("dtlsgate: %s", why);
+    master_free(master);
+    return is_fine ? EXIT_FINE : EXIT_FAILED;
+}
+
+static enum exit_status run(const struct cmdline *c)
+{
+    struct process p = {.cmdline = c};
+    struct errors errors = {.count = 0};
+    enum exit_status status = EXIT_WRONG;
+    size_t descriptors;
+
+    p.conf = conf_load(&c->source, &errors);
+    if (p.conf == NULL)
+        goto out;
+    descriptors = priv_raise_descriptors(descriptors_needed(p.conf));
+    if (open_all(&p, &errors))
+        status = serve(&p, descriptors);
+out:
+    errors_print(&errors, stderr, "");
+    errors_clear(&errors);
+    sockets_close(&p.sockets);
+    conf_unref(p.conf);
+    return status;
+}
+
+static enum exit_status act(const struct cmdline *c)
+{
+    switch (c->action) {
+    case CMDLINE_RUN:
+        return run(c);
+    case CMDLINE_TEST:
+    case CMDLINE_SHOW:
+        return check_settings(c);
+    case CMDLINE_VERSION:
+        return print_version();
+    case CMDLINE_HELP:
+        return print_help();
+    case CMDLINE_GENPSK:
+        return print_psk(c->identity);
+    }
+    return EXIT_WRONG;
+}
+
+int main(int argc, char *argv[])
+{
+    struct errors errors = {.count = 0};
+    enum exit_status status = EXIT_WRONG;
+    struct cmdline cmdline;
+
+    priv_forbid_dumps();
+    signal(SIGPIPE, SIG_IGN);
+    if (cmdline_parse(&cmdline, argc, argv, &errors)) {
+        status = act(&cmdline);
+    } else {
+        errors_print(&errors, stderr, "dtlsgate: ");
+        fputs("Try 'dtlsgate --help'.\n", stderr);
+    }
+    errors_clear(&errors);
+    cmdline_clear(&cmdline);
+    priv_allow_dumps();
+    return (int)status;
+}

@@ -1,0 +1,279 @@
+/*
+ * master: STARTING, RUNNING, RELOADING, STOPPING, and what each signal means in each.
+ * Must never touch what belongs to a worker, nor wait for one anywhere but in the loop.
+ */
+#include "daemon/master.h"
+
+#include "base/log.h"
+#include "daemon/fleet.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+/* A cookie stays valid for one to two turns, a hello's second flight takes seconds. */
+#define COOKIE_TURN_SECONDS (5 * 60)
+
+enum state {
+    STARTING,
+    RUNNING,
+    RELOADING, /* new settings are posted; not all workers have acknowledged them */
+    STOPPING,  /* as above, for the end */
+};
+
+enum watch { ON_HUP, ON_TERM, ON_INT, ON_USR1, ON_ACKS, ON_COOKIE_TURN, WATCH_COUNT };
+
+struct master {
+    const struct cmdline *cmdline;
+    const struct conf *conf; /* a reference */
+    const struct sockets *sockets;
+    struct fleet *fleet;
+    struct event_base *base;
+    struct event *watch[WATCH_COUNT];
+    enum state state;
+    bool is_reload_due; /* HUP came while a reload was under way */
+};
+
+/* The log as `next` wants it. Opened anew only where it differs, for the file's name may be out of
+ * our reach by now. */
+static bool switch_log(const struct conf *running, const struct conf *next, char *why,
+                       size_t why_size)
+{
+    const struct conf_daemon *a = &running->daemon, *b = &next->daemon;
+
+    if (strcmp(a->log, b->log) == 0 && a->log_format == b->log_format)
+        return true;
+    return log_open(b->log, b->log_format, why, why_size);
+}
+
+static void log_errors(struct errors *errors)
+{
+    unsigned held = errors->count < ERRORS_MAX ? errors->count : ERRORS_MAX;
+
+    for (unsigned i = 0; i < held; i++)
+        log_error("%s", errors->line[i] != NULL ? errors->line[i] : "out of memory");
+    if (errors->count > held)
+        log_error("... and %u more", errors->count - held);
+    log_error("dtlsgate: reload failed, nothing changed");
+}
+
+/* Everything that may fail. NULL: `errors` tells, and nothing has changed. */
+static struct fleet_settings *prepare(struct master *m, const struct conf *next,
+                                      struct errors *errors)
+{
+    const char *source = cmdline_source_name(m->cmdline);
+    struct fleet_settings *settings;
+    char why[256];
+
+    conf_check_reload(m->conf, next, errors);
+    if (errors->count > 0)
+        return NULL;
+    settings = fleet_prepare(m->fleet, next, why, sizeof(why));
+    if (settings == NULL) {
+        errors_add(errors, "%s: %s", source, why);
+        return NULL;
+    }
+    if (!switch_log(m->conf, next, why, sizeof(why))) {
+        errors_add(errors, "%s: daemon.log: %s", source, why);
+        fleet_discard(settings);
+        return NULL;
+    }
+    return settings;
+}
+
+static void commit(struct master *m, const struct conf *next, struct fleet_settings *settings)
+{
+    unsigned failed = fleet_commit(m->fleet, settings);
+
+    if (failed > 0)
+        log_error("dtlsgate: out of memory: %u workers keep the old settings; send HUP again",
+                  failed);
+    log_set_level(cmdline_log_level(m->cmdline, next->daemon.log_level));
+    conf_unref(m->conf);
+    m->conf = conf_ref(next);
+    if (!fleet_is_settled(m->fleet))
+        m->state = RELOADING;
+}
+
+static void reload(struct master *m)
+{
+    struct errors errors = {.count = 0};
+    const struct conf *next = conf_load(&m->cmdline->source, &errors);
+    struct fleet_settings *settings = next != NULL ? prepare(m, next, &errors) : NULL;
+
+    if (settings != NULL)
+        commit(m, next, settings);
+    else
+        log_errors(&errors);
+    conf_unref(next);
+    errors_clear(&errors);
+}
+
+static void stop(struct master *m)
+{
+    if (m->state == STOPPING)
+        return;
+    m->state = STOPPING;
+    fleet_stop(m->fleet);
+}
+
+/* All that was posted has been carried out. */
+static void settle(struct master *m)
+{
+    if (m->state == STOPPING)
+        event_base_loopbreak(m->base);
+    if (m->state != RELOADING)
+        return;
+    log_info("dtlsgate: reloaded");
+    m->state = RUNNING;
+    if (m->is_reload_due) {
+        m->is_reload_due = false;
+        reload(m);
+    }
+}
+
+static void on_hup(evutil_socket_t fd, short what, void *arg)
+{
+    struct master *m = arg;
+
+    (void)fd;
+    (void)what;
+    if (m->state == RELOADING)
+        m->is_reload_due = true;
+    else if (m->state == RUNNING)
+        reload(m);
+}
+
+static void on_end(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    stop(arg);
+}
+
+static void on_usr1(evutil_socket_t fd, short what, void *arg)
+{
+    char why[256];
+
+    (void)fd;
+    (void)what;
+    (void)arg;
+    if (!log_reopen(why, sizeof(why)))
+        log_error("dtlsgate: the log goes on in the old file: %s", why);
+}
+
+static void on_acks(evutil_socket_t fd, short what, void *arg)
+{
+    struct master *m = arg;
+
+    (void)fd;
+    (void)what;
+    fleet_take_acks(m->fleet);
+    if (fleet_is_settled(m->fleet))
+        settle(m);
+}
+
+static void on_cookie_turn(evutil_socket_t fd, short what, void *arg)
+{
+    struct master *m = arg;
+
+    (void)fd;
+    (void)what;
+    if (m->state != STOPPING)
+        fleet_rotate_cookies(m->fleet);
+}
+
+static bool watch_all(struct master *m)
+{
+    struct timeval turn = {.tv_sec = COOKIE_TURN_SECONDS};
+
+    m->watch[ON_HUP] = evsignal_new(m->base, SIGHUP, on_hup, m);
+    m->watch[ON_TERM] = evsignal_new(m->base, SIGTERM, on_end, m);
+    m->watch[ON_INT] = evsignal_new(m->base, SIGINT, on_end, m);
+    m->watch[ON_USR1] = evsignal_new(m->base, SIGUSR1, on_usr1, m);
+    m->watch[ON_ACKS] = event_new(m->base, fleet_acks(m->fleet), EV_READ | EV_PERSIST, on_acks, m);
+    m->watch[ON_COOKIE_TURN] = event_new(m->base, -1, EV_PERSIST, on_cookie_turn, m);
+    for (int i = 0; i < WATCH_COUNT; i++) {
+        const struct timeval *every = i == ON_COOKIE_TURN ? &turn : NULL;
+        if (m->watch[i] == NULL || event_add(m->watch[i], every) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool start(struct master *m)
+{
+    char why[256];
+
+    assert(m->state == STARTING);
+    if (!fleet_start(m->fleet, why, sizeof(why))) {
+        log_error("dtlsgate: %s", why);
+        return false;
+    }
+    m->state = RUNNING;
+    sockets_log(m->sockets, m->conf);
+    log_info("dtlsgate: ready");
+    return true;
+}
+
+void master_free(struct master *m)
+{
+    if (m == NULL)
+        return;
+    for (int i = 0; i < WATCH_COUNT; i++)
+        if (m->watch[i] != NULL)
+            event_free(m->watch[i]);
+    if (m->base != NULL)
+        event_base_free(m->base);
+    fleet_free(m->fleet);
+    conf_unref(m->conf);
+    free(m);
+}
+
+struct master *master_new(const struct master_params *params, char *why, size_t why_size)
+{
+    struct master *m = calloc(1, sizeof(*m));
+
+    if (m == NULL) {
+        snprintf(why, why_size, "out of memory");
+        return NULL;
+    }
+    *m = (struct master){.cmdline = params->cmdline,
+                         .conf = conf_ref(params->conf),
+                         .sockets = params->sockets,
+                         .base = event_base_new(),
+                         .state = STARTING};
+    m->fleet = fleet_new(params->conf, params->sockets, why, why_size);
+    if (m->fleet != NULL) {
+        if (m->base != NULL && watch_all(m))
+            return m;
+        snprintf(why, why_size, "cannot make the event loop: out of memory or descriptors");
+    }
+    master_free(m);
+    return NULL;
+}
+
+bool master_run(struct master *m)
+{
+    if (!start(m))
+        return false;
+    if (event_base_dispatch(m->base) < 0) {
+        log_error("dtlsgate: the event loop failed");
+        return false;
+    }
+    fleet_log_totals(m->fleet);
+    log_info("dtlsgate: stopped");
+    return true;
+}
+
+const char *master_library_version(void)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "libevent %s", event_get_version());
+    return text;
+}

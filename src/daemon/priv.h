@@ -1,0 +1,47 @@
+/*
+ * priv: what the process may do: its user and groups, its core dumps, its descriptors.
+ * Must never know why somebody else wants to be less.
+ */
+#ifndef DTLSGATE_DAEMON_PRIV_H
+#define DTLSGATE_DAEMON_PRIV_H
+
+#include "base/errors.h"
+#include "conf/conf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Whom to become. */
+struct priv {
+    bool is_wanted;   /* daemon.user is set */
+    const char *user; /* borrowed from the settings */
+    uid_t uid;
+    gid_t gid;
+};
+
+/* Keys are in memory: no core dump, no ptrace by others of the same user. Call it first of all. */
+void priv_forbid_dumps(void);
+/* Once the keys are wiped: leak checkers look into the process at its end. */
+void priv_allow_dumps(void);
+
+/* Raises the soft limit of open descriptors to the hard one, and that to `needed` where we may.
+ * Returns what is allowed now. */
+size_t priv_raise_descriptors(size_t needed);
+
+/* Looks up daemon.user and daemon.group. `source` names the settings in the line that each mistake
+ * adds to `errors`; false when there was any. */
+bool priv_find(struct priv *p, const struct conf_daemon *daemon, const char *source,
+               struct errors *errors) __attribute__((warn_unused_result));
+/* Whether we may become that user: an error, too, as above. */
+bool priv_check(const struct priv *p, const char *source, struct errors *errors)
+    __attribute__((warn_unused_result));
+/* Becomes that user for good, and makes sure that there is no way back. Does nothing where none is
+ * wanted. Call it with a single thread. False with `why`: the process must end. */
+bool priv_drop(const struct priv *p, char *why, size_t why_size)
+    __attribute__((warn_unused_result));
+/* After the drop: warns of each file that a reload or a reopening of the log will not be able to
+ * open. */
+void priv_check_files(const struct priv *p, const struct conf *conf, const char *path);
+
+#endif

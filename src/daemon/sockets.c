@@ -1,0 +1,209 @@
+/*
+ * sockets: opens and binds, and explains why where that fails.
+ * Must never know what comes in through them.
+ */
+#include "daemon/sockets.h"
+
+#include "base/log.h"
+#include "base/udp.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* One listen address of the settings. */
+struct place {
+    const struct conf_service *service;
+    const struct addr *at;
+};
+
+struct opening {
+    struct sockets *sockets;
+    const struct conf *conf;
+    const char *path;
+    struct errors *errors;
+};
+
+static bool overlap(const struct addr *a, const struct addr *b)
+{
+    if (a->family != b->family || a->port != b->port || a->port == 0)
+        return false;
+    return addr_is_wildcard(a) || addr_is_wildcard(b) || addr_equal(a, b);
+}
+
+/* Another address of our own settings that is in the way of this one. */
+static bool find_overlap(const struct conf *conf, const struct addr *at, struct place *found)
+{
+    for (size_t s = 0; s < conf->service_count; s++) {
+        const struct conf_service *service = &conf->service[s];
+        for (size_t i = 0; i < service->listen_count; i++) {
+            if (&service->listen[i] == at || !overlap(&service->listen[i], at))
+                continue;
+            *found = (struct place){.service = service, .at = &service->listen[i]};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An IPv6 wildcard that took IPv4 as well would be in the way of each such address. */
+static bool has_ipv4_on(const struct conf *conf, uint16_t port)
+{
+    for (size_t s = 0; s < conf->service_count; s++) {
+        const struct conf_service *service = &conf->service[s];
+        for (size_t i = 0; i < service->listen_count; i++)
+            if (service->listen[i].family == AF_INET && service->listen[i].port == port)
+                return true;
+    }
+    return false;
+}
+
+static const char *cure(const struct addr *at, int error)
+{
+    switch (error) {
+    case EACCES:
+    case EPERM:
+        return "start as root, give CAP_NET_BIND_SERVICE, or choose a port from 1024 up";
+    case EADDRINUSE:
+        return "stop what holds it (ss -ulnp tells), or choose another port";
+    case EADDRNOTAVAIL:
+        return "choose an address of this machine (ip address lists them) or a wildcard";
+    case EAFNOSUPPORT:
+        return "this system has no IPv6; choose an IPv4 address such as 0.0.0.0:5684";
+    case EINVAL:
+        if (at->family == AF_INET6 && at->scope == 0)
+            return "a link-local address needs its interface, as in [fe80::1%eth0]:5684";
+        return "choose another address";
+    case EMFILE:
+    case ENFILE:
+        return "allow more open files (ulimit -n) or set fewer daemon.workers";
+    default:
+        return "choose another address";
+    }
+}
+
+static void explain(const struct opening *o, const struct place *p, int error)
+{
+    const struct conf_service *service = p->service;
+    char where[PATH_MAX + 16] = "command line", text[ADDR_TEXT_MAX], other_text[ADDR_TEXT_MAX];
+    struct place other;
+
+    if (service->line > 0)
+        snprintf(where, sizeof(where), "%s:%u", o->path, service->line);
+    addr_format(p->at, text);
+    if (error == EADDRINUSE && find_overlap(o->conf, p->at, &other))
+        errors_add(o->errors,
+                   "%s: service.%s.listen: cannot bind %s: it overlaps %s of service %s; "
+                   "keep one of the two",
+                   where, service->name, text, addr_format(other.at, other_text),
+                   other.service->name);
+    else
+        errors_add(o->errors, "%s: service.%s.listen: cannot bind %s: %s; %s", where, service->name,
+                   text, strerror(error), cure(p->at, error));
+}
+
+static void set_buffer(struct sockets *s, int fd, size_t wanted)
+{
+    size_t granted = udp_set_buffers(fd, wanted);
+
+    if (granted < s->buffer)
+        s->buffer = granted;
+}
+
+/* Opens one address for each worker. `column` is its place in a worker's row. The first socket
+ * shows that nobody else holds the address, the others join it. */
+static bool open_place(const struct opening *o, const struct place *p, size_t column)
+{
+    struct sockets *s = o->sockets;
+    bool dual =
+        p->at->family == AF_INET6 && addr_is_wildcard(p->at) && !has_ipv4_on(o->conf, p->at->port);
+    struct addr at = *p->at;
+
+    for (unsigned w = 0; w < s->workers; w++) {
+        struct worker_socket *slot = &s->list[w * s->per_worker + column];
+        int fd = udp_listen(&at, w > 0, dual, &slot->bound);
+        if (fd < 0) {
+            explain(o, p, errno);
+            return false;
+        }
+        slot->fd = fd;
+        slot->service = (unsigned)(p->service - o->conf->service);
+        at = slot->bound;
+        set_buffer(s, fd, o->conf->daemon.socket_buffer);
+    }
+    return true;
+}
+
+static bool open_all(const struct opening *o)
+{
+    bool is_fine = true;
+    size_t column = 0;
+
+    for (size_t s = 0; s < o->conf->service_count; s++) {
+        struct place p = {.service = &o->conf->service[s]};
+        for (size_t i = 0; i < p.service->listen_count; i++) {
+            p.at = &p.service->listen[i];
+            is_fine &= open_place(o, &p, column++);
+        }
+    }
+    return is_fine;
+}
+
+void sockets_close(struct sockets *s)
+{
+    for (size_t i = 0; i < s->workers * s->per_worker; i++)
+        if (s->list[i].fd >= 0)
+            close(s->list[i].fd);
+    free(s->list);
+    *s = (struct sockets){0};
+}
+
+bool sockets_open(struct sockets *s, const struct conf *conf, const char *path,
+                  struct errors *errors)
+{
+    struct opening o = {.sockets = s, .conf = conf, .path = path, .errors = errors};
+    size_t per_worker = 0, count;
+
+    for (size_t i = 0; i < conf->service_count; i++)
+        per_worker += conf->service[i].listen_count;
+    count = per_worker * conf->daemon.workers;
+    *s = (struct sockets){.list = calloc(count, sizeof(*s->list)), .buffer = SIZE_MAX};
+    if (s->list == NULL) {
+        errors_add(errors, "out of memory");
+        return false;
+    }
+    s->per_worker = per_worker;
+    s->workers = conf->daemon.workers;
+    for (size_t i = 0; i < count; i++)
+        s->list[i].fd = -1;
+    if (open_all(&o))
+        return true;
+    sockets_close(s);
+    return false;
+}
+
+const struct worker_socket *sockets_of(const struct sockets *s, unsigned worker)
+{
+    return &s->list[worker * s->per_worker];
+}
+
+void sockets_check_buffers(const struct sockets *s, const struct conf *conf)
+{
+    if (s->buffer < conf->daemon.socket_buffer)
+        log_warning("dtlsgate: the kernel grants socket buffers of %zu bytes only, where "
+                    "daemon.socket-buffer asks for %zu; raise net.core.rmem_max",
+                    s->buffer, conf->daemon.socket_buffer);
+}
+
+void sockets_log(const struct sockets *s, const struct conf *conf)
+{
+    char text[ADDR_TEXT_MAX];
+
+    for (size_t i = 0; i < s->per_worker; i++)
+        log_info("service %s: listening on %s", conf->service[s->list[i].service].name,
+                 addr_format(&s->list[i].bound, text));
+}

@@ -1,0 +1,39 @@
+/*
+ * sockets: the fixed set of public sockets: for each listen address one per worker, all opened at
+ * the start and kept for the life of the process, for a change to a SO_REUSEPORT group moves live
+ * flows to other workers.
+ * Must never know what comes in through them.
+ */
+#ifndef DTLSGATE_DAEMON_SOCKETS_H
+#define DTLSGATE_DAEMON_SOCKETS_H
+
+#include "base/errors.h"
+#include "conf/conf.h"
+#include "proxy/worker.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct sockets {
+    struct worker_socket *list; /* worker by worker, each in the order of the settings; owned */
+    size_t per_worker;
+    unsigned workers;
+    size_t buffer; /* bytes of the smallest receive buffer that the kernel granted */
+};
+
+/* Opens them all, or none. Port 0: the kernel picks one for all workers. `[::]` takes IPv4, too,
+ * unless an IPv4 address with the same port is listed anywhere. Each address that cannot be bound
+ * adds a line to `errors`, with `path` as the settings' file; false when there was any. */
+bool sockets_open(struct sockets *s, const struct conf *conf, const char *path,
+                  struct errors *errors) __attribute__((warn_unused_result));
+/* Closes all; harmless on a zeroed one. */
+void sockets_close(struct sockets *s);
+
+/* The sockets of one worker, s->per_worker of them. */
+const struct worker_socket *sockets_of(const struct sockets *s, unsigned worker);
+/* Warns, once, when the kernel granted smaller buffers than the settings ask for. */
+void sockets_check_buffers(const struct sockets *s, const struct conf *conf);
+/* One line per listen address, with the port it really has. */
+void sockets_log(const struct sockets *s, const struct conf *conf);
+
+#endif
