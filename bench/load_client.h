@@ -1,0 +1,58 @@
+/*
+ * load_client: one client of dtls_load: a connected socket, with or without a DTLS-PSK association
+ * (DTLS 1.2, libssl). Non-blocking; whoever owns the loop calls when the socket is readable.
+ */
+#ifndef DTLSGATE_BENCH_LOAD_CLIENT_H
+#define DTLSGATE_BENCH_LOAD_CLIENT_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct client_setup {
+    bool plain; /* no DTLS: open as soon as it is started */
+    const char *suite;
+    const char *identity;
+    uint8_t key[64];
+    size_t key_len;
+    struct sockaddr_in target;
+};
+
+enum client_state { CLIENT_NEW, CLIENT_SHAKING, CLIENT_OPEN, CLIENT_CLOSED };
+
+/* All zero: CLIENT_NEW. Must not move once it is started. */
+struct client {
+    enum client_state state;
+    int fd;
+    struct ssl_st *ssl; /* NULL in plaintext and after client_forget() */
+    uint64_t begun_us;
+};
+
+/* Once, before the first client; borrows `setup` for good. Ends the program when it cannot. */
+void client_init(const struct client_setup *setup);
+
+/* Opens the socket, watches it with the epoll `poller` under the pointer `who`, starts the
+ * handshake. */
+void client_start(struct client *c, int poller, void *who, uint64_t now_us);
+/* Goes on with the handshake; sets CLIENT_OPEN when it is complete, CLIENT_CLOSED when it has
+ * failed. */
+void client_shake(struct client *c);
+/* Sends the flight again when it is due, gives up after 20 s. */
+void client_tick(struct client *c, uint64_t now_us);
+
+/* One datagram; what the kernel does not take counts as lost on the way. */
+void client_send(struct client *c, const void *data, size_t len);
+/* The bytes of the next datagram; 0: none now, or CLIENT_CLOSED because the other end has ended it.
+ */
+size_t client_receive(struct client *c, void *data, size_t size);
+
+/* Says goodbye (close_notify) and closes. */
+void client_close(struct client *c);
+/* Frees the association and says nothing, so that the other end goes on holding it. */
+void client_forget(struct client *c);
+
+/* ECONNREFUSED seen by all clients. */
+uint64_t client_refusals(void);
+
+#endif

@@ -1,0 +1,110 @@
+/*
+ * udp_echo: a UDP service that sends each datagram back to where it came from; the backend of the
+ * measurements. Takes up to 64 datagrams per system call, so that it costs little beside a proxy.
+ *
+ *     udp_echo [ADDR:PORT]      default 127.0.0.1:0
+ *
+ * Prints "listening on ADDR:PORT" and then serves until a signal ends it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define BATCH 64
+#define DATAGRAM_MAX 65536
+#define BUFFER_BYTES (4 * 1024 * 1024)
+
+static uint8_t room[BATCH][DATAGRAM_MAX];
+
+static _Noreturn void die(const char *what)
+{
+    fprintf(stderr, "udp_echo: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+/* IPv4 alone: a backend on loopback needs no more. */
+static bool parse(const char *text, struct sockaddr_in *out)
+{
+    const char *colon = strrchr(text, ':');
+    char host[INET_ADDRSTRLEN], *end;
+
+    if (!colon || (size_t)(colon - text) >= sizeof(host))
+        return false;
+    memcpy(host, text, (size_t)(colon - text));
+    host[colon - text] = '\0';
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    *out = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    return end != colon + 1 && *end == '\0' && port <= 65535 &&
+           inet_pton(AF_INET, host, &out->sin_addr) == 1;
+}
+
+static int listen_at(struct sockaddr_in at)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), bytes = BUFFER_BYTES;
+    socklen_t len = sizeof(at);
+    char host[INET_ADDRSTRLEN];
+
+    if (fd < 0)
+        die("socket");
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    if (bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0)
+        die("bind");
+    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
+        die("getsockname");
+    printf("listening on %s:%u\n", inet_ntop(AF_INET, &at.sin_addr, host, sizeof(host)),
+           ntohs(at.sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+/* What one peer does not take is dropped, as a network would. */
+static void send_all(int fd, struct mmsghdr *message, unsigned count)
+{
+    for (unsigned at = 0; at < count;) {
+        int sent = sendmmsg(fd, message + at, count - at, 0);
+        at += sent > 0 ? (unsigned)sent : 1;
+    }
+}
+
+static _Noreturn void serve(int fd)
+{
+    static struct mmsghdr message[BATCH];
+    static struct iovec payload[BATCH];
+    static struct sockaddr_in peer[BATCH];
+
+    for (;;) {
+        for (int i = 0; i < BATCH; i++) {
+            payload[i] = (struct iovec){.iov_base = room[i], .iov_len = DATAGRAM_MAX};
+            message[i].msg_hdr = (struct msghdr){.msg_name = &peer[i],
+                                                 .msg_namelen = sizeof(peer[i]),
+                                                 .msg_iov = &payload[i],
+                                                 .msg_iovlen = 1};
+        }
+        int n = recvmmsg(fd, message, BATCH, MSG_WAITFORONE, NULL);
+        if (n < 0 && errno != EINTR && errno != ECONNREFUSED)
+            die("recvmmsg");
+        for (int i = 0; i < n; i++)
+            payload[i].iov_len = message[i].msg_len;
+        if (n > 0)
+            send_all(fd, message, (unsigned)n);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct sockaddr_in at;
+
+    if (argc > 2 || !parse(argc == 2 ? argv[1] : "127.0.0.1:0", &at)) {
+        fprintf(stderr, "usage: udp_echo [ADDR:PORT]\n");
+        return 2;
+    }
+    serve(listen_at(at));
+}
