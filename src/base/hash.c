@@ -7,7 +7,9 @@
 #include "base/bytes.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TABLE_SIZE_MIN 16
 /* Growing doubles, so anything from two on is done long before the next growing starts. */
@@ -15,11 +17,10 @@
 
 static uint64_t load64(const uint8_t *p)
 {
-    uint64_t v = 0;
+    uint64_t v;
 
-    for (int i = 7; i >= 0; i--)
-        v = v << 8 | p[i];
-    return v;
+    memcpy(&v, p, sizeof v);
+    return le64toh(v);
 }
 
 static void store64(uint8_t *p, uint64_t v)
@@ -33,55 +34,63 @@ static uint64_t rotate(uint64_t v, unsigned bits)
     return v << bits | v >> (64 - bits);
 }
 
-static void sip_rounds(uint64_t v[4], unsigned rounds)
+/* Passed by value: so it stays in registers, which halves the time. */
+struct sip {
+    uint64_t a, b, c, d;
+};
+
+static inline struct sip sip_round(struct sip v)
 {
-    for (; rounds > 0; rounds--) {
-        v[0] += v[1];
-        v[1] = rotate(v[1], 13) ^ v[0];
-        v[0] = rotate(v[0], 32);
-        v[2] += v[3];
-        v[3] = rotate(v[3], 16) ^ v[2];
-        v[0] += v[3];
-        v[3] = rotate(v[3], 21) ^ v[0];
-        v[2] += v[1];
-        v[1] = rotate(v[1], 17) ^ v[2];
-        v[2] = rotate(v[2], 32);
-    }
+    v.a += v.b;
+    v.b = rotate(v.b, 13) ^ v.a;
+    v.a = rotate(v.a, 32);
+    v.c += v.d;
+    v.d = rotate(v.d, 16) ^ v.c;
+    v.a += v.d;
+    v.d = rotate(v.d, 21) ^ v.a;
+    v.c += v.b;
+    v.b = rotate(v.b, 17) ^ v.c;
+    v.c = rotate(v.c, 32);
+    return v;
 }
 
-static void sip_start(uint64_t v[4], const struct hash_key *key)
+static struct sip sip_start(const struct hash_key *key)
 {
     uint64_t k0 = load64(key->bytes), k1 = load64(key->bytes + 8);
 
-    v[0] = k0 ^ 0x736f6d6570736575;
-    v[1] = k1 ^ 0x646f72616e646f6d;
-    v[2] = k0 ^ 0x6c7967656e657261;
-    v[3] = k1 ^ 0x7465646279746573;
+    return (struct sip){k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
+                        k1 ^ 0x7465646279746573};
 }
 
-static void sip_block(uint64_t v[4], uint64_t block)
+static inline struct sip sip_block(struct sip v, uint64_t block)
 {
-    v[3] ^= block;
-    sip_rounds(v, 2);
-    v[0] ^= block;
+    v.d ^= block;
+    v = sip_round(sip_round(v));
+    v.a ^= block;
+    return v;
 }
 
-static void sip_absorb(uint64_t v[4], const uint8_t *data, size_t len)
+static struct sip sip_absorb(struct sip v, const uint8_t *data, size_t len)
 {
     uint64_t last = (uint64_t)len << 56;
     size_t i;
 
     for (i = 0; len - i >= 8; i += 8)
-        sip_block(v, load64(data + i));
+        v = sip_block(v, load64(data + i));
     for (unsigned shift = 0; i < len; i++, shift += 8)
         last |= (uint64_t)data[i] << shift;
-    sip_block(v, last);
+    return sip_block(v, last);
 }
 
-static uint64_t sip_squeeze(uint64_t v[4])
+/* The four last rounds; the output is the exclusive or of all. */
+static struct sip sip_finish(struct sip v)
 {
-    sip_rounds(v, 4);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    return sip_round(sip_round(sip_round(sip_round(v))));
+}
+
+static uint64_t sip_output(struct sip v)
+{
+    return v.a ^ v.b ^ v.c ^ v.d;
 }
 
 static struct table_link **slot_of(const struct table *t, int which, uint64_t hash)
@@ -154,25 +163,24 @@ void hash_key_init(struct hash_key *key)
 
 uint64_t siphash64(const struct hash_key *key, const void *data, size_t len)
 {
-    uint64_t v[4];
+    struct sip v = sip_absorb(sip_start(key), data, len);
 
-    sip_start(v, key);
-    sip_absorb(v, data, len);
-    v[2] ^= 0xff;
-    return sip_squeeze(v);
+    v.c ^= 0xff;
+    return sip_output(sip_finish(v));
 }
 
 void siphash128(const struct hash_key *key, const void *data, size_t len, uint8_t out[16])
 {
-    uint64_t v[4];
+    struct sip v = sip_start(key);
 
-    sip_start(v, key);
-    v[1] ^= 0xee;
-    sip_absorb(v, data, len);
-    v[2] ^= 0xee;
-    store64(out, sip_squeeze(v));
-    v[1] ^= 0xdd;
-    store64(out + 8, sip_squeeze(v));
+    v.b ^= 0xee;
+    v = sip_absorb(v, data, len);
+    v.c ^= 0xee;
+    v = sip_finish(v);
+    store64(out, sip_output(v));
+    v.b ^= 0xdd;
+    v = sip_finish(v);
+    store64(out + 8, sip_output(v));
 }
 
 bool table_init(struct table *t, size_t expect)

@@ -11,16 +11,17 @@
 #include <stdint.h>
 
 enum option_type {
-    OPTION_TEXT,    /* char *; empty means NULL */
-    OPTION_PATH,    /* char *, absolute or relative to the working directory; not empty */
-    OPTION_LOG,     /* char *; "stderr", "syslog" or an absolute path */
-    OPTION_COUNT,   /* unsigned */
-    OPTION_SIZE,    /* size_t; "64k", "4m" */
-    OPTION_TIME,    /* uint64_t ms; "300ms", "30s", "5m", "2h", "1d"; a bare number is seconds */
-    OPTION_BOOL,    /* bool; yes/no, on/off, true/false, 1/0 */
-    OPTION_CHOICE,  /* enum (int-sized); one of `choices`, in the enum's order */
-    OPTION_ADDRS,   /* struct addr array + size_t count behind it; comma separated */
-    OPTION_BACKEND, /* struct addr; a name is resolved */
+    OPTION_TEXT,     /* char *; empty means NULL */
+    OPTION_PATH,     /* char *, absolute or relative to the working directory; not empty */
+    OPTION_LOG,      /* char *; "stderr", "syslog" or an absolute path */
+    OPTION_COUNT,    /* unsigned */
+    OPTION_SIZE,     /* size_t; "64k", "4m" */
+    OPTION_TIME,     /* uint64_t ms; "300ms", "30s", "5m", "2h", "1d"; a bare number is seconds */
+    OPTION_BOOL,     /* bool; yes/no, on/off, true/false, 1/0 */
+    OPTION_CHOICE,   /* enum (int-sized); one of `choices`, in the enum's order */
+    OPTION_ADDRS,    /* struct addr array + size_t count behind it; comma separated */
+    OPTION_BACKEND,  /* struct addr; a name is resolved */
+    OPTION_PREFIXES, /* struct prefixes; comma separated, empty is none */
 };
 
 struct option {
@@ -37,7 +38,7 @@ struct option {
 };
 
 /* No table has more rows. */
-#define OPTIONS_MAX 32
+#define OPTIONS_MAX 48
 
 /* Both end with a row whose key is NULL. */
 extern const struct option options_daemon[];

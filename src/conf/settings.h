@@ -7,6 +7,7 @@
 
 #include "base/addr.h"
 #include "base/log.h"
+#include "base/prefix.h"
 #include "dtls/psk.h"
 
 #include <stdbool.h>
@@ -15,17 +16,22 @@
 
 enum conf_version { CONF_DTLS10, CONF_DTLS12 };
 enum conf_unknown { CONF_UNKNOWN_HIDE, CONF_UNKNOWN_ALERT };
+enum conf_ems { CONF_EMS_PREFER, CONF_EMS_REQUIRE };
 
 struct conf_daemon {
     char *user;       /* NULL: stay who we are */
     char *group;      /* NULL: the user's */
+    bool sandbox;     /* give up capabilities and most system calls */
     unsigned workers; /* 0 in the file means one per core; here it is the number */
     char *log;        /* stderr, syslog, or a path */
     enum log_level log_level;
     enum log_format log_format;
-    unsigned max_sessions;   /* in all; each worker holds its share */
-    unsigned max_handshakes; /* pending ones, in all; each worker holds its share */
-    size_t socket_buffer;    /* bytes asked for each public socket and way */
+    unsigned max_sessions;         /* in all; each worker holds its share */
+    unsigned max_handshakes;       /* pending ones, in all; each worker holds its share */
+    size_t socket_buffer;          /* bytes asked for each public socket and way */
+    unsigned prefix_v4, prefix_v6; /* bits of an address that make a source prefix */
+    unsigned max_handshakes_per_prefix, max_sessions_per_prefix; /* 0: no cap */
+    unsigned handshake_rate, handshake_rate_per_prefix;          /* begun per second; 0: no limit */
 };
 
 struct conf_service {
@@ -43,7 +49,12 @@ struct conf_service {
     uint64_t retransmit_first, retransmit_cap, retransmit_total; /* ms */
     uint64_t handshake_timeout, idle_timeout;                    /* ms */
     uint64_t flow_timeout;                                       /* ms; 0: as long as the session */
-    struct psk_set *psk;                                         /* loaded */
+    struct prefixes allow, deny;                                 /* allow empty: everybody */
+    enum conf_ems ems;
+    unsigned forgery_limit; /* records that fail to authenticate under one key; 0: by the suite */
+    unsigned usage_limit;   /* records under one key, both ways; 0: by the suite */
+    unsigned max_sessions_per_identity; /* 0: no cap */
+    struct psk_set *psk;                /* loaded */
     unsigned line; /* of the section in the file, for messages; 0: the command line */
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/addr.h"
 #include "base/bytes.h"
+#include "base/prefix.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -26,6 +27,7 @@ union field {
     bool *flag;
     int *choice;
     struct addr *addr;
+    struct prefixes *prefixes;
 };
 
 /* An array and its count as they stand in a field; copied in and out, for the field is no such
@@ -140,6 +142,9 @@ const char *value_allowed(const struct option *o, char *buf, size_t size)
         break;
     case OPTION_BACKEND:
         snprintf(buf, size, "ADDR:PORT or HOST:PORT");
+        break;
+    case OPTION_PREFIXES:
+        snprintf(buf, size, "addresses or prefixes, up to %" PRIu64 " with commas", o->max);
         break;
     }
     return buf;
@@ -333,6 +338,28 @@ static bool set_backend(struct addr *field, const char *text, struct reason why)
     return true;
 }
 
+static bool set_prefixes(const struct option *o, struct prefixes *field, const char *text,
+                         struct reason why)
+{
+    struct prefixes got = {0};
+    const char *fault;
+    size_t len;
+
+    if (!prefixes_parse(&got, text, &fault, &len)) {
+        snprintf(why.text, why.size,
+                 "has \"%.*s\", which is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32",
+                 len < 64 ? (int)len : 64, fault);
+        return false;
+    }
+    if (got.count > o->max) {
+        prefixes_clear(&got);
+        return not_allowed(o, why);
+    }
+    prefixes_clear(field);
+    *field = got;
+    return true;
+}
+
 bool value_set(const struct option *o, void *base, const char *text, char *why, size_t why_size)
 {
     union field f = field_of(o, base);
@@ -355,6 +382,8 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
         return set_addrs(o, f.any, text, reason);
     case OPTION_BACKEND:
         return set_backend(f.addr, text, reason);
+    case OPTION_PREFIXES:
+        return set_prefixes(o, f.prefixes, text, reason);
     }
     assert(!"a type without a parser");
     return false;
@@ -369,6 +398,17 @@ static void addrs_text(struct addrs a, char *buf, size_t size)
     for (size_t i = 0; i < a.count && used < size; i++)
         used += (size_t)snprintf(buf + used, size - used, "%s%s", i ? ", " : "",
                                  addr_format(&a.list[i], one));
+}
+
+static void prefixes_text(const struct prefixes *p, char *buf, size_t size)
+{
+    char one[PREFIX_TEXT_MAX];
+    size_t used = 0;
+
+    *buf = '\0';
+    for (size_t i = 0; i < p->count && used < size; i++)
+        used += (size_t)snprintf(buf + used, size - used, "%s%s", i ? ", " : "",
+                                 prefix_format(&p->list[i], one));
 }
 
 const char *value_text(const struct option *o, const void *base, char buf[VALUE_TEXT_MAX])
@@ -403,6 +443,9 @@ const char *value_text(const struct option *o, const void *base, char buf[VALUE_
     case OPTION_BACKEND:
         addrs_text((struct addrs){f.addr, 1}, buf, size);
         break;
+    case OPTION_PREFIXES:
+        prefixes_text(f.prefixes, buf, size);
+        break;
     }
     return buf;
 }
@@ -428,6 +471,9 @@ void value_clear(const struct option *o, void *base)
     case OPTION_ADDRS:
         free(load_addrs(f.any).list);
         memset(f.any, 0, sizeof(struct addrs));
+        break;
+    case OPTION_PREFIXES:
+        prefixes_clear(f.prefixes);
         break;
     default:
         break;

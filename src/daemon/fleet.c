@@ -26,6 +26,7 @@ struct fleet {
     unsigned count;   /* of workers made */
     unsigned started; /* the first so many have a thread */
     uint64_t awaited; /* acknowledgements that have not come yet */
+    bool is_stopping; /* nothing that is posted now would be acknowledged */
     int acks;
     struct cookie_secrets cookies;
 };
@@ -79,6 +80,8 @@ static bool make_workers(struct fleet *f, const struct conf *conf, const struct 
             return false;
         }
     }
+    for (unsigned i = 0; f->count > 1 && i < f->count; i++)
+        worker_link(f->worker[i], f->worker[(i + 1) % f->count]);
     return true;
 }
 
@@ -86,6 +89,9 @@ void fleet_free(struct fleet *f)
 {
     if (f == NULL)
         return;
+    /* They speak to each other, so none may go while another one runs. */
+    for (unsigned i = 0; i < f->count; i++)
+        worker_join(f->worker[i]);
     for (unsigned i = 0; i < f->count; i++)
         worker_free(f->worker[i]);
     free(f->worker);
@@ -175,6 +181,7 @@ unsigned fleet_commit(struct fleet *f, struct fleet_settings *settings)
 {
     unsigned failed = 0;
 
+    assert(!f->is_stopping);
     for (unsigned i = 0; i < f->count; i++) {
         if (worker_post_setup(f->worker[i], &settings->setup[i])) {
             f->awaited++;
@@ -189,6 +196,7 @@ unsigned fleet_commit(struct fleet *f, struct fleet_settings *settings)
 
 void fleet_rotate_cookies(struct fleet *f)
 {
+    assert(!f->is_stopping);
     cookie_secrets_rotate(&f->cookies);
     /* One that misses it takes the newest cookies of the others for wrong until the next turn. */
     for (unsigned i = 0; i < f->count; i++)
@@ -198,6 +206,9 @@ void fleet_rotate_cookies(struct fleet *f)
 
 void fleet_stop(struct fleet *f)
 {
+    if (f->is_stopping)
+        return;
+    f->is_stopping = true;
     for (unsigned i = 0; i < f->started; i++)
         worker_post_stop(f->worker[i]);
     f->awaited += f->started;

@@ -30,13 +30,13 @@ struct fleet_settings;
 struct fleet_settings *fleet_prepare(const struct fleet *f, const struct conf *conf, char *why,
                                      size_t why_size);
 /* Posts them, frees what is left. Returns how many workers could not be told, for want of memory.
- */
+ * Not behind fleet_stop(). */
 unsigned fleet_commit(struct fleet *f, struct fleet_settings *settings);
 void fleet_discard(struct fleet_settings *settings);
 
-/* Gives all workers a fresh cookie secret beside the last one. */
+/* Gives all workers a fresh cookie secret beside the last one. Not behind fleet_stop(). */
 void fleet_rotate_cookies(struct fleet *f);
-/* Lets every worker end its sessions and itself. */
+/* Lets every worker end its sessions and itself; harmless when called before. */
 void fleet_stop(struct fleet *f);
 
 /* One line with every counter that is not zero, exact once all workers have ended. */

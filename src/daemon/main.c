@@ -6,9 +6,11 @@
 #include "base/errors.h"
 #include "base/log.h"
 #include "conf/conf.h"
+#include "daemon/box.h"
 #include "daemon/cmdline.h"
 #include "daemon/master.h"
 #include "daemon/priv.h"
+#include "daemon/review.h"
 #include "daemon/sockets.h"
 #include "dtls/psk.h"
 #include "dtls/tlsctx.h"
@@ -125,26 +127,46 @@ static void warn(const struct process *p, size_t descriptors)
         log_info("dtlsgate: %zu open files are allowed, but daemon.max-sessions = %u may need "
                  "%zu; raise the limit (LimitNOFILE, ulimit -n) or lower the setting",
                  descriptors, p->conf->daemon.max_sessions, needed);
+    for (size_t i = 0; i < p->conf->service_count; i++)
+        if (!psk_is_locked(p->conf->service[i].psk))
+            log_info("service %s: its keys may come to lie on swap; raise the limit of locked "
+                     "memory (LimitMEMLOCK, ulimit -l)",
+                     p->conf->service[i].name);
+    review_keys(p->conf);
     sockets_check_buffers(&p->sockets, p->conf);
     priv_check_files(&p->priv, p->conf, p->cmdline->source.path);
+}
+
+/* What only the start needed, in this order; the loops are made in between, with calls that the box
+ * denies. NULL with `why`. */
+static struct master *settle_down(const struct process *p, char *why, size_t why_size)
+{
+    struct master_params params = {.cmdline = p->cmdline, .conf = p->conf, .sockets = &p->sockets};
+    bool is_boxed = p->conf->daemon.sandbox;
+    struct master *master;
+
+    if ((is_boxed && !box_prepare(why, why_size)) || !priv_drop(&p->priv, why, why_size))
+        return NULL;
+    master = master_new(&params, why, why_size);
+    if (master == NULL || !is_boxed || box_close(why, why_size))
+        return master;
+    master_free(master);
+    return NULL;
 }
 
 /* From the drop of privileges to the end. */
 static enum exit_status serve(const struct process *p, size_t descriptors)
 {
-    struct master_params params = {.cmdline = p->cmdline, .conf = p->conf, .sockets = &p->sockets};
-    struct master *master = NULL;
-    bool is_fine = false;
     char why[256];
+    struct master *master = settle_down(p, why, sizeof(why));
+    bool is_fine = false;
 
-    if (priv_drop(&p->priv, why, sizeof(why))) {
+    if (master != NULL) {
         warn(p, descriptors);
-        master = master_new(&params, why, sizeof(why));
-    }
-    if (master != NULL)
         is_fine = master_run(master);
-    else
+    } else {
         log_error("dtlsgate: %s", why);
+    }
     master_free(master);
     return is_fine ? EXIT_FINE : EXIT_FAILED;
 }
@@ -204,6 +226,7 @@ int main(int argc, char *argv[])
     }
     errors_clear(&errors);
     cmdline_clear(&cmdline);
-    priv_allow_dumps();
+    if (!box_is_closed())
+        priv_allow_dumps();
     return (int)status;
 }

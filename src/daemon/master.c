@@ -4,8 +4,11 @@
  */
 #include "daemon/master.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "daemon/box.h"
 #include "daemon/fleet.h"
+#include "daemon/review.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -25,7 +28,7 @@ enum state {
     STOPPING,  /* as above, for the end */
 };
 
-enum watch { ON_HUP, ON_TERM, ON_INT, ON_USR1, ON_ACKS, ON_COOKIE_TURN, WATCH_COUNT };
+enum watch { ON_HUP, ON_TERM, ON_INT, ON_USR1, ON_ACKS, ON_COOKIE_TURN, ON_DENIAL, WATCH_COUNT };
 
 struct master {
     const struct cmdline *cmdline;
@@ -48,6 +51,19 @@ static bool switch_log(const struct conf *running, const struct conf *next, char
     if (strcmp(a->log, b->log) == 0 && a->log_format == b->log_format)
         return true;
     return log_open(b->log, b->log_format, why, why_size);
+}
+
+/* libevent's own words, on whichever thread. Limited, for where the kernel refuses to watch more
+ * sockets, each datagram may lead to one. */
+static void on_library_words(int severity, const char *text)
+{
+    static _Thread_local struct log_limit limit;
+    uint32_t skipped;
+
+    if (severity == EVENT_LOG_ERR)
+        log_error("libevent: %s", text); /* its last words: it ends the process */
+    else if (severity != EVENT_LOG_DEBUG && log_allowed(&limit, clock_now_ms(), &skipped))
+        log_warning("libevent: %s (%u left out)", text, skipped);
 }
 
 static void log_errors(struct errors *errors)
@@ -93,6 +109,7 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
         log_error("dtlsgate: out of memory: %u workers keep the old settings; send HUP again",
                   failed);
     log_set_level(cmdline_log_level(m->cmdline, next->daemon.log_level));
+    review_keys(next);
     conf_unref(m->conf);
     m->conf = conf_ref(next);
     if (!fleet_is_settled(m->fleet))
@@ -187,6 +204,14 @@ static void on_cookie_turn(evutil_socket_t fd, short what, void *arg)
         fleet_rotate_cookies(m->fleet);
 }
 
+static void on_denial(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    box_report(clock_now_ms());
+}
+
 static bool watch_all(struct master *m)
 {
     struct timeval turn = {.tv_sec = COOKIE_TURN_SECONDS};
@@ -196,6 +221,7 @@ static bool watch_all(struct master *m)
     m->watch[ON_INT] = evsignal_new(m->base, SIGINT, on_end, m);
     m->watch[ON_USR1] = evsignal_new(m->base, SIGUSR1, on_usr1, m);
     m->watch[ON_ACKS] = event_new(m->base, fleet_acks(m->fleet), EV_READ | EV_PERSIST, on_acks, m);
+    m->watch[ON_DENIAL] = event_new(m->base, box_denials(), EV_READ | EV_PERSIST, on_denial, m);
     m->watch[ON_COOKIE_TURN] = event_new(m->base, -1, EV_PERSIST, on_cookie_turn, m);
     for (int i = 0; i < WATCH_COUNT; i++) {
         const struct timeval *every = i == ON_COOKIE_TURN ? &turn : NULL;
@@ -242,6 +268,7 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
         snprintf(why, why_size, "out of memory");
         return NULL;
     }
+    event_set_log_callback(on_library_words);
     *m = (struct master){.cmdline = params->cmdline,
                          .conf = conf_ref(params->conf),
                          .sockets = params->sockets,
@@ -265,6 +292,7 @@ bool master_run(struct master *m)
         log_error("dtlsgate: the event loop failed");
         return false;
     }
+    box_report(clock_now_ms());
     fleet_log_totals(m->fleet);
     log_info("dtlsgate: stopped");
     return true;

@@ -39,7 +39,15 @@ static bool is_for_good(const struct priv *p)
         return false;
     if (real_group != p->gid || effective_group != p->gid || saved_group != p->gid)
         return false;
-    return p->uid == 0 || (setresuid(0, 0, 0) != 0 && setresgid(0, 0, 0) != 0);
+    if (p->uid == 0)
+        return true;
+    /* The group root may be just what is wanted. */
+    return setresuid(0, 0, 0) != 0 && (p->gid == 0 || setresgid(0, 0, 0) != 0);
+}
+
+static const char *name_of(const struct priv *p)
+{
+    return p->is_wanted ? p->user : "root";
 }
 
 static void warn_unopenable(const struct priv *p, const char *path, const char *setting)
@@ -49,7 +57,7 @@ static void warn_unopenable(const struct priv *p, const char *path, const char *
     if (fd < 0)
         log_warning("dtlsgate: user %s cannot read %s (%s): %s; a reload will fail until its "
                     "group can (chgrp, chmod g+r)",
-                    p->user, path, setting, strerror(errno));
+                    name_of(p), path, setting, strerror(errno));
     else
         close(fd);
 }
@@ -150,7 +158,8 @@ void priv_check_files(const struct priv *p, const struct conf *conf, const char 
 {
     char why[256];
 
-    if (!p->is_wanted)
+    /* Who is neither has read them as the same user; root may have lost the right to all files. */
+    if (!p->is_wanted && geteuid() != 0)
         return;
     if (path != NULL)
         warn_unopenable(p, path, "--config");
@@ -159,5 +168,5 @@ void priv_check_files(const struct priv *p, const struct conf *conf, const char 
     if (!log_reopen(why, sizeof(why)))
         log_warning("dtlsgate: user %s %s (daemon.log); it cannot be opened anew until it is "
                     "theirs (chown)",
-                    p->user, why);
+                    name_of(p), why);
 }

@@ -40,8 +40,8 @@ bool priv_check(const struct priv *p, const char *source, struct errors *errors)
  * wanted. Call it with a single thread. False with `why`: the process must end. */
 bool priv_drop(const struct priv *p, char *why, size_t why_size)
     __attribute__((warn_unused_result));
-/* After the drop: warns of each file that a reload or a reopening of the log will not be able to
- * open. */
+/* After the drop, and in the box: warns of each file that a reload or a reopening of the log will
+ * not be able to open. */
 void priv_check_files(const struct priv *p, const struct conf *conf, const char *path);
 
 #endif

@@ -9,39 +9,41 @@
 
 const uint8_t *candidates_assemble(struct candidates *c, const struct wire_message *m)
 {
-    if (m->length == 0 || m->length > CANDIDATE_BODY_MAX)
+    if (m->fragment_length == 0 || m->length > CANDIDATE_BODY_MAX)
         return NULL;
     if (c->partial.length != m->length) {
         /* Another message, or a forged piece of one: the newest claim counts. */
-        memset(&c->partial, 0, sizeof c->partial);
-        c->partial.length = m->length;
+        memset(c->partial.have, 0, sizeof c->partial.have);
+        c->partial.length = c->partial.missing = m->length;
     }
     memcpy(c->partial.message + WIRE_MESSAGE_HEADER + m->offset, m->body, m->fragment_length);
-    for (uint32_t i = m->offset; i < m->offset + m->fragment_length; i++)
-        c->partial.have[i / 8] |= (uint8_t)(1u << (i % 8));
-    for (uint32_t i = 0; i < m->length; i++) {
-        if ((c->partial.have[i / 8] & (1u << (i % 8))) == 0)
-            return NULL;
+    for (uint32_t i = m->offset; i < m->offset + m->fragment_length; i++) {
+        uint8_t bit = (uint8_t)(1u << (i % 8));
+        c->partial.missing -= (c->partial.have[i / 8] & bit) == 0;
+        c->partial.have[i / 8] |= bit;
     }
+    if (c->partial.missing > 0)
+        return NULL;
     c->partial.length = 0;
     wire_put_message_header(c->partial.message, m->type, m->seq, m->length);
     return c->partial.message;
 }
 
-/* Reads the identity, and checks that what is behind it has the form of the key exchange. */
+/* Reads a body that has the form of the key exchange: the identity and, with (EC)DHE, the client's
+ * public value. */
 static bool parse_body(const uint8_t *body, size_t len, enum suite_exchange exchange,
-                       struct reader *identity)
+                       struct reader *identity, struct reader *public_value)
 {
     struct reader r = reader_of(body, len);
     *identity = read_vec16(&r);
-    if (exchange == EXCHANGE_ECDHE_PSK) {
-        struct reader point = read_vec8(&r);
-        r.bad = r.bad || point.left == 0;
-    } else if (exchange == EXCHANGE_DHE_PSK) {
-        struct reader public_value = read_vec16(&r);
-        r.bad = r.bad || public_value.left == 0;
-    }
-    return !r.bad && r.left == 0 && identity->left > 0 && identity->left <= PSK_IDENTITY_MAX;
+    *public_value = reader_of(body, 0);
+    if (exchange == EXCHANGE_ECDHE_PSK)
+        *public_value = read_vec8(&r);
+    else if (exchange == EXCHANGE_DHE_PSK)
+        *public_value = read_vec16(&r);
+    bool has_value = public_value->left > 0 || exchange == EXCHANGE_PSK;
+    return !r.bad && r.left == 0 && has_value && identity->left > 0 &&
+           identity->left <= PSK_IDENTITY_MAX;
 }
 
 static bool is_known(const struct candidates *c, const uint8_t *message, size_t len)
@@ -53,31 +55,69 @@ static bool is_known(const struct candidates *c, const uint8_t *message, size_t 
     return false;
 }
 
+/* Whom a further one replaces: names nobody knows before known ones, then the oldest. */
+static bool gives_way_before(const struct candidate *a, const struct candidate *b)
+{
+    bool a_is_known = a->psk != NULL, b_is_known = b->psk != NULL;
+    return a_is_known == b_is_known ? a->turn < b->turn : b_is_known;
+}
+
+static struct candidate *place_for_next(struct candidates *c)
+{
+    struct candidate *place = &c->one[0];
+
+    for (size_t i = 0; i < CANDIDATE_COUNT; i++) {
+        if (c->one[i].len == 0)
+            return &c->one[i];
+        if (gives_way_before(&c->one[i], place))
+            place = &c->one[i];
+    }
+    return place;
+}
+
 struct candidate *candidates_add(struct candidates *c, const uint8_t *message, size_t len,
                                  enum suite_exchange exchange, bool *is_repeat)
 {
-    struct reader identity;
+    struct reader identity, value;
 
     *is_repeat = false;
     if (len < WIRE_MESSAGE_HEADER || len > sizeof c->one[0].message ||
-        !parse_body(message + WIRE_MESSAGE_HEADER, len - WIRE_MESSAGE_HEADER, exchange, &identity))
+        !parse_body(message + WIRE_MESSAGE_HEADER, len - WIRE_MESSAGE_HEADER, exchange, &identity,
+                    &value))
         return NULL;
     *is_repeat = is_known(c, message, len);
     if (*is_repeat)
         return NULL;
 
-    struct candidate *k = &c->one[c->next];
-    c->next = (c->next + 1) % CANDIDATE_COUNT;
+    struct candidate *k = place_for_next(c);
     bytes_wipe(k, sizeof *k);
     memcpy(k->message, message, len);
     k->len = len;
+    k->turn = ++c->turns;
     k->identity = k->message + (identity.at - message);
     k->identity_len = identity.left;
+    k->public_value = k->message + (value.at - message);
+    k->public_len = value.left;
     return k;
+}
+
+struct candidate *candidates_recent(struct candidates *c, unsigned age)
+{
+    for (size_t i = 0; i < CANDIDATE_COUNT; i++) {
+        unsigned newer = 0;
+        for (size_t j = 0; j < CANDIDATE_COUNT; j++)
+            newer += c->one[j].len > 0 && c->one[j].turn > c->one[i].turn;
+        if (c->one[i].len > 0 && newer == age)
+            return &c->one[i];
+    }
+    return NULL;
 }
 
 const struct candidate *candidates_newest(const struct candidates *c)
 {
-    const struct candidate *k = &c->one[(c->next + CANDIDATE_COUNT - 1) % CANDIDATE_COUNT];
-    return k->len > 0 ? k : NULL;
+    for (size_t i = 0; i < CANDIDATE_COUNT; i++) {
+        if (c->one[i].len > 0 && c->one[i].turn == c->turns)
+            return &c->one[i];
+    }
+    return NULL;
 }

@@ -1,7 +1,7 @@
 /*
  * candidate: the ClientKeyExchanges a peer has sent, any of which may be forged, and the keys each
- * would lead to. The one under whose keys a Finished opens is the client's. Bounded: a few, the
- * newest win.
+ * would lead to. The one under whose keys a Finished opens is the client's. Bounded: a few; names
+ * that nobody has give way first, then the oldest.
  */
 #ifndef DTLSGATE_DTLS_CANDIDATE_H
 #define DTLSGATE_DTLS_CANDIDATE_H
@@ -18,36 +18,44 @@
 
 /* A PSK client never needs more for one message. */
 #define CANDIDATE_BODY_MAX 600
-#define CANDIDATE_COUNT 4
+#define CANDIDATE_COUNT 8
 
 struct candidate {
     uint8_t message[WIRE_MESSAGE_HEADER + CANDIDATE_BODY_MAX]; /* whole, as one fragment */
     size_t len;                                                /* 0: the place is free */
     const uint8_t *identity;                                   /* inside of message */
     size_t identity_len;
+    const uint8_t *public_value; /* inside of message: the client's, for (EC)DHE only */
+    size_t public_len;
     const struct psk *psk; /* NULL: unknown, it gets a key that nobody has */
     bool is_derived;       /* association is set */
+    bool is_bad;           /* no keys come of it */
+    uint32_t turn;         /* counts up: who came later */
     struct association association;
 };
 
 struct candidates {
     struct candidate one[CANDIDATE_COUNT];
-    unsigned next; /* the place that is taken next */
+    uint32_t turns; /* so many have been added */
     /* A message that comes in fragments (RFC 6347 4.2.3); only one at a time. */
     struct {
         uint8_t message[WIRE_MESSAGE_HEADER + CANDIDATE_BODY_MAX];
         uint8_t have[(CANDIDATE_BODY_MAX + 7) / 8];
-        uint32_t length; /* declared; 0: none */
+        uint32_t length;  /* declared; 0: none */
+        uint32_t missing; /* bytes that have not come yet */
     } partial;
 };
 
-/* Takes a fragment in. Returns the whole message (header and body) once it is complete, or NULL. */
+/* Takes a fragment in. Returns the whole message (header and body) once it is complete, or NULL.
+ * Its work is bounded by the fragment's length. */
 const uint8_t *candidates_assemble(struct candidates *c, const struct wire_message *m);
 
 /* Adds a whole message (header and body, `len` bytes). `exchange` tells the body's form (RFC 4279
  * 2, 5489 2). NULL: malformed, or there already (*is_repeat). */
 struct candidate *candidates_add(struct candidates *c, const uint8_t *message, size_t len,
                                  enum suite_exchange exchange, bool *is_repeat);
+/* The one added `age` places before the last, 0 to CANDIDATE_COUNT - 1; NULL: there is none. */
+struct candidate *candidates_recent(struct candidates *c, unsigned age);
 /* The one added last, or NULL. */
 const struct candidate *candidates_newest(const struct candidates *c);
 

@@ -24,10 +24,10 @@ typedef void (*engine_fn)(void *arg, const uint8_t *record, size_t len);
 /* A server end. `mtu`: no datagram's worth of records is longer. NULL: out of memory. */
 struct engine *engine_new(const struct tlsctx *ctx, size_t mtu, engine_fn on_record, void *arg);
 void engine_free(struct engine *e);
-/* From now on records go there. */
+/* From now on records go there: to be set anew when `arg` goes and the engine stays. */
 void engine_set_sink(struct engine *e, engine_fn on_record, void *arg);
 /* The key of the identity that the client has named, at most ENGINE_KEY_MAX bytes; set it before
- * the ClientKeyExchange is fed. */
+ * the ClientKeyExchange is fed. Wiped when the handshake is complete. */
 void engine_set_key(struct engine *e, const uint8_t *key, size_t len);
 
 enum engine_status {
@@ -43,8 +43,19 @@ enum engine_status engine_feed(struct engine *e, const uint8_t *record, size_t l
 /* One line; "" while nothing failed. */
 const char *engine_why(const struct engine *e);
 
-/* The handshake's secrets, once the ClientKeyExchange has been taken in. */
-bool engine_master(const struct engine *e, uint8_t master[48]) __attribute__((warn_unused_result));
+/* What a ClientKeyExchange adds to what both ends know. */
+struct engine_offer {
+    const uint8_t *public_value; /* the client's point or Yc */
+    size_t public_len;
+    const uint8_t *key; /* of the identity, at most ENGINE_KEY_MAX bytes */
+    size_t key_len;
+    const uint8_t *session_hash; /* RFC 7627 4; NULL: the classic master secret */
+};
+/* The master secret that the offer would lead to under a suite of ours with (EC)DHE, without libssl
+ * taking it in; only before a ClientKeyExchange has been fed. False: its public value is none. */
+bool engine_foresee_master(const struct engine *e, const struct suite *suite,
+                           const struct engine_offer *offer, uint8_t master[48])
+    __attribute__((warn_unused_result));
 
 enum engine_read_status {
     ENGINE_READ_DATA,

@@ -27,6 +27,8 @@
     X(DROP_REPLAY, "drop_replay")         /* seen before, or older than the replay window */       \
     X(DROP_FORGED, "drop_forged")         /* does not authenticate */                              \
     X(DROP_SIZE, "drop_size")             /* longer than a record may be */                        \
+    X(DROP_DENIED, "drop_denied")         /* an address that the access lists keep out */          \
+    X(DROP_RATE, "drop_rate")             /* too many handshakes or failures of late */            \
     X(DROP_CAP, "drop_cap")               /* a cap of the settings is reached */                   \
     X(DROP_DRAINING, "drop_draining")     /* new handshakes are refused while stopping */          \
     X(DROP_BACKEND, "drop_backend")       /* the backend's socket did not take it */               \

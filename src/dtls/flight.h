@@ -38,7 +38,8 @@ void flight_resend(struct flight *f, uint64_t now);
 void flight_on_timer(struct flight *f, const struct flight_timing *timing, uint64_t now);
 /* The peer has answered: no more repeats. */
 void flight_stop_timer(struct flight *f);
-/* The next datagram of whole records, at most `mtu` bytes, into `out`. 0: all taken. */
+/* The next datagram of whole records, at most `mtu` bytes, into `out`. 0: all taken. No record may
+ * be longer than `mtu`: it would stay for ever. */
 size_t flight_take(struct flight *f, size_t mtu, uint8_t *out);
 
 #endif

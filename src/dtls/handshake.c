@@ -5,6 +5,7 @@
 #include "dtls/handshake.h"
 
 #include "base/bytes.h"
+#include "base/rate.h"
 #include "dtls/candidate.h"
 #include "dtls/flight.h"
 
@@ -16,6 +17,12 @@
 #define HELD_MAX 512
 /* libssl's record number for the hello; those fed behind it go on from here. */
 #define FED_SEQ_FIRST 1
+/* Each ClientKeyExchange with something like a Finished behind it makes us derive keys: 10 us of
+ * work for plain PSK, 70 with ECDHE, 3 ms with DHE. A client needs it once. Names that nobody has,
+ * and DHE, are bounded; for the others a bound would let a flood of forgeries shut the client out.
+ */
+#define DERIVE_PER_SECOND 20
+#define DERIVE_BURST 8
 
 struct handshake {
     struct handshake_params params;
@@ -34,11 +41,12 @@ struct handshake {
     enum suite_exchange exchange;
     bool extended_master_secret;
     size_t max_fragment;
-    struct transcript *transcript; /* ClientHello to ServerHelloDone; plain PSK only */
+    struct transcript *transcript; /* ClientHello to ServerHelloDone; for suites of our own */
 
     struct candidates candidates;
-    struct candidate *chosen; /* whose keys opened a Finished, or whom libssl was given */
-    bool feeds_at_once; /* libssl must compute the keys: (EC)DHE, or a suite that stays with it */
+    struct candidate *chosen; /* the one libssl was given; its place is not taken any more */
+    struct rate unknown_derivations,
+        dhe_derivations; /* apart, so that one cannot starve the other */
     bool ccs_came, ccs_fed;
     uint8_t held[HELD_MAX]; /* a Finished that came too early */
     size_t held_len;
@@ -54,6 +62,20 @@ static void fail(struct handshake *h, const char *why)
         return;
     h->state = HANDSHAKE_FAILED;
     h->why = why;
+}
+
+/* Gives up and tells the client so; whatever libssl had to say is left unsaid. */
+static void refuse(struct handshake *h, uint8_t description, const char *why, uint64_t now)
+{
+    uint8_t alert[WIRE_RECORD_HEADER + 2];
+
+    wire_put_record_header(alert, WIRE_ALERT, h->version, 0, 2);
+    alert[WIRE_RECORD_HEADER] = WIRE_ALERT_FATAL;
+    alert[WIRE_RECORD_HEADER + 1] = description;
+    flight_clear(&h->flight);
+    flight_add(&h->flight, alert, sizeof alert);
+    flight_resend(&h->flight, now);
+    fail(h, why);
 }
 
 /* ---- what libssl writes ---- */
@@ -81,12 +103,8 @@ static void learn_plain_record(struct handshake *h, const struct wire_record *re
 
     if (rec->type != WIRE_HANDSHAKE)
         return;
-    while (wire_next_message(&r, &m)) {
+    while (wire_next_message(&r, &m))
         learn_message(h, &m);
-        /* A message in pieces would have to be hashed whole; libssl can do that, too. */
-        if (!wire_is_whole(&m))
-            h->feeds_at_once = true;
-    }
 }
 
 /* libssl's Finished, sealed under our keys: its number, nonce and text are where we carry on. */
@@ -188,61 +206,81 @@ static void feed_ccs(struct handshake *h, uint64_t now)
 
 /* ---- keys ---- */
 
-static bool psk_master(struct handshake *h, struct candidate *k, uint8_t master[KEYS_MASTER])
+/* The master secret that a candidate would lead to. */
+static bool candidate_master(struct handshake *h, const struct candidate *k,
+                             uint8_t master[KEYS_MASTER])
 {
     const struct keys_randoms randoms = {h->client_random, h->server_random};
     uint8_t session_hash[48];
     uint8_t decoy[32];
-    const uint8_t *key = decoy;
-    size_t key_len = sizeof decoy;
+    struct engine_offer offer = {
+        .public_value = k->public_value,
+        .public_len = k->public_len,
+        .key = k->psk != NULL ? k->psk->key : decoy,
+        .key_len = k->psk != NULL ? k->psk->key_len : sizeof decoy,
+        .session_hash = h->extended_master_secret ? session_hash : NULL,
+    };
 
     if (h->extended_master_secret &&
         !transcript_hash(h->transcript, k->message, k->len, session_hash))
         return false;
-    if (k->psk != NULL) {
-        key = k->psk->key;
-        key_len = k->psk->key_len;
-    } else {
+    if (k->psk == NULL)
         psk_decoy(h->params.keys, k->identity, k->identity_len, decoy);
-    }
-    bool fine = keys_psk_master(h->params.kdf, h->suite, key, key_len, &randoms,
-                                h->extended_master_secret ? session_hash : NULL, master);
+    bool fine = h->exchange == EXCHANGE_PSK
+                    ? keys_psk_master(h->params.kdf, h->suite, offer.key, offer.key_len, &randoms,
+                                      offer.session_hash, master)
+                    : engine_foresee_master(h->engine, h->suite, &offer, master);
     bytes_wipe(decoy, sizeof decoy);
     return fine;
 }
 
-static bool derive(struct handshake *h, struct candidate *k)
+static bool derive(struct handshake *h, struct candidate *k, uint64_t now)
 {
     const struct keys_randoms randoms = {h->client_random, h->server_random};
     uint8_t master[KEYS_MASTER];
 
-    if (k->is_derived)
-        return true;
-    bool fine = h->feeds_at_once ? engine_master(h->engine, master) : psk_master(h, k, master);
-    fine = fine && keys_expand(h->params.kdf, h->suite, master, &randoms, &k->association.keys);
+    if (k->is_derived || k->is_bad)
+        return k->is_derived;
+    if (k->psk == NULL &&
+        !rate_take(&h->unknown_derivations, DERIVE_PER_SECOND, DERIVE_BURST, now, NULL))
+        return false;
+    if (k->psk != NULL && h->exchange == EXCHANGE_DHE_PSK &&
+        !rate_take(&h->dhe_derivations, DERIVE_PER_SECOND, DERIVE_BURST, now, NULL))
+        return false;
+    bool fine = candidate_master(h, k, master) &&
+                keys_expand(h->params.kdf, h->suite, master, &randoms, &k->association.keys);
     bytes_wipe(master, sizeof master);
     k->association.suite = h->suite;
     k->is_derived = fine;
+    k->is_bad = !fine; /* a public value that is none: not to be tried again */
     return fine;
 }
 
-/* The candidate under whose keys the record opens, or NULL. *opened is its association with the
- * record marked as seen. A key that is a decoy opens nothing, by whatever chance. */
-static struct candidate *find_opener(struct handshake *h, const struct wire_record *rec,
-                                     struct association *opened)
+/* True when the record is sealed with the candidate's keys. Its window stays as it is: a record
+ * that will be held comes again. A key that is a decoy opens nothing, by whatever chance. */
+static bool does_open(struct handshake *h, const struct candidate *k, const struct wire_record *rec)
 {
+    struct association trial = k->association;
     uint8_t plain[WIRE_PLAINTEXT_MAX];
     size_t len;
 
-    for (size_t i = 0; i < CANDIDATE_COUNT; i++) {
-        struct candidate *k = &h->candidates.one[i];
-        if (k->len == 0 || (h->chosen != NULL && k != h->chosen) || !derive(h, k))
-            continue;
-        *opened = k->association;
-        if (record_open(h->params.crypt, opened, rec, plain, &len) != RECORD_OK || k->psk == NULL)
-            continue;
+    bool opens = record_open(h->params.crypt, &trial, rec, plain, &len) == RECORD_OK;
+    bytes_wipe(&trial, sizeof trial);
+    if (opens)
         bytes_wipe(plain, len);
-        return k;
+    return opens && k->psk != NULL;
+}
+
+/* The candidate under whose keys the record opens, or NULL. The newest is the likeliest. */
+static struct candidate *find_opener(struct handshake *h, const struct wire_record *rec,
+                                     uint64_t now)
+{
+    for (unsigned age = 0; age < CANDIDATE_COUNT; age++) {
+        struct candidate *k = candidates_recent(&h->candidates, age);
+        if (k == NULL || (h->chosen != NULL && k != h->chosen))
+            continue;
+        if (derive(h, k, now) && does_open(h, k, rec))
+            return k;
     }
     return NULL;
 }
@@ -272,25 +310,22 @@ static enum fate feed_unjudged(struct handshake *h, const struct wire_record *re
 
 static enum fate take_encrypted(struct handshake *h, const struct wire_record *rec, uint64_t now)
 {
-    struct association opened;
-
     if (WIRE_RECORD_HEADER + rec->len > HELD_MAX)
         return FATE_DROP_SIZE;
     if (h->suite == NULL)
         return feed_unjudged(h, rec, now);
     if (candidates_newest(&h->candidates) == NULL)
         return hold(h, rec);
-    struct candidate *k = find_opener(h, rec, &opened);
+    struct candidate *k = find_opener(h, rec, now);
     if (k == NULL)
         return FATE_DROP_FORGED;
     if (!h->ccs_came)
         return hold(h, rec);
-    k->association = opened;
+    record_window_mark(&k->association.window, rec->seq);
     if (h->chosen == NULL)
         feed_key_exchange(h, k, now);
     feed_ccs(h, now);
     feed(h, rec->whole, WIRE_RECORD_HEADER + rec->len, now);
-    bytes_wipe(&opened, sizeof opened);
     return FATE_HANDSHAKE;
 }
 
@@ -309,20 +344,6 @@ static void retry_held(struct handshake *h, uint64_t now)
         take_encrypted(h, &rec, now);
 }
 
-static enum fate refuse_unknown(struct handshake *h, uint64_t now)
-{
-    uint8_t alert[WIRE_RECORD_HEADER + 2];
-
-    wire_put_record_header(alert, WIRE_ALERT, h->version, 0, 2);
-    alert[WIRE_RECORD_HEADER] = WIRE_ALERT_FATAL;
-    alert[WIRE_RECORD_HEADER + 1] = WIRE_UNKNOWN_PSK_IDENTITY;
-    flight_clear(&h->flight);
-    flight_add(&h->flight, alert, sizeof alert);
-    flight_resend(&h->flight, now);
-    fail(h, "unknown identity");
-    return FATE_HANDSHAKE;
-}
-
 static enum fate take_key_exchange(struct handshake *h, const struct wire_message *m, uint64_t now)
 {
     bool is_repeat;
@@ -331,7 +352,7 @@ static enum fate take_key_exchange(struct handshake *h, const struct wire_messag
         return m->seq < h->next_message ? FATE_DROP_REPEAT : FATE_DROP_ORDER;
     if (m->length > CANDIDATE_BODY_MAX)
         return FATE_DROP_SIZE;
-    if (h->feeds_at_once && h->chosen != NULL)
+    if (h->chosen != NULL)
         return FATE_DROP_REPEAT;
     const uint8_t *message = candidates_assemble(&h->candidates, m);
     if (message == NULL)
@@ -341,9 +362,11 @@ static enum fate take_key_exchange(struct handshake *h, const struct wire_messag
     if (k == NULL)
         return is_repeat ? FATE_DROP_REPEAT : FATE_DROP_ORDER;
     k->psk = psk_find(h->params.keys, k->identity, k->identity_len);
-    if (k->psk == NULL && h->params.alert_unknown)
-        return refuse_unknown(h, now);
-    if (h->feeds_at_once)
+    if (k->psk == NULL && h->params.alert_unknown) {
+        refuse(h, WIRE_UNKNOWN_PSK_IDENTITY, "unknown identity", now);
+        return FATE_HANDSHAKE;
+    }
+    if (h->suite == NULL)
         feed_key_exchange(h, k, now);
     retry_held(h, now);
     return FATE_HANDSHAKE;
@@ -414,18 +437,33 @@ enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uin
 
 /* ---- begin and end ---- */
 
-/* Hashes what an extended master secret covers so far: the hello and the flight it led to. */
+/* Adds a message or its next fragment, as if it were whole (RFC 6347 4.2.6). */
+static bool hash_message(struct transcript *t, const struct wire_message *m)
+{
+    uint8_t header[WIRE_MESSAGE_HEADER];
+
+    wire_put_message_header(header, m->type, m->seq, m->length);
+    return (m->offset > 0 || transcript_add(t, header, sizeof header)) &&
+           transcript_add(t, m->body, m->fragment_length);
+}
+
+/* Hashes what an extended master secret covers so far: the hello and the flight it led to, whose
+ * fragments libssl has written in order. */
 static bool begin_transcript(struct handshake *h, const struct wire_record *hello)
 {
-    struct reader r = reader_of(h->flight.records, h->flight.len);
+    struct reader records = reader_of(h->flight.records, h->flight.len);
     struct wire_record rec;
+    struct wire_message m;
 
     h->transcript = transcript_new(h->params.kdf, h->suite->sha384);
     if (h->transcript == NULL || !transcript_add(h->transcript, hello->body, hello->len))
         return false;
-    while (wire_next_record(&r, &rec)) {
-        if (rec.type == WIRE_HANDSHAKE && !transcript_add(h->transcript, rec.body, rec.len))
-            return false;
+    while (wire_next_record(&records, &rec)) {
+        struct reader messages = reader_of(rec.body, rec.len);
+        while (rec.type == WIRE_HANDSHAKE && wire_next_message(&messages, &m)) {
+            if (!hash_message(h->transcript, &m))
+                return false;
+        }
     }
     return true;
 }
@@ -444,10 +482,10 @@ static void begin(struct handshake *h, const struct wire_record *hello, uint64_t
         return;
     if (h->version == 0)
         return fail(h, "libssl sent no ServerHello");
+    if (h->params.require_ems && !h->extended_master_secret)
+        return refuse(h, WIRE_HANDSHAKE_FAILURE, "no extended master secret", now);
     h->exchange = engine_exchange(h->engine);
-    if (h->suite == NULL || h->exchange != EXCHANGE_PSK)
-        h->feeds_at_once = true;
-    if (!h->feeds_at_once && h->extended_master_secret && !begin_transcript(h, hello))
+    if (h->suite != NULL && h->extended_master_secret && !begin_transcript(h, hello))
         fail(h, "out of memory");
 }
 

@@ -1,9 +1,10 @@
 /*
  * handshake: one peer's handshake from a verified ClientHello to keys. Everything a stranger sends
- * is parsed and judged here before libssl sees any of it, and for AEAD suites ChangeCipherSpec and
- * Finished reach libssl only when the Finished has opened under keys derived here; so a forged
- * datagram changes nothing. Owns the flights, their timer and the numbers of plaintext records.
- * Knows no sockets and no clock.
+ * is parsed and judged here before libssl sees any of it. For AEAD suites libssl gets the client's
+ * second flight only when its Finished has opened under keys derived here, so a forged datagram
+ * changes nothing. For those whose records stay with libssl a forged ClientKeyExchange can spoil
+ * the handshake, and with `alert_unknown` one that names nobody ends any. Owns the flights, their
+ * timer and the numbers of plaintext records. Knows no sockets and no clock.
  */
 #ifndef DTLSGATE_DTLS_HANDSHAKE_H
 #define DTLSGATE_DTLS_HANDSHAKE_H
@@ -18,7 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A hello whose record number is higher is refused, so that those of the answer never run out. */
+/* The caller refuses a hello whose record number is higher: those of the answer must not run out.
+ */
 #define HANDSHAKE_SEQ_LIMIT (WIRE_SEQ_MAX / 2)
 
 struct handshake_params {
@@ -27,6 +29,7 @@ struct handshake_params {
     struct record_crypt *crypt; /* the worker's */
     struct keys_kdf *kdf;       /* the worker's */
     size_t mtu;                 /* bytes of UDP payload */
+    bool require_ems;           /* refuse clients that do not offer it (RFC 7627 5.2) */
     bool alert_unknown; /* tell a client that its identity is unknown; else it looks like a wrong
                            key */
     uint64_t retransmit_first, retransmit_cap, retransmit_total; /* ms (RFC 6347 4.2.4.1) */
@@ -42,8 +45,8 @@ enum handshake_state {
     HANDSHAKE_EXPIRED, /* its time is over; handshake_why() tells what it waited for */
 };
 
-/* Begins with the record of a hello that wire_parse_hello() and cookie_check() have passed. NULL:
- * out of memory. */
+/* Begins with the record of a hello that wire_parse_hello() and cookie_check() have passed. It may
+ * have failed at once, with an alert to take. NULL: out of memory. */
 struct handshake *handshake_new(const struct handshake_params *params,
                                 const struct wire_record *hello, uint64_t now);
 /* Frees, wiping all secrets. */

@@ -7,7 +7,9 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/secret.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +24,11 @@ enum {
 
 struct psk_set {
     struct psk *entries;
+    _Atomic uint32_t *sessions; /* of each entry; the one thing here that changes */
     size_t count;
     uint32_t *slots; /* open addressing, linear probing; an entry's index + 1, or 0 */
     size_t slot_mask;
-    uint8_t *arena; /* identities and keys, end to end */
+    struct secret arena; /* identities and keys, end to end */
     size_t arena_used;
     struct hash_key table_key;
     struct hash_key decoy_key[2]; /* one for each half of a decoy */
@@ -140,7 +143,7 @@ static void add(struct loader *l, struct span identity, struct span hex)
 {
     struct psk_set *set = l->set;
     uint32_t *slot = find_slot(set, identity.at, identity.len);
-    uint8_t *to = set->arena + set->arena_used;
+    uint8_t *to = set->arena.at + set->arena_used;
     int key_len;
 
     if (*slot != 0) {
@@ -235,9 +238,10 @@ static struct psk_set *set_new(struct span text)
         slots *= 2;
     set->slot_mask = slots - 1;
     set->entries = malloc(most * sizeof *set->entries);
+    set->sessions = calloc(most, sizeof *set->sessions);
     set->slots = calloc(slots, sizeof *set->slots);
-    set->arena = malloc(text.len + 1);
-    if (set->entries == NULL || set->slots == NULL || set->arena == NULL) {
+    if (!secret_init(&set->arena, text.len + 1) || set->entries == NULL || set->sessions == NULL ||
+        set->slots == NULL) {
         psk_free(set);
         return NULL;
     }
@@ -260,6 +264,7 @@ struct psk_set *psk_parse(const char *name, const char *text, size_t len, bool a
         return NULL;
     }
     read_lines(&l, all);
+    secret_shrink(&l.set->arena, l.set->arena_used);
     if (l.set->count == 0 && errors->count == errors_before)
         errors_add(errors, "%s: holds no identity; write lines of IDENTITY:HEXKEY", name);
     if (errors->count != errors_before) {
@@ -289,11 +294,10 @@ void psk_free(struct psk_set *set)
 {
     if (set == NULL)
         return;
-    if (set->arena != NULL)
-        bytes_wipe(set->arena, set->arena_used);
-    free(set->arena);
+    secret_clear(&set->arena);
     free(set->slots);
     free(set->entries);
+    free(set->sessions);
     bytes_wipe(set, sizeof *set);
     free(set);
 }
@@ -301,6 +305,16 @@ void psk_free(struct psk_set *set)
 size_t psk_count(const struct psk_set *set)
 {
     return set->count;
+}
+
+bool psk_is_locked(const struct psk_set *set)
+{
+    return set->arena.is_locked;
+}
+
+const struct psk *psk_at(const struct psk_set *set, size_t index)
+{
+    return &set->entries[index];
 }
 
 const struct psk *psk_find(const struct psk_set *set, const uint8_t *identity, size_t len)
@@ -317,6 +331,17 @@ void psk_decoy(const struct psk_set *set, const uint8_t *identity, size_t len, u
 {
     siphash128(&set->decoy_key[0], identity, len, key);
     siphash128(&set->decoy_key[1], identity, len, key + 16);
+}
+
+unsigned psk_take(const struct psk_set *set, const struct psk *psk)
+{
+    return atomic_fetch_add_explicit(&set->sessions[psk - set->entries], 1, memory_order_relaxed) +
+           1;
+}
+
+void psk_leave(const struct psk_set *set, const struct psk *psk)
+{
+    atomic_fetch_sub_explicit(&set->sessions[psk - set->entries], 1, memory_order_relaxed);
 }
 
 bool psk_same_key(const struct psk *a, const struct psk *b)

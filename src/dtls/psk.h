@@ -41,11 +41,19 @@ struct psk_set *psk_parse(const char *name, const char *text, size_t len, bool a
 void psk_free(struct psk_set *set);
 
 size_t psk_count(const struct psk_set *set);
+/* Entry `index` below the count, in the order of the file. */
+const struct psk *psk_at(const struct psk_set *set, size_t index);
+/* False: the keys may come to lie on swap, for RLIMIT_MEMLOCK is too small. */
+bool psk_is_locked(const struct psk_set *set);
 /* The identity's entry, compared byte by byte (RFC 7925 4.2), or NULL. Borrowed from the set. */
 const struct psk *psk_find(const struct psk_set *set, const uint8_t *identity, size_t len);
 /* A key for an identity that is unknown: the same each time for the same identity in one set, known
  * to nobody, so that it behaves like a wrong key. Writes 32 bytes. */
 void psk_decoy(const struct psk_set *set, const uint8_t *identity, size_t len, uint8_t key[32]);
+/* Sessions that an identity has, counted by whoever opens and ends them, from any thread. Take
+ * returns the count with the new one. */
+unsigned psk_take(const struct psk_set *set, const struct psk *psk);
+void psk_leave(const struct psk_set *set, const struct psk *psk);
 /* True when both have the same key, told in constant time. */
 bool psk_same_key(const struct psk *a, const struct psk *b);
 

@@ -6,6 +6,8 @@
 
 #include <stddef.h>
 
+#define GCM_RECORDS_MAX UINT64_C(23726566) /* 2^24.5 */
+
 static const struct suite TABLE[] = {
     /* id, name, exchange, aead, key, iv, explicit nonce and tag in bytes, sha384 */
     {0x00a8, "PSK-AES128-GCM-SHA256", EXCHANGE_PSK, AEAD_AES128_GCM, 16, 4, 8, 16, false},
@@ -32,4 +34,29 @@ const struct suite *suite_find(uint16_t id)
         if (TABLE[i].id == id)
             return &TABLE[i];
     return NULL;
+}
+
+uint64_t suite_usage_limit(const struct suite *suite)
+{
+    bool is_gcm = suite->aead == AEAD_AES128_GCM || suite->aead == AEAD_AES256_GCM;
+    return is_gcm ? GCM_RECORDS_MAX : UINT64_MAX;
+}
+
+uint64_t suite_forgery_limit(const struct suite *suite)
+{
+    switch (suite->aead) {
+    case AEAD_AES128_CCM:
+    case AEAD_AES256_CCM:
+        return UINT64_C(1) << 23;
+    case AEAD_AES128_CCM8:
+    case AEAD_AES256_CCM8:
+        return UINT64_MAX;
+    default:
+        return UINT64_C(1) << 36;
+    }
+}
+
+bool suite_has_short_tag(const struct suite *suite)
+{
+    return suite->tag_len == 8;
 }

@@ -32,6 +32,16 @@ struct suite {
     bool sha384;          /* the PRF's hash: SHA-384, else SHA-256 */
 };
 
+/* How many records one key may protect before the margin of RFC 9325 4.4 is gone: 2^24.5 for
+ * AES-GCM; UINT64_MAX where the sequence numbers end earlier. */
+uint64_t suite_usage_limit(const struct suite *suite);
+/* How many forgeries one key bears (RFC 9147 4.5.3): 2^36 for GCM and ChaCha20, 2^23 for CCM.
+ * UINT64_MAX for CCM_8: its figure is so low that anybody could end a session with it, so there a
+ * bound on the tries per second stands in. */
+uint64_t suite_forgery_limit(const struct suite *suite);
+/* CCM_8: forgeries are bounded per second, and worth a warning. */
+bool suite_has_short_tag(const struct suite *suite);
+
 /* The row for a suite's number, or NULL: then its records stay with libssl. */
 const struct suite *suite_find(uint16_t id);
 

@@ -7,21 +7,10 @@
 #define DTLSGATE_PROXY_RELAY_H
 
 #include "dtls/cookie.h"
-#include "proxy/listener.h"
+#include "proxy/parts.h"
 #include "proxy/setup.h"
-#include "proxy/stats.h"
-#include "proxy/upstream.h"
 
 struct relay;
-
-struct relay_parts {
-    unsigned worker;       /* index: goes into session ids */
-    unsigned worker_count; /* the caps of the settings are shared among so many */
-    struct upstream *upstream;
-    struct udp_outbox *outbox;
-    struct stats *stats;
-    struct listener **listeners; /* by index; borrowed */
-};
 
 /* Takes over *setup. NULL: out of memory, *setup is still the caller's. */
 struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *setup,
@@ -46,6 +35,9 @@ void relay_flush(struct relay *r);
 
 /* A reload: takes over *setup and rebases every session on it. */
 void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now);
+/* Asked by another worker: ends the longest idle session of an identity. False: there is none here.
+ */
+bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t now);
 /* From now on cookies are made and checked with these. */
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies);
 /* No new handshakes from now on; those under way are given up. */

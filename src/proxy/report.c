@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#define FORGED_TOLD 1024 /* from so many on, a power of two */
 #define IDENTITY_TEXT_MAX (4 * PSK_IDENTITY_MAX + 1)
 
 static const char *identity_text(const struct session *s, char buf[IDENTITY_TEXT_MAX])
@@ -37,12 +38,18 @@ void report_open(const struct session *s, const struct conf_service *service)
     log_event(LOG_LEVEL_INFO, "session open", fields);
 }
 
-void report_flow(const struct session *s, const struct conf_service *service)
+void report_flow(const struct session *s, const struct conf_service *service,
+                 struct log_limit *limit, uint64_t now)
 {
+    uint32_t skipped = 0;
+
+    if (!log_wants(LOG_LEVEL_INFO) || (limit != NULL && !log_allowed(limit, now, &skipped)))
+        return;
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
         {"backend-port", NULL, s->backend_port},
+        {limit != NULL ? "left-out" : NULL, NULL, skipped},
         {NULL, NULL, 0},
     };
     log_event(LOG_LEVEL_INFO, "session flow", fields);
@@ -92,4 +99,47 @@ void report_failed(const struct session *s, const struct conf_service *service,
         {NULL, NULL, 0},
     };
     log_event(LOG_LEVEL_INFO, "handshake failed", fields);
+}
+
+void report_shared(const struct session *s, const struct conf_service *service, unsigned count,
+                   struct log_limit *limit, uint64_t now)
+{
+    char peer[ADDR_TEXT_MAX];
+    char identity[IDENTITY_TEXT_MAX];
+    uint32_t skipped;
+
+    if (!log_wants(LOG_LEVEL_INFO) || !log_allowed(limit, now, &skipped))
+        return;
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"identity", identity_text(s, identity), 0},
+        {"sessions", NULL, count},
+        {"left-out", NULL, skipped},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_INFO, "identity shared", fields);
+}
+
+void report_forgeries(const struct session *s, const struct conf_service *service,
+                      struct log_limit *limit, uint64_t now)
+{
+    char peer[ADDR_TEXT_MAX];
+    uint64_t forged = s->association.forged;
+    uint32_t skipped;
+
+    if (forged < FORGED_TOLD || (forged & (forged - 1)) != 0 || !log_wants(LOG_LEVEL_WARNING) ||
+        !log_allowed(limit, now, &skipped))
+        return;
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"suite", session_suite_name(s), 0},
+        {"forged", NULL, (long long)forged},
+        {"left-out", NULL, skipped},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_WARNING, "session forgeries", fields);
 }

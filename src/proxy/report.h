@@ -11,11 +11,18 @@
 /* One line when a session opens. */
 void report_open(const struct session *s, const struct conf_service *service);
 /* One line each time a backend socket is opened for it (its first datagram, or one after
- * flow-timeout). */
-void report_flow(const struct session *s, const struct conf_service *service);
+ * flow-timeout); with `limit`, which may be NULL, at most a few per second. */
+void report_flow(const struct session *s, const struct conf_service *service,
+                 struct log_limit *limit, uint64_t now);
 /* One line when an open session ends. */
 void report_end(const struct session *s, const struct conf_service *service, enum session_end why,
                 uint64_t now);
+/* One line when an identity has a further session beside others: `count` in all. */
+void report_shared(const struct session *s, const struct conf_service *service, unsigned count,
+                   struct log_limit *limit, uint64_t now);
+/* A warning at the 1024th forged record of a session, and each time that number doubles. */
+void report_forgeries(const struct session *s, const struct conf_service *service,
+                      struct log_limit *limit, uint64_t now);
 /* One line for a handshake that led to nothing; at most a few per second. */
 void report_failed(const struct session *s, const struct conf_service *service,
                    enum session_end why, struct log_limit *limit, uint64_t now);

@@ -13,6 +13,9 @@
 /* Repeated last flights and refused renegotiations: an authenticated client may cause a few. */
 #define REPEATS_PER_SECOND 2
 #define REPEATS_BURST 5
+/* Records under CCM_8 that one worker opens per second; more than clients send, fewer than a flood.
+ */
+#define SHORT_TAG_TRIES 100000
 
 const char *session_end_text(enum session_end why)
 {
@@ -90,6 +93,18 @@ static enum fate take_handshake(struct session *s, const struct session_service 
     return FATE_CONTROL;
 }
 
+/* Only what the backend has got counts as a datagram of the session. */
+static enum fate deliver(struct session *s, size_t len, const struct session_sink *sink)
+{
+    enum fate fate = sink->deliver(sink->arg, sink->scratch, len);
+
+    if (fate == FATE_FORWARDED) {
+        s->in_datagrams++;
+        s->in_bytes += len;
+    }
+    return fate;
+}
+
 static enum fate fate_of(enum record_verdict verdict)
 {
     switch (verdict) {
@@ -104,6 +119,30 @@ static enum fate fate_of(enum record_verdict verdict)
     }
 }
 
+/* The keys have done what they may (RFC 9325 4.4, RFC 9147 4.5.3). A record number stands for how
+ * many the client has sealed: an honest one skips none. */
+static void check_limits(struct session *s, const struct session_service *service)
+{
+    const struct association *a = &s->association;
+    uint64_t usage = service->conf->usage_limit, forgeries = service->conf->forgery_limit;
+
+    if (usage == 0)
+        usage = suite_usage_limit(a->suite);
+    if (forgeries == 0)
+        forgeries = suite_forgery_limit(a->suite);
+    if (a->write_seq >= usage || a->window.top >= usage)
+        want_end(s, SESSION_END_EXHAUSTED);
+    if (a->forged >= forgeries)
+        want_end(s, SESSION_END_FORGERIES);
+}
+
+/* A short tag is worth a bound on how often anybody may try. */
+static bool may_try(const struct session *s, const struct session_service *service, uint64_t now)
+{
+    return !suite_has_short_tag(s->association.suite) ||
+           rate_take(service->short_tag_tries, SHORT_TAG_TRIES, SHORT_TAG_TRIES, now, NULL);
+}
+
 static enum fate from_wire_open(struct session *s, const struct session_service *service,
                                 const struct wire_record *rec, uint64_t now,
                                 const struct session_sink *sink)
@@ -114,8 +153,11 @@ static enum fate from_wire_open(struct session *s, const struct session_service 
         return FATE_DROP_EPOCH;
     if (rec->type != WIRE_DATA && rec->type != WIRE_ALERT && rec->type != WIRE_HANDSHAKE)
         return FATE_DROP_TYPE;
+    if (!may_try(s, service, now))
+        return FATE_DROP_RATE;
     enum record_verdict verdict =
         record_open(service->crypt, &s->association, rec, sink->scratch, &len);
+    check_limits(s, service);
     if (verdict != RECORD_OK)
         return fate_of(verdict);
     if (rec->type == WIRE_ALERT)
@@ -125,9 +167,7 @@ static enum fate from_wire_open(struct session *s, const struct session_service 
     /* Data proves that the client has our Finished. */
     free(s->farewell);
     s->farewell = NULL;
-    s->in_datagrams++;
-    s->in_bytes += len;
-    return sink->deliver(sink->arg, sink->scratch, len);
+    return deliver(s, len, sink);
 }
 
 static enum back_fate from_plain_open(struct session *s, const struct session_service *service,
@@ -136,6 +176,7 @@ static enum back_fate from_plain_open(struct session *s, const struct session_se
 {
     uint8_t *room = sink->reserve(sink->arg, len + RECORD_OVERHEAD_MAX);
     size_t n = record_seal(service->crypt, &s->association, WIRE_DATA, plain, len, room);
+    check_limits(s, service);
     if (n > 0) {
         sink->commit(sink->arg, n);
         return BACK_SEALED;
@@ -183,9 +224,7 @@ static enum fate from_wire_legacy(struct session *s, const struct wire_record *r
     switch (
         engine_read(s->engine, rec->whole, WIRE_RECORD_HEADER + rec->len, sink->scratch, &len)) {
     case ENGINE_READ_DATA:
-        s->in_datagrams++;
-        s->in_bytes += len;
-        return sink->deliver(sink->arg, sink->scratch, len);
+        return deliver(s, len, sink);
     case ENGINE_READ_NOTHING: /* libssl does not say whether it was forged, a replay or a repeat */
         return rec->type == WIRE_DATA ? FATE_DROP_FORGED : FATE_CONTROL;
     case ENGINE_READ_CLOSED:
@@ -221,7 +260,7 @@ static void send_flight(struct session *s, const struct session_sink *sink)
     do {
         uint8_t *room = sink->reserve(sink->arg, s->mtu);
         n = handshake_take(s->handshake, room);
-        if (n > 0)
+        if (n > 0 && (room[0] != WIRE_ALERT || sink->may_alert(sink->arg)))
             sink->commit(sink->arg, n);
     } while (n > 0);
 }
@@ -287,6 +326,7 @@ struct session *session_new(const struct session_service *service,
         .crypt = service->crypt,
         .kdf = service->kdf,
         .mtu = conf->mtu,
+        .require_ems = conf->ems == CONF_EMS_REQUIRE,
         .alert_unknown = conf->unknown_identity == CONF_UNKNOWN_ALERT,
         .retransmit_first = conf->retransmit_first,
         .retransmit_cap = conf->retransmit_cap,

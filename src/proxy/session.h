@@ -15,6 +15,7 @@
 #include "dtls/fate.h"
 #include "dtls/handshake.h"
 #include "dtls/record.h"
+#include "proxy/gate.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,7 +32,9 @@
     X(IDENTITY_REMOVED, "identity removed")                                                        \
     X(KEY_CHANGED, "key changed")                                                                  \
     X(SHUTDOWN, "shutdown")                                                                        \
-    X(EXHAUSTED, "sequence numbers used up")                                                       \
+    X(EXHAUSTED, "key used up")                                                                    \
+    X(FORGERIES, "too many forged records")                                                        \
+    X(ELSEWHERE, "identity in use elsewhere")                                                      \
     X(BROKEN, "library failure")                                                                   \
     X(HANDSHAKE_TIMEOUT, "handshake timed out")                                                    \
     X(HANDSHAKE_FAILED, "handshake failed")                                                        \
@@ -66,16 +69,21 @@ struct session_service {
     struct tlsctx *tls;
     struct record_crypt *crypt;
     struct keys_kdf *kdf;
+    struct rate *short_tag_tries; /* the worker's bound on forgeries under CCM_8 */
 };
 
 struct flow; /* proxy/upstream.h */
 
 struct session {
-    struct table_link link; /* in the worker's peers */
-    struct list idle;       /* among the open sessions of its service, longest idle first; or among
-                               pending handshakes */
-    struct list flow_idle;  /* among those with a flow, longest idle first */
-    struct timer timer;     /* of the handshake */
+    struct table_link link;          /* in the worker's peers */
+    struct table_link identity_link; /* in the worker's identities, while is_indexed */
+    bool is_indexed;
+    const struct psk_set *home; /* where psk is counted */
+    struct gate_seat seat;
+    struct list idle;      /* among the open sessions of its service, longest idle first; or among
+                              pending handshakes */
+    struct list flow_idle; /* among those with a flow, longest idle first */
+    struct timer timer;    /* of the handshake */
     struct session_route route;
     unsigned service; /* index */
     enum session_state state;
@@ -98,8 +106,9 @@ struct session {
     size_t plain_max;          /* largest plaintext the client takes in a record */
     struct flow *flow;         /* the relay's; NULL while there is none */
     uint16_t backend_port;     /* of the newest flow, 0: none yet */
-    uint64_t in_datagrams, in_bytes, out_datagrams, out_bytes; /* plaintext; in: from the client */
-    uint64_t drops;                                            /* both ways */
+    uint64_t in_datagrams, in_bytes;   /* plaintext that the backend has been sent */
+    uint64_t out_datagrams, out_bytes; /* plaintext of it, sealed for the client */
+    uint64_t drops;                    /* both ways */
 };
 
 /* Where a session leaves what goes out. */
@@ -109,6 +118,8 @@ struct session_sink {
     void (*commit)(void *arg, size_t len); /* send `len` bytes of the room reserved last */
     enum fate (*deliver)(void *arg, const uint8_t *plain,
                          size_t len); /* to the backend; the fate of the record */
+    /* May a plaintext alert be sent now? Asked once for each. */
+    bool (*may_alert)(void *arg);
     void *arg;
     uint8_t *scratch; /* WIRE_PLAINTEXT_MAX bytes, the worker's */
 };

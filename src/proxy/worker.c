@@ -18,7 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum message_kind { MESSAGE_SETUP, MESSAGE_COOKIES, MESSAGE_DRAIN, MESSAGE_STOP };
+enum message_kind {
+    MESSAGE_SETUP,
+    MESSAGE_COOKIES,
+    MESSAGE_DRAIN,
+    MESSAGE_END_ONE, /* of another worker; not acknowledged */
+    MESSAGE_STOP,
+};
 
 struct message {
     struct list node;
@@ -26,6 +32,10 @@ struct message {
     union {
         struct relay_setup setup;
         struct cookie_secrets cookies;
+        struct {
+            struct relay_identity who;
+            unsigned asked; /* so many workers have none to end */
+        } end_one;
     } with;
 };
 
@@ -37,6 +47,8 @@ struct worker {
     struct listener **listeners;
     size_t listener_count;
     struct relay *relay;
+    struct worker *next; /* of the ring of workers; NULL: alone */
+    unsigned count;      /* of the ring */
     struct event mail_event, tick_event;
     uint64_t tick_at; /* what tick_event is armed for */
     int acks;
@@ -67,6 +79,29 @@ static void message_free(struct message *m)
     free(m);
 }
 
+static void post(struct worker *w, struct message *m)
+{
+    mailbox_post(&w->mailbox, &m->node);
+}
+
+/* Hands a request on around the ring, until one can serve it or all have been asked. Lost when
+ * memory is short: then an identity has one session more than it should. */
+static void ask_next(struct worker *w, const struct relay_identity *who, unsigned asked)
+{
+    struct message *m;
+
+    if (!w->next || asked >= w->count || !(m = message_new(MESSAGE_END_ONE)))
+        return;
+    m->with.end_one.who = *who;
+    m->with.end_one.asked = asked;
+    post(w->next, m);
+}
+
+static void on_elsewhere(void *arg, const struct relay_identity *who)
+{
+    ask_next(arg, who, 1);
+}
+
 static void carry_out(struct worker *w, struct message *m, uint64_t now)
 {
     switch (m->kind) {
@@ -78,6 +113,10 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
         break;
     case MESSAGE_DRAIN:
         relay_drain(w->relay, now);
+        break;
+    case MESSAGE_END_ONE:
+        if (!relay_end_one(w->relay, &m->with.end_one.who, now))
+            ask_next(w, &m->with.end_one.who, m->with.end_one.asked + 1);
         break;
     case MESSAGE_STOP:
         relay_end_all(w->relay, now);
@@ -96,9 +135,10 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
     (void)what;
     while (!w->is_over && (node = mailbox_take(&w->mailbox))) {
         struct message *m = list_entry(node, struct message, node);
+        bool is_of_the_master = m->kind != MESSAGE_END_ONE;
         carry_out(w, m, now);
         message_free(m);
-        if (!w->is_over)
+        if (!w->is_over && is_of_the_master)
             mailbox_ring(w->acks);
     }
 }
@@ -227,7 +267,8 @@ static bool make_relay(struct worker *w, const struct worker_params *params,
                                 .upstream = w->upstream,
                                 .outbox = w->outbox,
                                 .stats = &w->stats,
-                                .listeners = w->listeners};
+                                .listeners = w->listeners,
+                                .elsewhere = {on_elsewhere, w}};
 
     w->relay = relay_new(&parts, setup, params->cookies);
     return w->relay != NULL;
@@ -267,11 +308,6 @@ static void free_parts(struct worker *w)
     free(w);
 }
 
-static void post(struct worker *w, struct message *m)
-{
-    mailbox_post(&w->mailbox, &m->node);
-}
-
 struct worker *worker_new(const struct worker_params *params, struct relay_setup *setup)
 {
     struct worker *w = calloc(1, sizeof(*w));
@@ -283,6 +319,7 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
         return NULL;
     }
     w->acks = params->acks;
+    w->count = params->count;
     w->stop.kind = MESSAGE_STOP;
     w->inbox = udp_inbox_new();
     w->outbox = udp_outbox_new();
@@ -293,12 +330,18 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
     return NULL;
 }
 
+void worker_link(struct worker *w, struct worker *next)
+{
+    w->next = next;
+}
+
 bool worker_start(struct worker *w)
 {
     sigset_t all, before;
     int error;
 
     sigfillset(&all);
+    sigdelset(&all, SIGSYS); /* a denied system call must reach its thread (daemon/box) */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     error = pthread_create(&w->thread, NULL, run, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -348,14 +391,20 @@ void worker_post_stop(struct worker *w)
     post(w, &w->stop);
 }
 
+void worker_join(struct worker *w)
+{
+    if (!w->is_started)
+        return;
+    worker_post_stop(w);
+    pthread_join(w->thread, NULL);
+    w->is_started = false;
+}
+
 void worker_free(struct worker *w)
 {
     if (!w)
         return;
-    if (w->is_started) {
-        worker_post_stop(w);
-        pthread_join(w->thread, NULL);
-    }
+    worker_join(w);
     free_parts(w);
 }
 

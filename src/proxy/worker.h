@@ -29,6 +29,9 @@ struct worker;
 /* Makes all that the worker needs, in the caller's thread. Takes over *setup; of *params only the
  * descriptors are kept. NULL: out of memory or descriptors, *setup is still the caller's. */
 struct worker *worker_new(const struct worker_params *params, struct relay_setup *setup);
+/* Before the start: who is next in the ring of workers, which is asked when an identity has too
+ * many sessions. All of a ring have ended before any is freed. */
+void worker_link(struct worker *w, struct worker *next);
 /* Starts the thread, with all signals blocked in it. False: errno. */
 bool worker_start(struct worker *w) __attribute__((warn_unused_result));
 
@@ -44,8 +47,9 @@ bool worker_post_drain(struct worker *w) __attribute__((warn_unused_result));
  * posted before. */
 void worker_post_stop(struct worker *w);
 
-/* Stops the thread where it was started and not stopped yet, waits for its end, and frees. NULL is
- * fine. */
+/* Stops the thread where it was started and not stopped yet, and waits for its end. */
+void worker_join(struct worker *w);
+/* The same where that was not done yet, and frees. NULL is fine. */
 void worker_free(struct worker *w);
 /* May be read while the thread runs; gone with the worker. */
 const struct stats *worker_stats(const struct worker *w);

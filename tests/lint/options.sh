@@ -39,7 +39,8 @@ int main(void)
 PROGRAM
 # shellcheck disable=SC2086 # both are lists of words
 ${CC:-cc} ${CPPFLAGS:-} -std=c11 -D_GNU_SOURCE -Isrc -o "$tmp/table" "$tmp/table.c" \
-    src/conf/options.c src/conf/spell.c src/conf/value.c src/base/addr.c src/base/bytes.c
+    src/conf/options.c src/conf/spell.c src/conf/value.c src/base/addr.c src/base/bytes.c \
+    src/base/prefix.c
 "$tmp/table" >"$tmp/rows"
 
 compare() {
@@ -63,7 +64,7 @@ BEGIN {
 }
 /^#?\[/ { section = $0; sub(/^#/, "", section); if (section ~ /^.service /) section = "[service NAME]"; next }
 section == "" { next }
-/^#[a-z-]+ *=/ {
+/^#[a-z0-9-]+ *=/ {
     key = $1
     sub(/^#/, "", key)
     print section " " comment

@@ -56,7 +56,7 @@ static void test_each_default_is_valid_and_printed_as_written(void **state)
 static void is_well_formed(const struct option *o)
 {
     assert_true(strlen(o->key) > 0);
-    assert_int_equal(strspn(o->key, "abcdefghijklmnopqrstuvwxyz-"), strlen(o->key));
+    assert_int_equal(strspn(o->key, "abcdefghijklmnopqrstuvwxyz0123456789-"), strlen(o->key));
     assert_true(o->sentence && o->sentence[strlen(o->sentence) - 1] == '.');
     assert_true((o->type == OPTION_CHOICE) == (o->choices != NULL));
     assert_true(o->max < VALUE_TEXT_MAX || is_number(o));

@@ -122,11 +122,28 @@ static int close_libssl(void **state)
     return 0;
 }
 
+static void test_limits_by_aead(void **state)
+{
+    const struct suite *gcm = suite_find(0x00a8), *ccm = suite_find(0xc0a4);
+    const struct suite *ccm8 = suite_find(0xc0a8), *chacha = suite_find(0xccab);
+
+    (void)state;
+    assert_int_equal(suite_usage_limit(gcm), 23726566);
+    assert_true(suite_usage_limit(ccm) == UINT64_MAX && suite_usage_limit(chacha) == UINT64_MAX);
+    assert_true(suite_forgery_limit(gcm) == UINT64_C(1) << 36);
+    assert_true(suite_forgery_limit(chacha) == UINT64_C(1) << 36);
+    assert_true(suite_forgery_limit(ccm) == UINT64_C(1) << 23);
+    assert_true(suite_forgery_limit(ccm8) == UINT64_MAX);
+    assert_true(suite_has_short_tag(ccm8));
+    assert_false(suite_has_short_tag(ccm));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_number_has_the_row_that_libssl_has),
         cmocka_unit_test(test_no_suite_of_libssl_is_missing_or_too_many),
+        cmocka_unit_test(test_limits_by_aead),
     };
 
     return cmocka_run_group_tests(tests, open_libssl, close_libssl);

@@ -1,6 +1,8 @@
 /* value: text to field and back, type by type. */
 #include "conf/value.h"
 
+#include "base/prefix.h"
+
 #include "base/addr.h"
 
 #include <setjmp.h>
@@ -24,6 +26,7 @@ struct sample {
     enum colour colour;
     struct addr *list;
     size_t list_count;
+    struct prefixes prefixes;
     struct addr backend;
 };
 
@@ -52,6 +55,8 @@ static struct option row(enum option_type type)
         return (struct option){.type = type, AT(colour), .choices = colours};
     case OPTION_ADDRS:
         return (struct option){.type = type, AT(list), .max = 3};
+    case OPTION_PREFIXES:
+        return (struct option){.type = type, AT(prefixes), .max = 2};
     default:
         return (struct option){.type = OPTION_BACKEND, AT(backend)};
     }
@@ -205,6 +210,19 @@ static void test_addresses(void **state)
     assert_int_equal(base.list_count, 0);
 }
 
+static void test_prefixes(void **state)
+{
+    struct option o = row(OPTION_PREFIXES);
+
+    (void)state;
+    assert_taken(o, "10.0.0.0/8", "10.0.0.0/8");
+    assert_taken(o, " 192.0.2.7,2001:db8::/32 ", "192.0.2.7, 2001:db8::/32");
+    assert_taken(o, "", "");
+    assert_refused(o, "10.0.0.0/8, ::1, ::2", "is not addresses or prefixes, up to 2 with commas");
+    assert_refused(o, "::1, 10.0.0.1/8", "has \"10.0.0.1/8\", which is no address or prefix");
+    value_clear(&o, &base);
+}
+
 static void test_endless_address_is_refused_not_cut(void **state)
 {
     char endless[300] = "";
@@ -240,12 +258,19 @@ static void test_same(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),      cmocka_unit_test(test_path_must_not_be_empty),
-        cmocka_unit_test(test_log),       cmocka_unit_test(test_count),
-        cmocka_unit_test(test_size),      cmocka_unit_test(test_time),
-        cmocka_unit_test(test_flag),      cmocka_unit_test(test_choice),
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_endless_address_is_refused_not_cut),
-        cmocka_unit_test(test_backend),   cmocka_unit_test(test_same),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_path_must_not_be_empty),
+        cmocka_unit_test(test_log),
+        cmocka_unit_test(test_count),
+        cmocka_unit_test(test_size),
+        cmocka_unit_test(test_time),
+        cmocka_unit_test(test_flag),
+        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_endless_address_is_refused_not_cut),
+        cmocka_unit_test(test_backend),
+        cmocka_unit_test(test_same),
     };
 
     return cmocka_run_group_tests_name("value", tests, NULL, NULL);

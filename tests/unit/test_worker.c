@@ -179,6 +179,12 @@ void relay_end_all(struct relay *r, uint64_t now)
     say(r, now > 0 ? 'E' : '?');
 }
 
+bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t now)
+{
+    say(r, now > 0 && who->len == 2 && memcmp(who->identity, "me", 2) == 0 ? '1' : '?');
+    return who->service == 0;
+}
+
 static int new_eventfd(void)
 {
     int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -431,6 +437,25 @@ static void test_messages_behind_the_stop_are_dropped(void **state)
     assert_int_equal(cleared, 1);
 }
 
+static void test_requests_of_workers_go_around_once_and_unacknowledged(void **state)
+{
+    struct world *w = *state;
+    const struct relay_identity none_has = {.service = 1, .len = 2, .identity = "me"};
+    const struct relay_identity one_has = {.service = 0, .len = 2, .identity = "me"};
+
+    /* A ring of two, both of which are this one. */
+    worker_link(w->worker, w->worker);
+    relay.parts.elsewhere.end_one(relay.parts.elsewhere.arg, &none_has);
+    relay.parts.elsewhere.end_one(relay.parts.elsewhere.arg, &one_has);
+    assert_true(worker_post_drain(w->worker));
+    assert_true(worker_start(w->worker));
+    await_count(w->acks, 1);
+    assert_string_equal(relay.said, "11D");
+    stop_and_wait(w);
+    assert_string_equal(relay.said, "11DE");
+    assert_nothing_added(w->acks);
+}
+
 static void test_free_stops_a_running_thread(void **state)
 {
     struct world *w = *state;
@@ -508,6 +533,7 @@ int main(void)
         TEST(test_messages_reach_a_waiting_thread),
         TEST(test_stop_is_acknowledged_once_all_is_sent),
         TEST(test_messages_behind_the_stop_are_dropped),
+        TEST(test_requests_of_workers_go_around_once_and_unacknowledged),
         TEST(test_free_stops_a_running_thread),
         TEST(test_free_without_a_start_gives_waiting_setups_back),
         TEST(test_failing_to_make_one_leaves_the_setup_and_no_descriptor),

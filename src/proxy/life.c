@@ -1,0 +1,223 @@
+/*
+ * life: how sessions open and end. See the header.
+ * Must never read a datagram, nor decide what a record is.
+ */
+#include "proxy/life.h"
+
+#include "proxy/report.h"
+
+#include <errno.h>
+#include <string.h>
+
+const struct conf_service *life_conf(const struct relay *r, const struct session *s)
+{
+    return r->services[s->service].conf;
+}
+
+void life_update_gauges(struct relay *r)
+{
+    stats_set(&r->parts.stats->sessions, r->peers.open.count);
+    stats_set(&r->parts.stats->handshakes, r->peers.pending.count);
+    stats_set(&r->parts.stats->flows, upstream_count(r->parts.upstream));
+}
+
+/* ---- flows ---- */
+
+void life_close_flow(struct relay *r, struct session *s)
+{
+    if (s->flow == NULL)
+        return;
+    upstream_close(s->flow);
+    s->flow = NULL;
+    list_remove(&s->flow_idle);
+    stats_add(&r->parts.stats->flows_closed, 1);
+    life_update_gauges(r);
+}
+
+/* Out of descriptors or ports: what can be cured by closing another flow. */
+static bool is_shortage(int error)
+{
+    return error == EMFILE || error == ENFILE || error == EAGAIN || error == EADDRNOTAVAIL ||
+           error == ENOBUFS;
+}
+
+/* While there is a shortage, any datagram may take a flow from another session, so the lines that
+ * tell of it are limited. */
+static bool open_flow(struct relay *r, struct session *s, uint64_t now)
+{
+    const struct addr *backend = &life_conf(r, s)->backend;
+    struct log_limit *limit = NULL;
+    struct session *victim;
+
+    s->flow = upstream_open(r->parts.upstream, backend, s);
+    if (s->flow == NULL && is_shortage(errno) && (victim = peers_flow_victim(&r->peers)) != NULL) {
+        life_close_flow(r, victim);
+        s->flow = upstream_open(r->parts.upstream, backend, s);
+        limit = &r->shortage_lines;
+    }
+    if (s->flow == NULL) {
+        stats_add(&r->parts.stats->flows_failed, 1);
+        return false;
+    }
+    s->backend_port = upstream_port(s->flow);
+    stats_add(&r->parts.stats->flows_opened, 1);
+    life_update_gauges(r);
+    report_flow(s, life_conf(r, s), limit, now);
+    return true;
+}
+
+/* ---- the sink: where a session leaves what goes out ---- */
+
+static uint8_t *sink_reserve(void *arg, size_t max)
+{
+    const struct turn *t = arg;
+    return udp_outbox_reserve(t->relay->parts.outbox, max);
+}
+
+static void sink_commit(void *arg, size_t len)
+{
+    const struct turn *t = arg;
+    struct relay *r = t->relay;
+    listener_commit(r->parts.listeners[t->route->listener], r->parts.outbox, len, &t->route->peer,
+                    &t->route->local);
+    stats_add(&r->parts.stats->client_sent, 1);
+}
+
+static enum fate sink_deliver(void *arg, const uint8_t *plain, size_t len)
+{
+    const struct turn *t = arg;
+    struct session *s = t->session;
+
+    s->used = t->now;
+    bool has_flow = s->flow != NULL || open_flow(t->relay, s, t->now);
+    peers_touch(&t->relay->peers, s);
+    if (!has_flow || !upstream_send(s->flow, plain, len))
+        return FATE_DROP_BACKEND;
+    return FATE_FORWARDED;
+}
+
+static bool sink_may_alert(void *arg)
+{
+    const struct turn *t = arg;
+    return gate_may_alert(t->relay->gate, &t->route->peer, t->now);
+}
+
+struct session_sink life_sink(struct turn *t)
+{
+    return (struct session_sink){.reserve = sink_reserve,
+                                 .commit = sink_commit,
+                                 .deliver = sink_deliver,
+                                 .may_alert = sink_may_alert,
+                                 .arg = t,
+                                 .scratch = t->relay->scratch};
+}
+
+/* ---- the life of sessions ---- */
+
+/* A client that named itself and had no Finished that opens: a wrong key or an unknown identity. */
+static void note_failure(struct relay *r, const struct session *s, enum session_end why,
+                         uint64_t now)
+{
+    size_t len;
+
+    if (why != SESSION_END_HANDSHAKE_TIMEOUT && why != SESSION_END_HANDSHAKE_FAILED)
+        return;
+    if (session_identity(s, &len) != NULL)
+        gate_note_failure(r->gate, &s->route.peer, now);
+}
+
+/* The one place where a session, or a handshake that became none, ends. */
+void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now)
+{
+    struct turn turn = {r, &s->route, s, now};
+    const struct session_sink sink = life_sink(&turn);
+    struct stats *stats = r->parts.stats;
+
+    /* The client has said goodbye itself, or holds newer keys under the same address. */
+    if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED)
+        session_say_goodbye(s, &r->services[s->service], &sink);
+    if (s->is_placed) {
+        stats_add(&stats->sessions_ended, 1);
+        if (why == SESSION_END_EVICTED)
+            stats_add(&stats->sessions_evicted, 1);
+        report_end(s, life_conf(r, s), why, now);
+    } else {
+        stats_add(&stats->handshakes_failed, 1);
+        note_failure(r, s, why, now);
+        if (why == SESSION_END_HANDSHAKE_EVICTED)
+            seen_forget(r->seen, s->hello_print);
+        report_failed(s, life_conf(r, s), why, &r->failed_lines, now);
+    }
+    life_close_flow(r, s);
+    timer_cancel(&r->timers, &s->timer);
+    identities_leave(&r->identities, s);
+    gate_leave(r->gate, &s->seat);
+    peers_remove(&r->peers, s);
+    session_free(s);
+    life_update_gauges(r);
+}
+
+/* This worker has no other: another one does. */
+static void ask_elsewhere(struct relay *r, const struct session *s)
+{
+    struct relay_identity who = {.service = s->service, .len = s->psk->identity_len};
+
+    memcpy(who.identity, s->psk->identity, who.len);
+    r->parts.elsewhere.end_one(r->parts.elsewhere.arg, &who);
+}
+
+/* More sessions of one identity than it may have: the longest idle gives way, here or elsewhere. */
+static void limit_identity(struct relay *r, struct session *s, unsigned count, uint64_t now)
+{
+    unsigned max = life_conf(r, s)->max_sessions_per_identity;
+    struct session *victim;
+
+    if (count > 1)
+        report_shared(s, life_conf(r, s), count, &r->shared_lines, now);
+    if (max == 0 || count <= max)
+        return;
+    victim =
+        identities_idlest(&r->identities, s->service, s->psk->identity, s->psk->identity_len, s);
+    if (victim != NULL)
+        life_end(r, victim, SESSION_END_ELSEWHERE, now);
+    else if (r->parts.elsewhere.end_one != NULL)
+        ask_elsewhere(r, s);
+}
+
+/* A handshake is complete: the session takes its place, and the one it replaces (RFC 6347 4.2.8).
+ */
+static void open_session(struct relay *r, struct session *s, uint64_t now)
+{
+    struct session *old = peers_find_open(&r->peers, &s->route);
+    struct session *victim;
+
+    timer_cancel(&r->timers, &s->timer);
+    peers_remove(&r->peers, s);
+    stats_add(&r->parts.stats->handshakes_completed, 1);
+    if (old != NULL)
+        life_end(r, old, SESSION_END_REPLACED, now);
+    while ((victim = peers_open_victim(&r->peers)) != NULL)
+        life_end(r, victim, SESSION_END_EVICTED, now);
+    peers_add(&r->peers, s);
+    s->is_placed = true;
+    gate_open(r->gate, &s->seat);
+    report_open(s, life_conf(r, s));
+    limit_identity(r, s, identities_enter(&r->identities, s, life_conf(r, s)), now);
+    life_update_gauges(r);
+}
+
+/* After each step: a session that wants to end does, one that has become open moves, one that waits
+ * is timed. False: it is gone. One whose identity was taken away during its handshake never opens,
+ * so it takes nobody's place. */
+bool life_settle(struct relay *r, struct session *s, uint64_t now)
+{
+    if (s->ending == SESSION_END_NOT_YET && s->state == SESSION_HANDSHAKE &&
+        !timer_set(&r->timers, &s->timer, session_next_timer(s)))
+        s->ending = SESSION_END_HANDSHAKE_FAILED;
+    if (s->ending == SESSION_END_NOT_YET && s->state != SESSION_HANDSHAKE && !s->is_placed)
+        open_session(r, s, now);
+    if (s->ending == SESSION_END_NOT_YET)
+        return true;
+    life_end(r, s, s->ending, now);
+    return false;
+}

@@ -1,0 +1,56 @@
+/*
+ * life: the life of a worker's sessions: how they open, what they may send where, and the one place
+ * where they end. The inside of relay, split off for size: nobody else includes this.
+ */
+#ifndef DTLSGATE_PROXY_LIFE_H
+#define DTLSGATE_PROXY_LIFE_H
+
+#include "dtls/cookie.h"
+#include "proxy/gate.h"
+#include "proxy/identities.h"
+#include "proxy/parts.h"
+#include "proxy/peers.h"
+#include "proxy/seen.h"
+#include "proxy/setup.h"
+
+struct relay {
+    struct relay_parts parts;
+    struct relay_setup setup;
+    struct session_service *services; /* one per service of the snapshot */
+    struct cookie_secrets cookies;
+    struct record_crypt *crypt;
+    struct keys_kdf *kdf;
+    struct peers peers;
+    struct identities identities;
+    struct gate *gate;
+    struct seen *seen; /* hellos whose cookie was used */
+    struct timers timers;
+    struct rate short_tag_tries;
+    struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines;
+    uint64_t next_id;
+    bool is_draining;
+    uint8_t scratch[WIRE_PLAINTEXT_MAX];
+};
+
+/* One step on behalf of one peer: what a sink's functions need to know. */
+struct turn {
+    struct relay *relay;
+    const struct session_route *route;
+    struct session *session; /* NULL while it is being made */
+    uint64_t now;
+};
+
+/* The settings of a session's service. */
+const struct conf_service *life_conf(const struct relay *r, const struct session *s);
+void life_update_gauges(struct relay *r);
+void life_close_flow(struct relay *r, struct session *s);
+/* Where the session of a turn leaves what goes out; borrows `t`. */
+struct session_sink life_sink(struct turn *t);
+
+/* The one place where a session, or a handshake that became none, ends; frees it. */
+void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now);
+/* To be called after each step of a session: one that wants to end does, one whose handshake is
+ * complete opens, one that waits is timed. False: it is gone. */
+bool life_settle(struct relay *r, struct session *s, uint64_t now);
+
+#endif

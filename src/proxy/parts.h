@@ -1,0 +1,40 @@
+/*
+ * parts: what a worker gives its relay to work with: its sockets' owners, its counters, its
+ * siblings. Types alone.
+ */
+#ifndef DTLSGATE_PROXY_PARTS_H
+#define DTLSGATE_PROXY_PARTS_H
+
+#include "dtls/psk.h"
+#include "proxy/listener.h"
+#include "proxy/stats.h"
+#include "proxy/upstream.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* An identity, by value: it goes from worker to worker. */
+struct relay_identity {
+    unsigned service;
+    size_t len;
+    uint8_t identity[PSK_IDENTITY_MAX];
+};
+
+/* How to ask the other workers to end one session of an identity, the longest idle one that the
+ * first asked has. NULL: there are no others. */
+struct relay_elsewhere {
+    void (*end_one)(void *arg, const struct relay_identity *who);
+    void *arg;
+};
+
+struct relay_parts {
+    unsigned worker;       /* index: goes into session ids */
+    unsigned worker_count; /* the caps of the settings are shared among so many */
+    struct upstream *upstream;
+    struct udp_outbox *outbox;
+    struct stats *stats;
+    struct listener **listeners; /* by index; borrowed */
+    struct relay_elsewhere elsewhere;
+};
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * seen: a direct-mapped memory of used hellos. See the header.
+ */
+#include "proxy/seen.h"
+
+#include "base/hash.h"
+
+#include <stdlib.h>
+
+/* 512 KB a worker: at a hundred handshakes a second it reaches back over a cookie's whole life. */
+#define PLACES 65536
+
+struct seen {
+    struct hash_key key; /* so that nobody can choose which hello pushes out which */
+    uint64_t print[PLACES];
+};
+
+static size_t place_of(const struct seen *s, uint64_t print)
+{
+    return siphash64(&s->key, &print, sizeof print) % PLACES;
+}
+
+struct seen *seen_new(void)
+{
+    struct seen *s = calloc(1, sizeof *s);
+    if (s != NULL)
+        hash_key_init(&s->key);
+    return s;
+}
+
+void seen_free(struct seen *s)
+{
+    free(s);
+}
+
+/* An empty place holds 0, which is no print. */
+static uint64_t named(uint64_t print)
+{
+    return print != 0 ? print : 1;
+}
+
+bool seen_has(const struct seen *s, uint64_t print)
+{
+    return s->print[place_of(s, named(print))] == named(print);
+}
+
+void seen_add(struct seen *s, uint64_t print)
+{
+    s->print[place_of(s, named(print))] = named(print);
+}
+
+void seen_forget(struct seen *s, uint64_t print)
+{
+    if (seen_has(s, print))
+        s->print[place_of(s, named(print))] = 0;
+}

@@ -1,0 +1,172 @@
+"""The process: who it is, what it may, and that it keeps nothing that it must not."""
+
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from lib.gate import KEY, environment
+from lib.gate import run as run_program
+
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+def status(gate):
+    text = pathlib.Path(f"/proc/{gate.pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+@needs_root
+def test_root_becomes_the_user_that_is_named(gate, echo, client):
+    g = gate(echo, daemon={"user": "nobody", "group": "nogroup"})
+    nobody = pwd.getpwnam("nobody")
+    s = status(g)
+    assert s["Uid"].split() == [str(nobody.pw_uid)] * 4
+    assert s["Gid"].split() == [str(nobody.pw_gid)] * 4
+    assert "0" not in s["Groups"].split()
+    assert int(s["CapEff"], 16) == 0 and int(s["CapPrm"], 16) == 0
+    assert client(g).connect().is_alive()
+
+
+@needs_root
+def test_the_users_own_group_is_the_default(gate, echo):
+    s = status(gate(echo, daemon={"user": "daemon"}))
+    daemon = pwd.getpwnam("daemon")
+    assert s["Gid"].split() == [str(daemon.pw_gid)] * 4
+
+
+@needs_root
+def test_each_thread_has_become_the_user(gate, echo):
+    g = gate(echo, daemon={"user": "nobody", "workers": 3})
+    tasks = list(pathlib.Path(f"/proc/{g.pid}/task").iterdir())
+    assert len(tasks) >= 4
+    for task in tasks:
+        assert "\nUid:\t65534\t65534\t65534\t65534\n" in (task / "status").read_text()
+
+
+@needs_root
+def test_what_the_user_cannot_read_is_told_at_the_start_and_stops_no_one(gate, echo, client):
+    g = gate(echo, daemon={"user": "nobody"})
+    for name in ("psk", "dtlsgate.ini"):
+        assert g.log.find(rf"warning .*user nobody cannot read .*/{name} ")
+    assert "failed, nothing changed" in g.reload()
+    assert client(g).connect().is_alive()
+
+
+@needs_root
+def test_a_user_that_can_read_its_files_reloads_them(
+    gate, echo, client, psk, settings, public_path
+):
+    keys = psk({"dev-1": KEY}, public_path / "psk")
+    place = {"listen": "127.0.0.1:0", "backend": echo.address, "psk-file": keys}
+    sections = {"daemon": {"user": "nobody"}, "service default": place}
+    os.chown(keys, pwd.getpwnam("nobody").pw_uid, -1)
+    g = gate(ini=settings(sections, public_path / "dtlsgate.ini"))
+    assert not g.log.find(" warning .*user nobody")
+    psk({"dev-2": KEY}, keys)
+    assert "reloaded" in g.reload()
+    assert client(g, "dev-2").connect().is_alive()
+
+
+@needs_root
+def test_a_key_file_of_a_third_user_is_refused(binary, echo, psk, public_path):
+    """Whoever owns it can change it. Root reads for whom it is told to."""
+    program = shutil.copy(binary, public_path)
+    keys = psk({"dev-1": KEY}, public_path / "psk")
+    keys.chmod(0o640)
+    os.chown(keys, pwd.getpwnam("daemon").pw_uid, NOBODY)
+    words = [program, "-l", "127.0.0.1:0", "-b", echo.address, "-k", keys, "-t"]
+    done = run_program(*words, user=NOBODY, group=NOBODY, extra_groups=[])
+    assert done.returncode == 2
+    assert f"{keys}: is owned by uid 1; chown it to root or to uid {NOBODY}\n" in done.stderr
+
+
+@needs_root
+def test_only_root_can_become_somebody_else(binary, echo, psk, public_path):
+    program = shutil.copy(binary, public_path)
+    keys = psk({"dev-1": KEY}, public_path / "psk")
+    os.chown(keys, NOBODY, NOBODY)
+    words = [program, "-l", "127.0.0.1:0", "-b", echo.address, "-k", keys]
+    words += ["-o", "daemon.user=daemon"]
+    done = run_program(*words, user=NOBODY, group=NOBODY, extra_groups=[])
+    assert (done.returncode, done.stderr) == (
+        2,
+        "command line: daemon.user: only root can become daemon; start as root, or leave it out "
+        "and start as that user\n",
+    )
+
+
+def test_memory_is_no_business_of_others(gate, echo):
+    """Keys are in there: no core dump, and no reading by the user's other processes."""
+    g = gate(echo)
+    limits = pathlib.Path(f"/proc/{g.pid}/limits").read_text()
+    core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+    assert core.split()[4:6] == ["0", "0"]
+    assert pathlib.Path(f"/proc/{g.pid}").stat().st_uid == 0
+
+
+def test_keys_are_not_on_the_command_line_nor_in_the_environment(gate, echo):
+    g = gate(echo)
+    for name in ("cmdline", "environ"):
+        if os.access(f"/proc/{g.pid}/{name}", os.R_OK):
+            assert KEY.hex().encode() not in pathlib.Path(f"/proc/{g.pid}/{name}").read_bytes()
+
+
+def test_descriptors_are_given_back(gate, echo, client):
+    g = gate(echo, daemon={"workers": 2})
+    folder = pathlib.Path(f"/proc/{g.pid}/fd")
+    before = len(list(folder.iterdir()))
+    for n in range(30):
+        c = client(g).connect()
+        assert c.is_alive()
+        c.close()
+        g.wait_event("session end", n + 1)
+    for _ in range(3):
+        assert "reloaded" in g.reload()
+    assert len(list(folder.iterdir())) == before
+
+
+def test_the_number_of_workers(gate, echo):
+    for workers in (1, 3):
+        g = gate(echo, daemon={"workers": workers})
+        assert int(status(g)["Threads"]) >= workers + 1
+        assert g.end()["workers"] == workers
+
+
+def test_a_signal_while_it_starts_ends_it(binary, echo, psk, tmp_path):
+    """Also before its handlers stand: it ends, one way or the other, and leaves nothing behind."""
+    words = [binary, "-l", "127.0.0.1:0", "-b", echo.address, "-k", psk({"dev-1": KEY})]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode in (0, -signal.SIGTERM)
+
+
+def test_twice_term_is_as_good_as_once(gate, echo, client):
+    g = gate(echo)
+    assert client(g).connect().is_alive()
+    g.tell(signal.SIGTERM)
+    g.end()
+
+
+def test_hup_right_before_term(gate, echo):
+    g = gate(echo)
+    g.tell(signal.SIGHUP)
+    g.end()
+
+
+def test_a_log_that_nobody_reads_any_more_does_not_end_it(binary, echo, psk, client, free_port):
+    """SIGPIPE would."""
+    words = [binary, "-l", f"127.0.0.1:{free_port}", "-b", echo.address, "-k", psk({"dev-1": KEY})]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, env=environment()) as process:
+        while b"ready" not in process.stderr.readline():
+            assert process.poll() is None
+        process.stderr.close()
+        assert client(("127.0.0.1", free_port)).connect().is_alive()
+        process.terminate()
+        assert process.wait(20) == 0

@@ -1,0 +1,360 @@
+/*
+ * relay_world: a relay with stand-ins for what owns sockets, libssl clients in front of it and a
+ * backend that the test plays. Time is a number that the test moves. Include it once a program.
+ */
+#ifndef DTLSGATE_TESTS_RELAY_WORLD_H
+#define DTLSGATE_TESTS_RELAY_WORLD_H
+
+#include "conf_text.h"
+#include "dtls_client.h"
+#include "log_text.h"
+
+#include "proxy/relay.h"
+#include "proxy/session.h"
+
+#include <errno.h>
+
+#define SENT_MAX 64
+#define FLOWS_MAX 64
+#define TEXT_MAX 16384
+
+/* What has left for a client. */
+struct sent {
+    struct addr peer;
+    size_t len;
+    uint8_t data[17000];
+};
+
+/* The stand-in for upstream.c's, never reused in one world. */
+struct flow {
+    struct session *owner;
+    struct addr backend;
+    bool is_open;
+    uint16_t port;
+    unsigned count; /* datagrams that the backend has got through it; the last one: */
+    size_t len;
+    uint8_t data[TEXT_MAX];
+};
+
+struct listener {
+    unsigned index;
+};
+
+struct world {
+    struct relay *relay;
+    struct stats stats;
+    struct cookie_secrets cookies;
+    uint64_t now;
+    struct flow flows[FLOWS_MAX];
+    unsigned flow_count;
+    unsigned open_failures; /* of the next attempts to open a flow, with open_errno */
+    int open_errno;
+    bool is_backend_full; /* the kernel takes nothing for it */
+    unsigned sent_first, sent_count;
+    struct sent sent[SENT_MAX];
+    uint8_t room[UDP_PAYLOAD_MAX];
+};
+
+static struct world *world;
+
+unsigned listener_index(const struct listener *l)
+{
+    return l->index;
+}
+
+/* Listener 1 is service 1's. */
+unsigned listener_service(const struct listener *l)
+{
+    return l->index;
+}
+
+void listener_commit(struct listener *l, struct udp_outbox *out, size_t len,
+                     const struct addr *peer, const struct addr *local)
+{
+    struct sent *s = &world->sent[(world->sent_first + world->sent_count++) % SENT_MAX];
+
+    (void)out;
+    assert_true(world->sent_count <= SENT_MAX);
+    assert_true(len > 0 && len <= sizeof s->data);
+    assert_int_equal(local->port, 5684 + l->index);
+    s->peer = *peer;
+    s->len = len;
+    memcpy(s->data, world->room, len);
+}
+
+uint8_t *udp_outbox_reserve(struct udp_outbox *out, size_t max)
+{
+    (void)out;
+    assert_true(max <= sizeof world->room);
+    return world->room;
+}
+
+size_t udp_outbox_flush(struct udp_outbox *out)
+{
+    (void)out;
+    return 0;
+}
+
+struct flow *upstream_open(struct upstream *u, const struct addr *backend, void *owner)
+{
+    struct flow *f = &world->flows[world->flow_count];
+
+    (void)u;
+    assert_int_equal(backend->family, AF_INET);
+    assert_true(world->flow_count < FLOWS_MAX);
+    if (world->open_failures > 0) {
+        world->open_failures--;
+        errno = world->open_errno;
+        return NULL;
+    }
+    f->owner = owner;
+    f->backend = *backend;
+    f->is_open = true;
+    f->port = (uint16_t)(50000 + world->flow_count++);
+    return f;
+}
+
+void upstream_close(struct flow *f)
+{
+    assert_true(f->is_open);
+    f->is_open = false;
+}
+
+uint16_t upstream_port(const struct flow *f)
+{
+    return f->port;
+}
+
+size_t upstream_count(const struct upstream *u)
+{
+    size_t n = 0;
+
+    (void)u;
+    for (unsigned i = 0; i < world->flow_count; i++)
+        n += world->flows[i].is_open;
+    return n;
+}
+
+bool upstream_send(struct flow *f, const void *data, size_t len)
+{
+    assert_true(f->is_open && len <= sizeof f->data);
+    if (world->is_backend_full)
+        return false;
+    memcpy(f->data, data, len);
+    f->len = len;
+    f->count++;
+    return true;
+}
+
+static inline struct addr world_addr(uint16_t port)
+{
+    return (struct addr){.ip = {127, 0, 0, 1}, .port = port, .family = AF_INET};
+}
+
+/* The settings of the tests: service "a", changed by `overrides`, which NULL ends. */
+static inline struct relay_setup world_setup(const char *const overrides[])
+{
+    struct conf *conf = load_good(MINIMAL, overrides);
+    struct relay_setup setup;
+    char why[128];
+
+    assert_true(relay_setup_make(&setup, conf, why, sizeof why));
+    conf_unref(conf);
+    return setup;
+}
+
+/* One of `workers` relays that share the caps. */
+static inline void world_begin(const char *const overrides[], unsigned workers)
+{
+    static struct listener listeners[2] = {{0}, {1}};
+    static struct listener *list[2] = {&listeners[0], &listeners[1]};
+    struct relay_parts parts = {.worker_count = workers, .listeners = list};
+    struct relay_setup setup = world_setup(overrides);
+
+    world = calloc(1, sizeof *world);
+    assert_non_null(world);
+    world->now = 1000000;
+    parts.stats = &world->stats;
+    log_capture();
+    cookie_secrets_init(&world->cookies);
+    world->relay = relay_new(&parts, &setup, &world->cookies);
+    assert_non_null(world->relay);
+    assert_null(setup.conf);
+}
+
+static inline uint64_t world_sum(const _Atomic uint64_t *list, size_t n)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < n; i++)
+        total += list[i];
+    return total;
+}
+
+/* Ends all; whatever a test has done, the books balance. */
+static inline void world_end(void)
+{
+    const struct stats *s = &world->stats;
+
+    relay_end_all(world->relay, world->now);
+    relay_free(world->relay);
+    assert_int_equal(upstream_count(NULL), 0);
+    assert_int_equal(s->client_records, world_sum(s->from_client, FATE_COUNT));
+    assert_int_equal(s->backend_datagrams, world_sum(s->from_backend, BACK_COUNT));
+    assert_int_equal(s->handshakes_started, s->handshakes_completed + s->handshakes_failed);
+    assert_int_equal(s->handshakes_completed, s->sessions_ended);
+    assert_int_equal(s->flows_opened, s->flows_closed);
+    assert_int_equal(s->sessions + s->handshakes + s->flows, 0);
+    free(world);
+    world = NULL;
+    log_release();
+}
+
+/* One datagram from the client with that port; `listener` 0 or 1. */
+static inline void world_from(uint16_t port, unsigned listener, const void *data, size_t len)
+{
+    struct listener l = {listener};
+    struct udp_datagram d = {
+        .data = data, .len = len, .peer = world_addr(port), .local = world_addr(5684)};
+
+    d.local.port = (uint16_t)(d.local.port + listener);
+    relay_from_client(world->relay, &l, &d, world->now);
+}
+
+/* The oldest datagram that left, valid until more do; NULL: none. */
+static inline const struct sent *world_take(void)
+{
+    const struct sent *s = &world->sent[world->sent_first];
+
+    if (world->sent_count == 0)
+        return NULL;
+    world->sent_first = (world->sent_first + 1) % SENT_MAX;
+    world->sent_count--;
+    return s;
+}
+
+/* All that the client says reaches the relay. */
+static inline void world_to_relay(struct dtls_client *c, uint16_t port)
+{
+    const struct client_datagram *d;
+
+    while ((d = client_take(c)) != NULL)
+        world_from(port, 0, d->data, d->len);
+}
+
+/* And all that leaves reaches the one client there is. */
+static inline void world_to_client(struct dtls_client *c, uint16_t port)
+{
+    const struct sent *s;
+
+    while ((s = world_take()) != NULL) {
+        assert_int_equal(s->peer.port, port);
+        client_give(c, s->data, s->len);
+    }
+}
+
+/* To and fro until all is quiet. */
+static inline void world_talk(struct dtls_client *c, uint16_t port)
+{
+    client_step(c);
+    while (c->count > 0 || world->sent_count > 0) {
+        world_to_relay(c, port);
+        world_to_client(c, port);
+    }
+}
+
+/* The client says something, which opens its flow or uses it. Returns the flow. */
+static inline struct flow *world_say(struct dtls_client *c, uint16_t port, const char *text)
+{
+    uint64_t before = world->stats.from_client[FATE_FORWARDED];
+
+    assert_true(client_say(c, text, strlen(text)));
+    world_to_relay(c, port);
+    assert_int_equal(world->stats.from_client[FATE_FORWARDED], before + 1);
+    for (unsigned i = world->flow_count; i-- > 0;)
+        if (world->flows[i].is_open && world->flows[i].owner->route.peer.port == port)
+            return &world->flows[i];
+    fail_msg("no flow of port %u", port);
+    return NULL;
+}
+
+/* A client with a session and nothing else yet. */
+static inline struct dtls_client *world_open(uint16_t port, const struct client_options *options)
+{
+    static const struct client_options usual = {0};
+    struct dtls_client *c = client_new(options != NULL ? options : &usual);
+
+    world_talk(c, port);
+    assert_true(c->is_open);
+    return c;
+}
+
+/* One datagram of the backend. */
+static inline bool world_back(const struct flow *f, const void *data, size_t len)
+{
+    struct udp_datagram d = {.data = data, .len = len};
+
+    assert_true(f->is_open);
+    return relay_from_backend(world->relay, f->owner, &d, world->now);
+}
+
+/* A client whose cookied hello the relay has taken, and whose answer it has not seen. The two
+ * hellos are left in `hello` where that is not NULL. */
+static inline struct dtls_client *world_half_open(uint16_t port, struct client_datagram hello[2])
+{
+    static const struct client_options usual = {0};
+    struct dtls_client *c = client_new(&usual);
+    uint64_t before = world->stats.from_client[FATE_HELLO_ACCEPTED];
+
+    client_step(c);
+    for (int i = 0; i < 2; i++) {
+        const struct client_datagram *d = client_take(c);
+        assert_non_null(d);
+        if (hello != NULL)
+            hello[i] = *d;
+        world_from(port, 0, d->data, d->len);
+        if (i == 0)
+            world_to_client(c, port);
+    }
+    assert_int_equal(world->stats.from_client[FATE_HELLO_ACCEPTED], before + 1);
+    return c;
+}
+
+static inline void world_forget_sent(void)
+{
+    world->sent_count = 0;
+}
+
+/* A record under the keys of the client at the other end of `f`. */
+static inline size_t world_seal(const struct flow *f, uint8_t type, uint64_t seq, const void *plain,
+                                size_t len, uint8_t *out)
+{
+    struct record_crypt *crypt = record_crypt_new();
+    struct association a = f->owner->association;
+    const struct record_keys keys = a.keys;
+
+    assert_non_null(crypt);
+    memcpy(a.keys.server_key, keys.client_key, sizeof keys.client_key);
+    memcpy(a.keys.server_iv, keys.client_iv, sizeof keys.client_iv);
+    a.write_seq = seq;
+    size_t n = record_seal(crypt, &a, type, plain, len, out);
+    record_crypt_free(crypt);
+    assert_true(n > 0);
+    return n;
+}
+
+/* The same, sent. */
+static inline void world_forge(const struct flow *f, uint8_t type, uint64_t seq, const void *plain,
+                               size_t len)
+{
+    uint8_t record[17000];
+    uint16_t port = f->owner->route.peer.port;
+    size_t n = world_seal(f, type, seq, plain, len, record);
+
+    world_from(port, 0, record, n);
+}
+
+#define assert_fate(name, n) assert_int_equal(world->stats.from_client[FATE_##name], (n))
+#define assert_back(name, n) assert_int_equal(world->stats.from_backend[BACK_##name], (n))
+
+#endif

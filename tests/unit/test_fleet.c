@@ -1,0 +1,237 @@
+/*
+ * test_fleet: all workers as one: what they owe is counted, a reload is made whole before any is
+ * told, and the end comes once.
+ */
+#include "conf_text.h"
+#include "log_text.h"
+
+#include "daemon/fleet.h"
+
+#include <poll.h>
+
+#define WORKERS "daemon.workers=3"
+
+static const char *const usual[] = {WORKERS, NULL};
+
+struct fixture {
+    struct conf *conf;
+    struct sockets sockets;
+    struct fleet *fleet;
+};
+
+static int set_up(void **state)
+{
+    static struct fixture f;
+    char why[128];
+
+    f.conf = load_good(MINIMAL, usual);
+    assert_true(sockets_open(&f.sockets, f.conf, "x.ini", &errors));
+    f.fleet = fleet_new(f.conf, &f.sockets, why, sizeof why);
+    assert_non_null(f.fleet);
+    log_capture();
+    *state = &f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    fleet_free(f->fleet);
+    sockets_close(&f->sockets);
+    assert_int_equal(f->conf->references, 1); /* nobody else holds on to it */
+    conf_unref(f->conf);
+    log_release();
+    return 0;
+}
+
+static void start(struct fixture *f)
+{
+    char why[128];
+
+    assert_true(fleet_start(f->fleet, why, sizeof why));
+}
+
+static void await_settled(struct fleet *f)
+{
+    struct pollfd p = {.fd = fleet_acks(f), .events = POLLIN};
+
+    while (!fleet_is_settled(f)) {
+        assert_int_equal(poll(&p, 1, 5000), 1);
+        fleet_take_acks(f);
+    }
+}
+
+static void assert_quiet(struct fleet *f)
+{
+    struct pollfd p = {.fd = fleet_acks(f), .events = POLLIN};
+
+    assert_int_equal(poll(&p, 1, 0), 0);
+    fleet_take_acks(f); /* harmless */
+    assert_true(fleet_is_settled(f));
+}
+
+static void test_a_fleet_that_never_starts_can_be_freed(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_true(fleet_is_settled(f->fleet));
+    fleet_rotate_cookies(f->fleet);
+    assert_false(fleet_is_settled(f->fleet)); /* nobody carries it out */
+}
+
+static void test_a_fleet_that_was_not_stopped_can_be_freed(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f);
+    fleet_rotate_cookies(f->fleet);
+}
+
+static void test_stopping_is_acknowledged_by_all(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f);
+    fleet_stop(f->fleet);
+    assert_false(fleet_is_settled(f->fleet));
+    await_settled(f->fleet);
+    assert_quiet(f->fleet);
+}
+
+static void test_stopping_twice_waits_for_nothing_more(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f);
+    fleet_stop(f->fleet);
+    fleet_stop(f->fleet);
+    await_settled(f->fleet);
+    fleet_stop(f->fleet);
+    assert_quiet(f->fleet);
+}
+
+static void test_stopping_what_never_started_waits_for_nobody(void **state)
+{
+    struct fixture *f = *state;
+
+    fleet_stop(f->fleet);
+    assert_true(fleet_is_settled(f->fleet));
+}
+
+static void test_everything_posted_is_acknowledged(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f);
+    for (int i = 0; i < 5; i++)
+        fleet_rotate_cookies(f->fleet);
+    fleet_stop(f->fleet);
+    await_settled(f->fleet);
+    assert_quiet(f->fleet);
+}
+
+static void test_a_reload_reaches_all(void **state)
+{
+    struct fixture *f = *state;
+    struct conf *next = load_good(MINIMAL, usual);
+    char why[128];
+
+    start(f);
+    struct fleet_settings *settings = fleet_prepare(f->fleet, next, why, sizeof why);
+    assert_non_null(settings);
+    assert_true(fleet_is_settled(f->fleet)); /* nobody was told yet */
+    assert_int_equal(f->conf->references, 1 + 3);
+    assert_int_equal(fleet_commit(f->fleet, settings), 0);
+    await_settled(f->fleet);
+    assert_int_equal(f->conf->references, 1);
+    assert_int_equal(next->references, 1 + 3);
+    fleet_stop(f->fleet);
+    await_settled(f->fleet);
+    fleet_free(f->fleet);
+    f->fleet = NULL;
+    assert_int_equal(next->references, 1);
+    conf_unref(next);
+}
+
+static void test_a_discarded_reload_reaches_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct conf *next = load_good(MINIMAL, usual);
+    char why[128];
+
+    start(f);
+    fleet_discard(fleet_prepare(f->fleet, next, why, sizeof why));
+    assert_quiet(f->fleet);
+    assert_int_equal(next->references, 1);
+    conf_unref(next);
+}
+
+static void test_a_reload_that_cannot_be_prepared_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct conf *next = load_good(MINIMAL, usual);
+    char *ciphers = next->service[0].ciphers, none[] = "NULL-SHA";
+    char why[128] = "";
+
+    next->service[0].ciphers = none; /* what conf_load() would have refused */
+    assert_null(fleet_prepare(f->fleet, next, why, sizeof why));
+    assert_string_not_equal(why, "");
+    assert_int_equal(next->references, 1);
+    assert_true(fleet_is_settled(f->fleet));
+    next->service[0].ciphers = ciphers;
+    conf_unref(next);
+}
+
+static void test_a_fleet_that_cannot_be_made_says_why(void **state)
+{
+    struct fixture *f = *state;
+    char *ciphers = f->conf->service[0].ciphers, none[] = "NULL-SHA";
+    char why[128] = "";
+
+    f->conf->service[0].ciphers = none;
+    assert_null(fleet_new(f->conf, &f->sockets, why, sizeof why));
+    assert_string_not_equal(why, "");
+    f->conf->service[0].ciphers = ciphers;
+}
+
+static void test_totals_are_one_line_without_zeros(void **state)
+{
+    struct fixture *f = *state;
+    struct addr self;
+    int fd = udp_connect(&sockets_of(&f->sockets, 0)->bound, &self);
+    unsigned lines = 0;
+
+    assert_true(fd >= 0);
+    assert_int_equal(send(fd, "junk", 4, 0), 4);
+    start(f);
+    /* The stop is carried out before or behind the datagram, as the loop likes it. */
+    fleet_stop(f->fleet);
+    await_settled(f->fleet);
+    fleet_log_totals(f->fleet);
+    lines += log_count("info totals: workers=3 client_datagrams=1 client_bytes=4 "
+                       "client_records=1 client.drop_junk=1\n");
+    lines += log_count("info totals: workers=3\n");
+    assert_int_equal(lines, 1);
+    close(fd);
+}
+
+#define WITH_FLEET(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_FLEET(test_a_fleet_that_never_starts_can_be_freed),
+        WITH_FLEET(test_a_fleet_that_was_not_stopped_can_be_freed),
+        WITH_FLEET(test_stopping_is_acknowledged_by_all),
+        WITH_FLEET(test_stopping_twice_waits_for_nothing_more),
+        WITH_FLEET(test_stopping_what_never_started_waits_for_nobody),
+        WITH_FLEET(test_everything_posted_is_acknowledged),
+        WITH_FLEET(test_a_reload_reaches_all),
+        WITH_FLEET(test_a_discarded_reload_reaches_nobody),
+        WITH_FLEET(test_a_reload_that_cannot_be_prepared_leaves_nothing),
+        WITH_FLEET(test_a_fleet_that_cannot_be_made_says_why),
+        WITH_FLEET(test_totals_are_one_line_without_zeros),
+    };
+    return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);
+}

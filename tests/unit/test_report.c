@@ -1,0 +1,167 @@
+/*
+ * test_report: the lines about a session's life, word by word, and that strangers cannot flood
+ * them.
+ */
+#include "conf_text.h"
+#include "log_text.h"
+
+#include "proxy/report.h"
+
+static char name[] = "coap";
+static struct conf_service service = {.name = name};
+static const uint8_t identity[] = "dev \"1\"\n\x1b[31m";
+
+/* An open session of a client with an awkward identity. */
+static struct session session(void)
+{
+    static const struct suite *suite;
+    static struct psk psk = {.identity = identity, .identity_len = sizeof identity - 1};
+    struct session s = {.id = 7, .state = SESSION_OPEN, .psk = &psk};
+
+    suite = suite_find(0x00a8);
+    assert_non_null(suite);
+    s.association.suite = suite;
+    assert_true(addr_parse(&s.route.peer, "[2001:db8::1]:40000"));
+    assert_true(addr_parse(&s.route.local, "192.0.2.1:5684"));
+    assert_true(addr_parse(&service.backend, "127.0.0.1:5683"));
+    s.born = 1000;
+    s.opened = s.used = 1250;
+    return s;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    log_capture();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    log_set_level(LOG_LEVEL_INFO);
+    log_release();
+    return 0;
+}
+
+#define IDENTITY_TEXT "identity=\"dev \\\\x221\\\\x22\\\\x0a\\\\x1b[31m\""
+
+static void test_an_opened_session_tells_who_and_how(void **state)
+{
+    struct session s = session();
+
+    (void)state;
+    report_open(&s, &service);
+    s.has_ems = true;
+    report_open(&s, &service);
+    assert_int_equal(log_count("info session open: id=7 service=coap peer=[2001:db8::1]:40000 "
+                               "local=192.0.2.1:5684 " IDENTITY_TEXT
+                               " suite=PSK-AES128-GCM-SHA256 version=1.2 ems=no "
+                               "backend=127.0.0.1:5683 handshake-ms=250\n"),
+                     1);
+    assert_int_equal(log_count("ems=yes"), 1);
+}
+
+static void test_an_ended_session_tells_why_and_how_much(void **state)
+{
+    struct session s = session();
+
+    (void)state;
+    s.in_datagrams = 3;
+    s.in_bytes = 30;
+    s.out_datagrams = 2;
+    s.out_bytes = 2000;
+    s.drops = 1;
+    s.backend_port = 50001;
+    report_end(&s, &service, SESSION_END_IDLE, 61250);
+    assert_int_equal(
+        log_count("info session end: id=7 service=coap peer=[2001:db8::1]:40000 " IDENTITY_TEXT
+                  " reason=\"idle timeout\" age-ms=60000 "
+                  "in-datagrams=3 in-bytes=30 out-datagrams=2 out-bytes=2000 drops=1 "
+                  "backend-port=50001\n"),
+        1);
+}
+
+static void test_a_flow_tells_its_port(void **state)
+{
+    struct session s = session();
+
+    (void)state;
+    s.backend_port = 50001;
+    for (int i = 0; i < 20; i++)
+        report_flow(&s, &service, NULL, 0);
+    assert_int_equal(log_count("info session flow: id=7 service=coap backend-port=50001\n"), 20);
+}
+
+static void test_flows_of_a_shortage_are_limited(void **state)
+{
+    struct session s = session();
+    struct log_limit limit = {0};
+    unsigned lines;
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        report_flow(&s, &service, &limit, 1000);
+    lines = log_count("session flow");
+    assert_in_range(lines, 1, 20);
+    report_flow(&s, &service, &limit, 3000);
+    assert_int_equal(log_count("session flow"), lines + 1);
+    char left_out[32];
+    snprintf(left_out, sizeof left_out, " left-out=%u\n", 100 - lines);
+    assert_int_equal(log_count(left_out), 1);
+}
+
+static void test_failed_handshakes_are_limited(void **state)
+{
+    struct session s = session();
+    struct log_limit limit = {0};
+    char left_out[32];
+    unsigned lines;
+
+    (void)state;
+    s.state = SESSION_HANDSHAKE;
+    s.psk = NULL;
+    for (int i = 0; i < 1000; i++)
+        report_failed(&s, &service, SESSION_END_HANDSHAKE_TIMEOUT, &limit, 2000);
+    lines = log_count("handshake failed: id=7 service=coap peer=[2001:db8::1]:40000 identity=\"\" "
+                      "reason=\"handshake timed out\" detail=\"\" age-ms=1000 left-out=0\n");
+    assert_in_range(lines, 1, 20);
+    report_failed(&s, &service, SESSION_END_HANDSHAKE_TIMEOUT, &limit, 5000);
+    snprintf(left_out, sizeof left_out, " left-out=%u\n", 1000 - lines);
+    assert_int_equal(log_count(left_out), 1);
+}
+
+/* What nobody reads does not use up the limit. */
+static void test_a_quiet_log_says_nothing(void **state)
+{
+    struct session s = session();
+    struct log_limit limit = {0};
+
+    (void)state;
+    log_set_level(LOG_LEVEL_WARNING);
+    for (int i = 0; i < 1000; i++)
+        report_failed(&s, &service, SESSION_END_HANDSHAKE_TIMEOUT, &limit, 2000);
+    report_open(&s, &service);
+    for (int i = 0; i < 100; i++)
+        report_flow(&s, &service, &limit, 2000);
+    report_end(&s, &service, SESSION_END_IDLE, 2000);
+    assert_int_equal(log_count(""), 0);
+    log_set_level(LOG_LEVEL_INFO);
+    report_failed(&s, &service, SESSION_END_HANDSHAKE_TIMEOUT, &limit, 2000);
+    assert_int_equal(log_count("left-out=0"), 1);
+}
+
+#define WITH_LOG(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_LOG(test_an_opened_session_tells_who_and_how),
+        WITH_LOG(test_an_ended_session_tells_why_and_how_much),
+        WITH_LOG(test_a_flow_tells_its_port),
+        WITH_LOG(test_flows_of_a_shortage_are_limited),
+        WITH_LOG(test_failed_handshakes_are_limited),
+        WITH_LOG(test_a_quiet_log_says_nothing),
+    };
+    return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);
+}

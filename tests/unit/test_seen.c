@@ -1,0 +1,56 @@
+/*
+ * test_seen: the memory of used hellos.
+ */
+#include "proxy/seen.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static void test_a_used_hello_is_known(void **state)
+{
+    struct seen *s = seen_new();
+
+    (void)state;
+    assert_non_null(s);
+    assert_false(seen_has(s, 0));
+    assert_false(seen_has(s, 1));
+    seen_add(s, 77);
+    assert_true(seen_has(s, 77));
+    assert_false(seen_has(s, 78));
+    seen_add(s, 0);
+    assert_true(seen_has(s, 0));
+    seen_forget(s, 78);
+    assert_true(seen_has(s, 77));
+    seen_forget(s, 77);
+    assert_false(seen_has(s, 77));
+    seen_free(s);
+}
+
+static void test_newer_ones_push_out_few(void **state)
+{
+    struct seen *s = seen_new();
+    unsigned left = 0;
+
+    (void)state;
+    assert_non_null(s);
+    for (uint64_t i = 1; i <= 6000; i++)
+        seen_add(s, i * 0x100000001);
+    for (uint64_t i = 1; i <= 6000; i++)
+        left += seen_has(s, i * 0x100000001);
+    /* About one in twenty is expected to share a place with a later one. */
+    assert_true(left > 5400);
+    assert_true(seen_has(s, 6000 * 0x100000001));
+    seen_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_used_hello_is_known),
+        cmocka_unit_test(test_newer_ones_push_out_few),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
