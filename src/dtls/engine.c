@@ -8,19 +8,14 @@
 
 #include <limits.h>
 #include <openssl/bio.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
-#include <openssl/params.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define WHY_MAX 96
-#define SHARED_MAX 512 /* a DHE group of up to 4096 bits; ours has 2048 */
-#define SEED_MAX (22 + 2 * WIRE_RANDOM)
 
 struct engine {
     SSL *ssl;
@@ -216,82 +211,25 @@ const char *engine_why(const struct engine *e)
     return e->why;
 }
 
-/* As libssl does it, with the key pair of its ServerKeyExchange. Returns the length, 0: failed. */
-static size_t derive_shared(SSL *ssl, const struct engine_offer *offer, uint8_t out[SHARED_MAX])
+size_t engine_shared_secret(const struct engine *e, const uint8_t *public_value, size_t len,
+                            uint8_t out[KEYS_SHARED_MAX])
 {
     EVP_PKEY *own = NULL;
     EVP_PKEY *peer = EVP_PKEY_new();
     EVP_PKEY_CTX *ctx = NULL;
-    size_t len = SHARED_MAX;
+    size_t out_len = KEYS_SHARED_MAX;
 
-    bool fine = SSL_get_tmp_key(ssl, &own) == 1 && peer != NULL &&
+    bool fine = SSL_get_tmp_key(e->ssl, &own) == 1 && peer != NULL &&
                 EVP_PKEY_copy_parameters(peer, own) == 1 &&
-                EVP_PKEY_set1_encoded_public_key(peer, offer->public_value, offer->public_len) == 1;
+                EVP_PKEY_set1_encoded_public_key(peer, public_value, len) == 1;
     ctx = fine ? EVP_PKEY_CTX_new_from_pkey(NULL, own, NULL) : NULL;
     fine = ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 &&
-           EVP_PKEY_derive_set_peer(ctx, peer) == 1 && EVP_PKEY_derive(ctx, out, &len) == 1;
+           EVP_PKEY_derive_set_peer(ctx, peer) == 1 && EVP_PKEY_derive(ctx, out, &out_len) == 1;
     EVP_PKEY_CTX_free(ctx);
     EVP_PKEY_free(peer);
     EVP_PKEY_free(own);
-    return fine ? len : 0;
-}
-
-/* RFC 5246 8.1, or RFC 7627 4 with a session hash. Returns the length. */
-static size_t write_master_seed(SSL *ssl, const uint8_t *session_hash, size_t hash_len,
-                                uint8_t out[SEED_MAX])
-{
-    struct writer w = writer_of(out, SEED_MAX);
-    uint8_t random[2 * WIRE_RANDOM];
-
-    if (session_hash != NULL) {
-        write_bytes(&w, "extended master secret", 22);
-        write_bytes(&w, session_hash, hash_len);
-    } else {
-        SSL_get_client_random(ssl, random, WIRE_RANDOM);
-        SSL_get_server_random(ssl, random + WIRE_RANDOM, WIRE_RANDOM);
-        write_bytes(&w, "master secret", 13);
-        write_bytes(&w, random, sizeof random);
-    }
-    return SEED_MAX - w.left;
-}
-
-static bool run_prf(OSSL_PARAM params[], uint8_t master[48])
-{
-    EVP_KDF *prf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
-    EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(prf);
-    bool fine = ctx != NULL && EVP_KDF_derive(ctx, master, 48, params) == 1;
-    EVP_KDF_CTX_free(ctx);
-    EVP_KDF_free(prf);
-    return fine;
-}
-
-bool engine_foresee_master(const struct engine *e, const struct suite *suite,
-                           const struct engine_offer *offer, uint8_t master[48])
-{
-    uint8_t shared[SHARED_MAX], premaster[2 + SHARED_MAX + 2 + ENGINE_KEY_MAX], seed[SEED_MAX];
-    char digest[] = "SHA2-256";
-    struct writer w = writer_of(premaster, sizeof premaster);
-
-    if (suite->sha384)
-        memcpy(digest, "SHA2-384", sizeof digest);
-    size_t shared_len = derive_shared(e->ssl, offer, shared);
-    write_u16(&w, (uint16_t)shared_len); /* RFC 4279 3, RFC 5489 2 */
-    write_bytes(&w, shared, shared_len);
-    write_u16(&w, (uint16_t)offer->key_len);
-    write_bytes(&w, offer->key, offer->key_len);
-    size_t seed_len = write_master_seed(e->ssl, offer->session_hash, suite->sha384 ? 48 : 32, seed);
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SECRET, premaster,
-                                          sizeof premaster - w.left),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, seed, seed_len),
-        OSSL_PARAM_construct_end(),
-    };
-    bool fine = shared_len > 0 && !w.bad && run_prf(params, master);
-    bytes_wipe(shared, sizeof shared);
-    bytes_wipe(premaster, sizeof premaster);
     ERR_clear_error(); /* a forged public value must not leave its error to others */
-    return fine;
+    return fine ? out_len : 0;
 }
 
 enum engine_read_status engine_read(struct engine *e, const uint8_t *record, size_t len,

@@ -6,6 +6,7 @@
 #ifndef DTLSGATE_DTLS_ENGINE_H
 #define DTLSGATE_DTLS_ENGINE_H
 
+#include "dtls/keys.h"
 #include "dtls/suites.h"
 #include "dtls/tlsctx.h"
 #include "dtls/wire.h"
@@ -43,19 +44,11 @@ enum engine_status engine_feed(struct engine *e, const uint8_t *record, size_t l
 /* One line; "" while nothing failed. */
 const char *engine_why(const struct engine *e);
 
-/* What a ClientKeyExchange adds to what both ends know. */
-struct engine_offer {
-    const uint8_t *public_value; /* the client's point or Yc */
-    size_t public_len;
-    const uint8_t *key; /* of the identity, at most ENGINE_KEY_MAX bytes */
-    size_t key_len;
-    const uint8_t *session_hash; /* RFC 7627 4; NULL: the classic master secret */
-};
-/* The master secret that the offer would lead to under a suite of ours with (EC)DHE, without libssl
- * taking it in; only before a ClientKeyExchange has been fed. False: its public value is none. */
-bool engine_foresee_master(const struct engine *e, const struct suite *suite,
-                           const struct engine_offer *offer, uint8_t master[48])
-    __attribute__((warn_unused_result));
+/* The secret that libssl's ephemeral key pair and a client's public value (point or Yc) share, as
+ * libssl itself would compute it; only before a ClientKeyExchange has been fed. Returns its length,
+ * 0: it is no public value, or there is no key pair. */
+size_t engine_shared_secret(const struct engine *e, const uint8_t *public_value, size_t len,
+                            uint8_t out[KEYS_SHARED_MAX]);
 
 enum engine_read_status {
     ENGINE_READ_DATA,

@@ -211,26 +211,28 @@ static bool candidate_master(struct handshake *h, const struct candidate *k,
                              uint8_t master[KEYS_MASTER])
 {
     const struct keys_randoms randoms = {h->client_random, h->server_random};
-    uint8_t session_hash[48];
-    uint8_t decoy[32];
-    struct engine_offer offer = {
-        .public_value = k->public_value,
-        .public_len = k->public_len,
-        .key = k->psk != NULL ? k->psk->key : decoy,
-        .key_len = k->psk != NULL ? k->psk->key_len : sizeof decoy,
-        .session_hash = h->extended_master_secret ? session_hash : NULL,
-    };
+    uint8_t session_hash[48], decoy[32], shared[KEYS_SHARED_MAX];
+    struct keys_secrets secrets = {.psk = decoy, .psk_len = sizeof decoy};
+    bool fine = true;
 
-    if (h->extended_master_secret &&
-        !transcript_hash(h->transcript, k->message, k->len, session_hash))
-        return false;
-    if (k->psk == NULL)
+    if (k->psk != NULL) {
+        secrets.psk = k->psk->key;
+        secrets.psk_len = k->psk->key_len;
+    } else {
         psk_decoy(h->params.keys, k->identity, k->identity_len, decoy);
-    bool fine = h->exchange == EXCHANGE_PSK
-                    ? keys_psk_master(h->params.kdf, h->suite, offer.key, offer.key_len, &randoms,
-                                      offer.session_hash, master)
-                    : engine_foresee_master(h->engine, h->suite, &offer, master);
+    }
+    if (h->exchange != EXCHANGE_PSK) {
+        secrets.shared = shared;
+        secrets.shared_len =
+            engine_shared_secret(h->engine, k->public_value, k->public_len, shared);
+        fine = secrets.shared_len > 0;
+    }
+    if (h->extended_master_secret)
+        fine = fine && transcript_hash(h->transcript, k->message, k->len, session_hash);
+    fine = fine && keys_master(h->params.kdf, h->suite, &secrets, &randoms,
+                               h->extended_master_secret ? session_hash : NULL, master);
     bytes_wipe(decoy, sizeof decoy);
+    bytes_wipe(shared, sizeof shared);
     return fine;
 }
 

@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_MAX 48                         /* SHA-384 */
-#define PREMASTER_MAX (4 + 2 * PSK_KEY_MAX) /* RFC 4279 2 */
-#define LABEL_MAX 22                        /* "extended master secret" */
+#define HASH_MAX 48 /* SHA-384 */
+#define PREMASTER_MAX (2 + KEYS_SHARED_MAX + 2 + PSK_KEY_MAX)
+#define LABEL_MAX 22 /* "extended master secret" */
 #define SEED_MAX (LABEL_MAX + 2 * WIRE_RANDOM)
 #define KEY_BLOCK_MAX (2 * 32 + 2 * 12)
 
@@ -129,22 +129,32 @@ void keys_kdf_free(struct keys_kdf *kdf)
     free(kdf);
 }
 
-bool keys_psk_master(struct keys_kdf *kdf, const struct suite *suite, const uint8_t *psk,
-                     size_t psk_len, const struct keys_randoms *randoms,
-                     const uint8_t *session_hash, uint8_t master[KEYS_MASTER])
+static void append_vector(struct material *m, const void *data, size_t len)
+{
+    uint8_t length[2];
+
+    put_u16(length, (uint16_t)len);
+    append(m, length, sizeof length);
+    append(m, data, len);
+}
+
+bool keys_master(struct keys_kdf *kdf, const struct suite *suite,
+                 const struct keys_secrets *secrets, const struct keys_randoms *randoms,
+                 const uint8_t *session_hash, uint8_t master[KEYS_MASTER])
 {
     static const uint8_t ZEROS[PSK_KEY_MAX];
     struct material premaster = {0}, seed = {0};
-    uint8_t length[2];
+    bool is_plain = suite->exchange == EXCHANGE_PSK;
     bool ok;
 
-    if (suite->exchange != EXCHANGE_PSK || psk_len > PSK_KEY_MAX)
+    if (secrets->psk_len > PSK_KEY_MAX || secrets->shared_len > KEYS_SHARED_MAX ||
+        is_plain != (secrets->shared == NULL))
         return false;
-    put_u16(length, (uint16_t)psk_len);
-    append(&premaster, length, sizeof length);
-    append(&premaster, ZEROS, psk_len);
-    append(&premaster, length, sizeof length);
-    append(&premaster, psk, psk_len);
+    if (is_plain)
+        append_vector(&premaster, ZEROS, secrets->psk_len);
+    else
+        append_vector(&premaster, secrets->shared, secrets->shared_len);
+    append_vector(&premaster, secrets->psk, secrets->psk_len);
     if (session_hash) {
         append(&seed, "extended master secret", 22);
         append(&seed, session_hash, suite->sha384 ? 48 : 32);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define KEYS_MASTER 48
+#define KEYS_SHARED_MAX 512 /* a DHE group of 4096 bits; ours has 2048 */
 
 /* One worker's fetched MAC and digests; not for two threads at once. NULL: libcrypto lacks
  * something. */
@@ -30,13 +31,20 @@ struct keys_randoms {
     const uint8_t *server;
 };
 
-/* The master secret of a plain PSK exchange (RFC 4279 2: premaster = length, zeros, length, psk).
- * `session_hash` (32 or 48 bytes by suite->sha384) selects the extended form (RFC 7627 4); NULL the
- * classic one, which uses the randoms. False: libcrypto failed, the suite's exchange is not
- * EXCHANGE_PSK, or psk_len is over PSK_KEY_MAX. */
-bool keys_psk_master(struct keys_kdf *kdf, const struct suite *suite, const uint8_t *psk,
-                     size_t psk_len, const struct keys_randoms *randoms,
-                     const uint8_t *session_hash, uint8_t master[KEYS_MASTER])
+/* What a premaster secret is made of (RFC 4279 2 and 3, RFC 5489 2). */
+struct keys_secrets {
+    const uint8_t *shared; /* of (EC)DHE, 1 to KEYS_SHARED_MAX bytes; NULL for plain PSK */
+    size_t shared_len;
+    const uint8_t *psk; /* at most PSK_KEY_MAX bytes */
+    size_t psk_len;
+};
+
+/* The master secret. `session_hash` (32 or 48 bytes by suite->sha384) selects the extended form
+ * (RFC 7627 4); NULL the classic one, which uses the randoms (RFC 5246 8.1). False: libcrypto
+ * failed, a secret is over its length, or `shared` is not what the suite's exchange asks for. */
+bool keys_master(struct keys_kdf *kdf, const struct suite *suite,
+                 const struct keys_secrets *secrets, const struct keys_randoms *randoms,
+                 const uint8_t *session_hash, uint8_t master[KEYS_MASTER])
     __attribute__((warn_unused_result));
 
 /* The record keys from a master secret (RFC 5246 6.3). On failure nothing is left in `out`. */

@@ -192,10 +192,10 @@ static void test_without_a_key_it_fails(void **state)
     rig_free(rig);
 }
 
-/* ---- the master secret ahead of libssl ---- */
+/* ---- the shared secret ahead of libssl ---- */
 
-/* The offer that the client's ClientKeyExchange makes. */
-static struct engine_offer offer_of(const struct rig *rig, bool is_ecdhe)
+/* The public value in the client's ClientKeyExchange. */
+static struct reader value_of(const struct rig *rig, bool is_ecdhe)
 {
     struct wire_message m = rig_message_of(&rig->to_server.one[0]);
     struct reader r = reader_of(m.body, m.length);
@@ -203,40 +203,50 @@ static struct engine_offer offer_of(const struct rig *rig, bool is_ecdhe)
     read_vec16(&r);
     struct reader value = is_ecdhe ? read_vec8(&r) : read_vec16(&r);
     assert_true(!r.bad && r.left == 0);
-    return (struct engine_offer){
-        .public_value = value.at, .public_len = value.left, .key = KEY, .key_len = sizeof KEY};
+    return value;
 }
 
-static void test_foreseen_master_is_the_clients(void **state)
+/* With it we come to the client's own master secret. */
+static void test_shared_secret_is_the_clients(void **state)
 {
     static const char *const SUITES[] = {"ECDHE-PSK-CHACHA20-POLY1305", "DHE-PSK-AES128-CCM",
                                          "DHE-PSK-AES256-GCM-SHA384"};
+    struct keys_kdf *kdf = keys_kdf_new();
 
     (void)state;
+    assert_non_null(kdf);
     for (size_t i = 0; i < sizeof SUITES / sizeof SUITES[0]; i++) {
         struct rig *rig =
             rig_new(&(struct rig_options){.suites = SUITES[i], .no_extended_master = true});
         struct engine *e = begin(rig);
-        struct engine_offer offer = offer_of(rig, i == 0);
+        struct reader value = value_of(rig, i == 0);
         const SSL_CIPHER *cipher = SSL_get_pending_cipher(rig->client);
-        const struct suite *suite = suite_find(SSL_CIPHER_get_protocol_id(cipher));
-        uint8_t ours[48], theirs[48];
+        uint8_t client[WIRE_RANDOM], server[WIRE_RANDOM], shared[KEYS_SHARED_MAX];
+        uint8_t ours[KEYS_MASTER], theirs[KEYS_MASTER];
+        const struct keys_randoms randoms = {client, server};
 
-        for (int time = 0; time < 2; time++) /* it changes nothing */
-            assert_true(engine_foresee_master(e, suite, &offer, ours));
+        SSL_get_client_random(rig->client, client, sizeof client);
+        SSL_get_server_random(rig->client, server, sizeof server);
+        for (int time = 0; time < 2; time++) { /* it changes nothing */
+            const struct keys_secrets secrets = {
+                .shared = shared,
+                .shared_len = engine_shared_secret(e, value.at, value.left, shared),
+                .psk = KEY,
+                .psk_len = sizeof KEY};
+            assert_true(keys_master(kdf, suite_find(SSL_CIPHER_get_protocol_id(cipher)), &secrets,
+                                    &randoms, NULL, ours));
+        }
         SSL_SESSION_get_master_key(SSL_get_session(rig->client), theirs, sizeof theirs);
         assert_memory_equal(ours, theirs, sizeof ours);
-        offer.key_len--;
-        assert_true(engine_foresee_master(e, suite, &offer, ours));
-        assert_memory_not_equal(ours, theirs, sizeof ours);
         engine_set_key(e, KEY, sizeof KEY);
         assert_int_equal(feed_all(rig, e), ENGINE_DONE);
         engine_free(e);
         rig_free(rig);
     }
+    keys_kdf_free(kdf);
 }
 
-static void test_foresees_nothing_from_a_bad_value(void **state)
+static void test_no_shared_secret_with_a_bad_value(void **state)
 {
     static const char *const SUITES[] = {"ECDHE-PSK-CHACHA20-POLY1305", "DHE-PSK-AES128-CCM"};
 
@@ -244,14 +254,10 @@ static void test_foresees_nothing_from_a_bad_value(void **state)
     for (size_t i = 0; i < sizeof SUITES / sizeof SUITES[0]; i++) {
         struct rig *rig = rig_new(&(struct rig_options){.suites = SUITES[i]});
         struct engine *e = begin(rig);
-        struct engine_offer offer = offer_of(rig, i == 0);
-        const struct suite *suite = suite_find(i == 0 ? 0xccac : 0xc0a6);
-        uint8_t value[1024] = {0}, master[48];
+        uint8_t value[1024] = {0}, shared[KEYS_SHARED_MAX];
 
-        offer.public_value = value;
         for (size_t len = 0; len <= sizeof value; len += len < 300 ? 1 : 100) {
-            offer.public_len = len;
-            assert_false(engine_foresee_master(e, suite, &offer, master));
+            assert_int_equal(engine_shared_secret(e, value, len, shared), 0);
             assert_int_equal(ERR_peek_error(), 0);
         }
         engine_free(e);
@@ -259,15 +265,14 @@ static void test_foresees_nothing_from_a_bad_value(void **state)
     }
 }
 
-static void test_foresees_nothing_where_libssl_has_no_key_pair(void **state)
+static void test_no_shared_secret_where_libssl_has_no_key_pair(void **state)
 {
     struct rig *rig = kept_rig();
     struct engine *e = begin(rig);
-    const struct engine_offer offer = {.public_value = KEY, .public_len = sizeof KEY, .key = KEY};
-    uint8_t master[48];
+    uint8_t shared[KEYS_SHARED_MAX];
 
     (void)state;
-    assert_false(engine_foresee_master(e, suite_find(0xccac), &offer, master));
+    assert_int_equal(engine_shared_secret(e, KEY, sizeof KEY, shared), 0);
     engine_free(e);
     rig_free(rig);
 }
@@ -375,9 +380,9 @@ int main(void)
         cmocka_unit_test(test_datagrams_keep_to_the_mtu),
         cmocka_unit_test(test_bad_hellos),
         cmocka_unit_test(test_without_a_key_it_fails),
-        cmocka_unit_test(test_foreseen_master_is_the_clients),
-        cmocka_unit_test(test_foresees_nothing_from_a_bad_value),
-        cmocka_unit_test(test_foresees_nothing_where_libssl_has_no_key_pair),
+        cmocka_unit_test(test_shared_secret_is_the_clients),
+        cmocka_unit_test(test_no_shared_secret_with_a_bad_value),
+        cmocka_unit_test(test_no_shared_secret_where_libssl_has_no_key_pair),
         cmocka_unit_test(test_reads_and_writes),
         cmocka_unit_test(test_sink_can_change),
         cmocka_unit_test(test_forged_and_repeated_records_are_nothing),

@@ -147,8 +147,8 @@ static void check_master(const char *name, size_t psk_len, bool extended)
     SSL_get_client_random(pair->server, client, sizeof client);
     SSL_get_server_random(pair->server, server, sizeof server);
     hash_handshake(pair, suite->sha384, hash);
-    assert_true(
-        keys_psk_master(kdf, suite, psk.key, psk_len, &randoms, extended ? hash : NULL, ours));
+    const struct keys_secrets secrets = {.psk = psk.key, .psk_len = psk_len};
+    assert_true(keys_master(kdf, suite, &secrets, &randoms, extended ? hash : NULL, ours));
     assert_int_equal(SSL_SESSION_get_master_key(SSL_get_session(pair->server), theirs, KEYS_MASTER),
                      KEYS_MASTER);
     assert_memory_equal(ours, theirs, KEYS_MASTER);
@@ -178,19 +178,29 @@ static void test_extended_master_is_that_of_libssl(void **state)
     check_masters(true);
 }
 
-static void test_master_is_refused_for_other_exchanges_and_overlong_keys(void **state)
+static void test_master_takes_what_the_exchange_asks_for(void **state)
 {
-    static const uint8_t ZEROS[PSK_KEY_MAX + 1];
+    static const uint8_t ZEROS[KEYS_SHARED_MAX + 1];
     struct keys_randoms randoms = {ZEROS, ZEROS};
+    struct keys_secrets plain = {.psk = ZEROS, .psk_len = PSK_KEY_MAX};
+    struct keys_secrets both = plain;
+    const struct suite *psk = suite_find(0x00a8), *ecdhe = suite_find(0xccac);
+    const struct suite *dhe = suite_find(0x00aa);
     uint8_t master[KEYS_MASTER];
 
     (void)state;
-    assert_false(keys_psk_master(kdf, suite_find(0xccac), ZEROS, 16, &randoms, NULL, master));
-    assert_false(keys_psk_master(kdf, suite_find(0x00aa), ZEROS, 16, &randoms, NULL, master));
-    assert_false(
-        keys_psk_master(kdf, suite_find(0x00a8), ZEROS, PSK_KEY_MAX + 1, &randoms, NULL, master));
-    assert_true(
-        keys_psk_master(kdf, suite_find(0x00a8), ZEROS, PSK_KEY_MAX, &randoms, NULL, master));
+    both.shared = ZEROS;
+    both.shared_len = KEYS_SHARED_MAX;
+    assert_true(keys_master(kdf, psk, &plain, &randoms, NULL, master));
+    assert_true(keys_master(kdf, ecdhe, &both, &randoms, NULL, master));
+    assert_true(keys_master(kdf, dhe, &both, &randoms, NULL, master));
+    assert_false(keys_master(kdf, psk, &both, &randoms, NULL, master));
+    assert_false(keys_master(kdf, ecdhe, &plain, &randoms, NULL, master));
+    assert_false(keys_master(kdf, dhe, &plain, &randoms, NULL, master));
+    both.shared_len++;
+    assert_false(keys_master(kdf, dhe, &both, &randoms, NULL, master));
+    plain.psk_len++;
+    assert_false(keys_master(kdf, psk, &plain, &randoms, NULL, master));
 }
 
 static void test_expand_cuts_the_key_block_as_rfc_5246_says(void **state)
@@ -284,7 +294,7 @@ int main(void)
         cmocka_unit_test(test_prf_agrees_with_libcrypto_at_every_length),
         cmocka_unit_test(test_classic_master_is_that_of_libssl),
         cmocka_unit_test(test_extended_master_is_that_of_libssl),
-        cmocka_unit_test(test_master_is_refused_for_other_exchanges_and_overlong_keys),
+        cmocka_unit_test(test_master_takes_what_the_exchange_asks_for),
         cmocka_unit_test(test_expand_cuts_the_key_block_as_rfc_5246_says),
         cmocka_unit_test(test_transcript_hashes_all_so_far_and_the_tail),
         cmocka_unit_test(test_transcript_outlives_the_kdf),
