@@ -9,9 +9,7 @@
 
 enum file_kind {
     FILE_PLAIN,
-    FILE_SECRET, /* refused when others can read or write it, or when a stranger owns it (neither
-                    root nor the user we run as; to root nobody is one); checked on the open
-                    descriptor */
+    FILE_SECRET, /* refused when others can read, write or execute it; checked on the descriptor */
 };
 
 /* Reads a regular file of at most `max` bytes. On true *data is malloc'ed, *len long and followed

@@ -143,15 +143,21 @@ struct change {
     const void *now, *next;
 };
 
+static const char *or_empty(const char *text)
+{
+    return *text ? text : "empty";
+}
+
 static void compare(const struct change *c, struct errors *errors)
 {
     char now[VALUE_TEXT_MAX], next[VALUE_TEXT_MAX];
 
     for (const struct option *o = c->table; o->key; o++)
         if (!o->reloadable && !value_same(o, c->now, c->next))
-            errors_add(
-                errors, "%s%s.%s: cannot change while running (now %s, new %s); restart dtlsgate",
-                c->kind, c->name, o->key, value_text(o, c->now, now), value_text(o, c->next, next));
+            errors_add(errors,
+                       "%s%s.%s: cannot change while running (now %s, new %s); restart dtlsgate",
+                       c->kind, c->name, o->key, or_empty(value_text(o, c->now, now)),
+                       or_empty(value_text(o, c->next, next)));
 }
 
 void conf_check_reload(const struct conf *running, const struct conf *next, struct errors *errors)

@@ -191,14 +191,29 @@ static void check(struct parse *p, int argc)
         errors_add(p->errors, "-c needs the name of a file");
 }
 
+/* What -l, -b and -k mean stands in front of all -o, which say it more exactly and so win. */
+static void add_defaults(struct parse *p)
+{
+    struct conf_source *source = &p->c->source;
+    size_t before = source->override_count;
+
+    add_default(p, "listen", p->listen);
+    add_default(p, "backend", p->backend);
+    add_default(p, "psk-file", p->psk_file);
+    for (size_t added = before; added < source->override_count; added++) {
+        char *text = p->c->overrides[added];
+        size_t place = added - before;
+        memmove(&p->c->overrides[place + 1], &p->c->overrides[place], before * sizeof text);
+        p->c->overrides[place] = text;
+    }
+}
+
 static void finish(struct parse *p)
 {
     struct cmdline *c = p->c;
     bool has_service = p->listen != NULL || p->backend != NULL || p->psk_file != NULL;
 
-    add_default(p, "listen", p->listen);
-    add_default(p, "backend", p->backend);
-    add_default(p, "psk-file", p->psk_file);
+    add_defaults(p);
     if (c->source.path == NULL && !has_service)
         c->source.path = DEFAULT_FILE;
     if (c->identity != NULL)

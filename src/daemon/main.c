@@ -15,8 +15,10 @@
 #include "dtls/psk.h"
 #include "dtls/tlsctx.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum exit_status { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_WRONG = 2 };
 
@@ -210,12 +212,25 @@ static enum exit_status act(const struct cmdline *c)
     return EXIT_WRONG;
 }
 
+/* A socket must not come to stand where libraries and the log write. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char *argv[])
 {
     struct errors errors = {.count = 0};
     enum exit_status status = EXIT_WRONG;
     struct cmdline cmdline;
 
+    fill_standard_descriptors();
     priv_forbid_dumps();
     signal(SIGPIPE, SIG_IGN);
     if (cmdline_parse(&cmdline, argc, argv, &errors)) {

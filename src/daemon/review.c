@@ -10,8 +10,8 @@ static void tell(const struct conf_service *service, const struct psk_finding *f
                  const char *what)
 {
     if (finding->count > 0)
-        log_warning("%s:%u: %zu %s, this is the first; dtlsgate --genpsk makes better ones",
-                    service->psk_file, (unsigned)finding->line, finding->count, what);
+        log_warning("%s:%u: %s; %zu such in all; dtlsgate --genpsk makes better ones",
+                    service->psk_file, (unsigned)finding->line, what, finding->count);
 }
 
 void review_keys(const struct conf *conf)
@@ -21,8 +21,8 @@ void review_keys(const struct conf *conf)
         struct psk_review found;
 
         psk_review(service->psk, &found);
-        tell(service, &found.is_short, "keys are shorter than 16 bytes");
-        tell(service, &found.is_text, "keys are readable text, so may be guessed");
-        tell(service, &found.is_shared, "identities have the key of another one");
+        tell(service, &found.is_short, "a key is shorter than 16 bytes");
+        tell(service, &found.is_text, "a key is readable text and may be guessed");
+        tell(service, &found.is_shared, "an identity has the key of another one");
     }
 }

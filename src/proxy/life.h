@@ -26,7 +26,8 @@ struct relay {
     struct seen *seen; /* hellos whose cookie was used */
     struct timers timers;
     struct rate short_tag_tries;
-    struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines;
+    struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines, refused_lines,
+        fate_lines;
     uint64_t next_id;
     bool is_draining;
     uint8_t scratch[WIRE_PLAINTEXT_MAX];

@@ -123,6 +123,10 @@ static enum fate give_record(struct relay *r, struct turn *t, struct session *s,
     enum fate fate = session_from_wire(s, &r->services[s->service], rec, t->now, &sink);
     if (fate == FATE_DROP_FORGED && s->state == SESSION_OPEN)
         report_forgeries(s, life_conf(r, s), &r->forgery_lines, t->now);
+    if (fate == FATE_DROP_FORGED && s->state == SESSION_HANDSHAKE && !s->is_doubted) {
+        s->is_doubted = true;
+        report_doubt(s, life_conf(r, s), &r->failed_lines, t->now);
+    }
     life_settle(r, s, t->now);
     return fate;
 }
@@ -154,8 +158,11 @@ static bool is_hello(const struct wire_record *rec)
            rec->body[0] == WIRE_CLIENT_HELLO;
 }
 
-static void count_record(struct relay *r, enum fate fate)
+/* `rec` is NULL for a datagram that holds none. */
+static void count_record(struct relay *r, const struct turn *t, const struct wire_record *rec,
+                         enum fate fate)
 {
+    report_fate(t->route, rec, fate, &r->fate_lines, t->now);
     stats_add(&r->parts.stats->client_records, 1);
     stats_add(&r->parts.stats->from_client[fate], 1);
 }
@@ -179,11 +186,11 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
             fate = take_hello(r, &turn, listener_service(l), &rec);
         else /* one answer to a datagram is enough, or it would amplify */
             fate = FATE_DROP_HELLO_COPY;
-        count_record(r, fate);
+        count_record(r, &turn, &rec, fate);
         count++;
     }
     if (reader.bad || count == 0)
-        count_record(r, FATE_DROP_JUNK);
+        count_record(r, &turn, NULL, FATE_DROP_JUNK);
 }
 
 /* ---- from backends ---- */
@@ -203,8 +210,12 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
     return life_settle(r, s, now);
 }
 
-void relay_refused(struct relay *r, unsigned n)
+void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
 {
+    struct session *s = session;
+
+    s->refused += n;
+    report_refused(s, life_conf(r, s), &r->refused_lines, now);
     stats_add(&r->parts.stats->backend_refused, n);
 }
 

@@ -24,8 +24,8 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
 /* One datagram from the backend of `session` (the flow's owner). False: the session is gone, give
  * it no more of this batch. */
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now);
-/* `n` ICMP refusals came from backends. */
-void relay_refused(struct relay *r, unsigned n);
+/* `n` ICMP refusals came from the backend of `session`. */
+void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now);
 
 /* Does what is due: repeats flights, ends what has timed out. Returns when to call again (ms), or
  * TIMER_NEVER. Call it after each turn. */

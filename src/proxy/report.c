@@ -72,6 +72,7 @@ void report_end(const struct session *s, const struct conf_service *service, enu
         {"out-datagrams", NULL, (long long)s->out_datagrams},
         {"out-bytes", NULL, (long long)s->out_bytes},
         {"drops", NULL, (long long)s->drops},
+        {"refused", NULL, (long long)s->refused},
         {"backend-port", NULL, s->backend_port},
         {NULL, NULL, 0},
     };
@@ -142,4 +143,72 @@ void report_forgeries(const struct session *s, const struct conf_service *servic
         {NULL, NULL, 0},
     };
     log_event(LOG_LEVEL_WARNING, "session forgeries", fields);
+}
+
+void report_refused(const struct session *s, const struct conf_service *service,
+                    struct log_limit *limit, uint64_t now)
+{
+    char backend[ADDR_TEXT_MAX];
+    uint32_t skipped;
+
+    if (!log_wants(LOG_LEVEL_WARNING) || !log_allowed(limit, now, &skipped))
+        return;
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"backend", addr_format(&service->backend, backend), 0},
+        {"refused", NULL, (long long)s->refused},
+        {"left-out", NULL, skipped},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_WARNING, "backend refuses", fields);
+}
+
+void report_doubt(const struct session *s, const struct conf_service *service,
+                  struct log_limit *limit, uint64_t now)
+{
+    char peer[ADDR_TEXT_MAX];
+    char identity[IDENTITY_TEXT_MAX];
+    uint32_t skipped;
+
+    if (!log_wants(LOG_LEVEL_INFO) || !log_allowed(limit, now, &skipped))
+        return;
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"identity", identity_text(s, identity), 0},
+        {"detail", "no Finished opens: a wrong key, an unknown identity or a forgery", 0},
+        {"left-out", NULL, skipped},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_INFO, "handshake in doubt", fields);
+}
+
+static const char *fate_text(enum fate fate)
+{
+#define FATE_TEXT(name, text) text,
+    static const char *const texts[] = {FATES_FROM_CLIENT(FATE_TEXT)};
+#undef FATE_TEXT
+    return texts[fate];
+}
+
+void report_fate(const struct session_route *route, const struct wire_record *rec, enum fate fate,
+                 struct log_limit *limit, uint64_t now)
+{
+    char peer[ADDR_TEXT_MAX];
+    uint32_t skipped;
+
+    if (!log_wants(LOG_LEVEL_DEBUG) || !log_allowed(limit, now, &skipped))
+        return;
+    const struct log_field fields[] = {
+        {"peer", addr_format(&route->peer, peer), 0},
+        {"fate", fate_text(fate), 0},
+        {"type", NULL, rec != NULL ? rec->type : -1},
+        {"epoch", NULL, rec != NULL ? rec->epoch : -1},
+        {"bytes", NULL, rec != NULL ? (long long)rec->len : -1},
+        {"left-out", NULL, skipped},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_DEBUG, "record", fields);
 }

@@ -20,6 +20,16 @@ void report_end(const struct session *s, const struct conf_service *service, enu
 /* One line when an identity has a further session beside others: `count` in all. */
 void report_shared(const struct session *s, const struct conf_service *service, unsigned count,
                    struct log_limit *limit, uint64_t now);
+/* A warning that a session's backend refuses datagrams; a few per second at most. */
+void report_refused(const struct session *s, const struct conf_service *service,
+                    struct log_limit *limit, uint64_t now);
+/* One line for a handshake whose Finished does not open: a wrong key, an unknown identity, or a
+ * forgery. The handshake goes on. */
+void report_doubt(const struct session *s, const struct conf_service *service,
+                  struct log_limit *limit, uint64_t now);
+/* At debug level: what became of a record. */
+void report_fate(const struct session_route *route, const struct wire_record *rec, enum fate fate,
+                 struct log_limit *limit, uint64_t now);
 /* A warning at the 1024th forged record of a session, and each time that number doubles. */
 void report_forgeries(const struct session *s, const struct conf_service *service,
                       struct log_limit *limit, uint64_t now);

@@ -109,6 +109,8 @@ struct session {
     uint64_t in_datagrams, in_bytes;   /* plaintext that the backend has been sent */
     uint64_t out_datagrams, out_bytes; /* plaintext of it, sealed for the client */
     uint64_t drops;                    /* both ways */
+    uint64_t refused;                  /* ICMP refusals of its backend */
+    bool is_doubted;                   /* a Finished did not open, and the log has been told */
 };
 
 /* Where a session leaves what goes out. */

@@ -45,7 +45,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     for (int tries = 0; tries < READ_TRIES; tries++) {
         enum udp_status status = udp_receive(fd, f->upstream->inbox, &list, &count);
         if (status == UDP_REFUSED) {
-            hooks->on_refused(hooks->arg, 1);
+            hooks->on_refused(hooks->arg, f->owner, 1);
             continue;
         }
         if (status == UDP_OK)
@@ -131,7 +131,7 @@ bool upstream_send(struct flow *f, const void *data, size_t len)
     enum udp_status status = udp_send(f->fd, data, len, &refused);
 
     if (refused > 0)
-        hooks->on_refused(hooks->arg, refused);
+        hooks->on_refused(hooks->arg, f->owner, refused);
     return status == UDP_OK;
 }
 

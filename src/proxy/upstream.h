@@ -14,8 +14,8 @@ struct flow;
 /* One batch of datagrams from the backend for `owner`. The callee may close this flow and any
  * other, and open new ones; `list` stays valid. */
 typedef void (*upstream_fn)(void *arg, void *owner, const struct udp_datagram *list, size_t count);
-/* `n` refusals (ICMP) of a backend were taken in. The callee must not close flows. */
-typedef void (*upstream_refused_fn)(void *arg, unsigned n);
+/* `n` refusals (ICMP) of the backend of `owner` were taken in. The callee must not close flows. */
+typedef void (*upstream_refused_fn)(void *arg, void *owner, unsigned n);
 
 struct upstream_hooks {
     upstream_fn on_datagrams;

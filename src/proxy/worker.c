@@ -174,11 +174,11 @@ static void on_backend_batch(void *arg, void *owner, const struct udp_datagram *
     }
 }
 
-static void on_refused(void *arg, unsigned n)
+static void on_refused(void *arg, void *owner, unsigned n)
 {
     struct worker *w = arg;
 
-    relay_refused(w->relay, n);
+    relay_refused(w->relay, owner, n, clock_now_ms());
 }
 
 static void arm_tick(struct worker *w, uint64_t at, uint64_t now)

@@ -53,6 +53,7 @@ def test_a_session_is_three_lines_with_its_fields(gate, echo, client):
         "out-datagrams": "1",
         "out-bytes": "5",
         "drops": "0",
+        "refused": "0",
         "backend-port": str(echo.ports[0]),
     }
 

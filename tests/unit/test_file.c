@@ -150,23 +150,6 @@ static void test_secret_open_to_others_is_refused(void **state)
     assert_refused(FILE_SECRET, 100, "is executable by others (mode 0601); chmod o-rwx it");
 }
 
-static void test_secret_of_a_stranger_is_refused(void **state)
-{
-    (void)state;
-    if (geteuid() != 0)
-        skip();
-    write_file("key", 3, 0640);
-    if (chown(path, STRANGER, getegid()) != 0 || chmod(folder, 0711) != 0)
-        skip();
-    /* Root may be about to become that user. */
-    assert_taken(FILE_SECRET, 100, "key", 3);
-    assert_int_equal(seteuid(STRANGER + 1), 0);
-    assert_refused(FILE_SECRET, 100, "is owned by uid 12345; chown it to root or to uid 12346");
-    assert_taken(FILE_PLAIN, 100, "key", 3);
-    assert_int_equal(seteuid(0), 0);
-    unlink(path);
-}
-
 static void test_secret_owned_by_root_serves_another_user(void **state)
 {
     char why[200] = "", *data = NULL;
@@ -232,7 +215,6 @@ int main(void)
         cmocka_unit_test(test_file_that_is_longer_than_it_says),
         cmocka_unit_test(test_secret_of_owner_and_group_is_taken),
         cmocka_unit_test(test_secret_open_to_others_is_refused),
-        cmocka_unit_test(test_secret_of_a_stranger_is_refused),
         cmocka_unit_test(test_secret_owned_by_root_serves_another_user),
         cmocka_unit_test(test_reason_is_cut_to_its_room),
         cmocka_unit_test(test_free_takes_null),

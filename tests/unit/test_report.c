@@ -77,7 +77,7 @@ static void test_an_ended_session_tells_why_and_how_much(void **state)
     assert_int_equal(
         log_count("info session end: id=7 service=coap peer=[2001:db8::1]:40000 " IDENTITY_TEXT
                   " reason=\"idle timeout\" age-ms=60000 "
-                  "in-datagrams=3 in-bytes=30 out-datagrams=2 out-bytes=2000 drops=1 "
+                  "in-datagrams=3 in-bytes=30 out-datagrams=2 out-bytes=2000 drops=1 refused=0 "
                   "backend-port=50001\n"),
         1);
 }

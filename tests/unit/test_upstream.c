@@ -24,6 +24,7 @@ struct world {
     struct addr backend;
     int backend_fd;
     unsigned refused;
+    void *refused_owner;
     size_t count;
     void *owner[GOT_MAX];
     size_t len[GOT_MAX];
@@ -46,10 +47,11 @@ static void on_datagrams(void *arg, void *owner, const struct udp_datagram *list
         w->then(w);
 }
 
-static void on_refused(void *arg, unsigned n)
+static void on_refused(void *arg, void *owner, unsigned n)
 {
     struct world *w = arg;
 
+    w->refused_owner = owner;
     w->refused += n;
 }
 
@@ -260,13 +262,14 @@ static void test_a_flow_may_be_replaced_within_its_hook(void **state)
 static void test_refusal_is_reported_when_read(void **state)
 {
     struct world *w = *state;
-    struct flow *f = open_flow(w, NULL);
+    struct flow *f = open_flow(w, &w->refused);
 
     close(w->backend_fd);
     w->backend_fd = -1;
     assert_true(upstream_send(f, "x", 1));
     await(w, 0, 1);
     assert_int_equal(w->refused, 1);
+    assert_ptr_equal(w->refused_owner, &w->refused);
 }
 
 static void test_refusal_does_not_lose_the_next_datagram(void **state)

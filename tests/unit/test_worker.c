@@ -129,7 +129,7 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
     return false;
 }
 
-void relay_refused(struct relay *r, unsigned n)
+void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
 {
     say(r, n == 1 ? 'r' : '?');
     mailbox_ring(rung);
