@@ -5,13 +5,14 @@
  *
  *     dtls_load [-m traffic] [-x] [-n SESSIONS] [-w IN-FLIGHT] [-p BYTES] [-d SECONDS | -k COUNT]
  *               ADDR:PORT
- *     dtls_load -m handshakes [-k COUNT] [-j CONCURRENT] ADDR:PORT
+ *     dtls_load -m handshakes [-k COUNT] [-j CONCURRENT] [-r PER-SECOND] ADDR:PORT
  *     dtls_load -m idle [-n SESSIONS] [-j CONCURRENT] ADDR:PORT
  *
  * -x: plaintext; -c, -i, -s: suite, identity and key in hex; -j: handshakes at a time; -t: a
  * datagram without answer for that many ms is lost; -g: print "ready" and wait for a line on stdin
  * before the measured part. traffic: a closed loop, the answer to a datagram sets off the next one.
- * handshakes: full handshakes, each from a port of its own, closed at once. idle: opens its
+ * handshakes: full handshakes, each from a port of its own, closed at once; -r: so many begin per
+ * second, whether those before are done or not, but never more than -j at a time. idle: opens its
  * sessions, prints the line, holds them until stdin ends or SIGTERM. The result is one line of
  * key=value on stdout.
  */
@@ -50,6 +51,7 @@ struct options {
     unsigned seconds; /* 0: until `count` */
     uint64_t count;
     unsigned concurrent;
+    unsigned rate; /* of handshakes, per second; 0: as `concurrent` allows */
     unsigned timeout_ms;
     struct client_setup client;
 };
@@ -65,6 +67,7 @@ struct session {
     struct client client;
     uint32_t id;
     struct slot *slot;
+    uint64_t shaken_us; /* how long its handshake took */
 };
 
 struct counters {
@@ -120,6 +123,8 @@ static void on_settled(struct session *s)
         return;
     }
     count.opened++;
+    read_clock();
+    s->shaken_us = now_us - s->client.begun_us;
     if (opt.mode == HANDSHAKES) {
         client_close(&s->client);
     } else if (opt.mode == IDLE) {
@@ -155,18 +160,29 @@ static void tick_shaking(struct session *s)
         on_settled(s);
 }
 
+/* How many handshakes may have begun by now. */
+static size_t due_by_now(uint64_t start_us, size_t n)
+{
+    uint64_t due = (now_us - start_us) * opt.rate / 1000000 + 1;
+
+    return opt.rate == 0 || due > n ? n : (size_t)due;
+}
+
 /* Opens all sessions, at most opt.concurrent at a time. */
 static void open_all(struct session *sessions, size_t n)
 {
     struct epoll_event event[EVENTS];
-    uint64_t next_tick_us = 0;
+    uint64_t start_us, next_tick_us = 0;
     size_t started = 0, oldest = 0;
 
+    read_clock();
+    start_us = now_us;
     while (!terminated && (started < n || shaking > 0)) {
         read_clock();
-        for (; started < n && shaking < opt.concurrent; started++)
+        for (; started < due_by_now(start_us, n) && shaking < opt.concurrent; started++)
             start_session(&sessions[started], (uint32_t)started);
-        int ready = epoll_wait(poller, event, EVENTS, shaking > 0 ? TICK_MS : 0);
+        int wait_ms = opt.rate > 0 ? 1 : shaking > 0 ? TICK_MS : 0;
+        int ready = epoll_wait(poller, event, EVENTS, wait_ms);
         for (int i = 0; i < ready; i++)
             go_on_shaking(event[i].data.ptr);
         if (now_us < next_tick_us)
@@ -342,6 +358,24 @@ static void run_traffic(struct session *sessions)
     free(slots);
 }
 
+static int compare_shaken(const void *a, const void *b)
+{
+    const struct session *one = a, *other = b;
+
+    return (one->shaken_us > other->shaken_us) - (one->shaken_us < other->shaken_us);
+}
+
+/* Of the handshakes that were completed; once sorted, they stand behind those that were not. */
+static double shaken_ms(const struct session *sorted, double part)
+{
+    uint64_t rank = (uint64_t)((double)count.opened * part);
+
+    if (count.opened == 0)
+        return 0;
+    rank = rank < count.opened ? rank : count.opened - 1;
+    return (double)sorted[opt.count - count.opened + rank].shaken_us / 1000;
+}
+
 static void run_handshakes(struct session *sessions)
 {
     uint64_t start_us;
@@ -354,9 +388,12 @@ static void run_handshakes(struct session *sessions)
     read_clock();
     seconds = seconds_since(start_us, now_us);
     printf("mode=handshakes handshakes=%" PRIu64 " failed=%" PRIu64 " concurrent=%u seconds=%.3f"
-           " per_second=%.0f\n",
+           " per_second=%.0f",
            count.opened, count.failed, opt.concurrent, seconds,
            seconds > 0 ? (double)count.opened / seconds : 0);
+    qsort(sessions, opt.count, sizeof(*sessions), compare_shaken);
+    printf(" p50_ms=%.3f p99_ms=%.3f max_ms=%.3f\n", shaken_ms(sessions, 0.5),
+           shaken_ms(sessions, 0.99), shaken_ms(sessions, 1));
 }
 
 static void run_idle(struct session *sessions)
@@ -387,7 +424,8 @@ static _Noreturn void usage(void)
 {
     fprintf(stderr, "usage: dtls_load [-m traffic|handshakes|idle] [-x] [-g] [-n SESSIONS]\n"
                     "       [-w IN-FLIGHT] [-p BYTES] [-d SECONDS | -k COUNT] [-j CONCURRENT]\n"
-                    "       [-t TIMEOUT-MS] [-c SUITE] [-i IDENTITY] [-s HEXKEY] ADDR:PORT\n");
+                    "       [-r PER-SECOND] [-t TIMEOUT-MS] [-c SUITE] [-i IDENTITY]\n"
+                    "       [-s HEXKEY] ADDR:PORT\n");
     exit(2);
 }
 
@@ -467,6 +505,9 @@ static void set_option(int letter, const char *text)
     case 'j':
         opt.concurrent = number(text, 1, 65536);
         break;
+    case 'r':
+        opt.rate = number(text, 1, 1000000);
+        break;
     case 't':
         opt.timeout_ms = number(text, 1, 60000);
         break;
@@ -500,7 +541,7 @@ static void read_options(int argc, char **argv)
     int letter;
 
     set_key("000102030405060708090a0b0c0d0e0f");
-    while ((letter = getopt(argc, argv, "m:xgn:w:p:d:k:j:t:c:i:s:")) != -1)
+    while ((letter = getopt(argc, argv, "m:xgn:w:p:d:k:j:r:t:c:i:s:")) != -1)
         set_option(letter, optarg);
     if (optind != argc - 1 || (opt.client.plain && opt.mode != TRAFFIC))
         usage();

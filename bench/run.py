@@ -108,10 +108,10 @@ class Server:
 
 
 class Load:
-    """One run of dtls_load; it waits for go() before the measured part."""
+    """One run of a load generator; it waits for go() before the measured part."""
 
-    def __init__(self, bench, arguments, target):
-        self.command = [bench.program("dtls_load"), *map(str, arguments), target]
+    def __init__(self, bench, arguments, target, program="dtls_load"):
+        self.command = [bench.program(program), *map(str, arguments), target]
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )

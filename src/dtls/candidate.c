@@ -55,21 +55,14 @@ static bool is_known(const struct candidates *c, const uint8_t *message, size_t 
     return false;
 }
 
-/* Whom a further one replaces: names nobody knows before known ones, then the oldest. */
-static bool gives_way_before(const struct candidate *a, const struct candidate *b)
-{
-    bool a_is_known = a->psk != NULL, b_is_known = b->psk != NULL;
-    return a_is_known == b_is_known ? a->turn < b->turn : b_is_known;
-}
-
+/* The oldest gives way, whoever it names: to treat names that nobody has differently would tell
+ * which ones these are. */
 static struct candidate *place_for_next(struct candidates *c)
 {
     struct candidate *place = &c->one[0];
 
-    for (size_t i = 0; i < CANDIDATE_COUNT; i++) {
-        if (c->one[i].len == 0)
-            return &c->one[i];
-        if (gives_way_before(&c->one[i], place))
+    for (size_t i = 1; i < CANDIDATE_COUNT; i++) {
+        if (c->one[i].turn < place->turn)
             place = &c->one[i];
     }
     return place;

@@ -1,7 +1,7 @@
 /*
  * candidate: the ClientKeyExchanges a peer has sent, any of which may be forged, and the keys each
- * would lead to. The one under whose keys a Finished opens is the client's. Bounded: a few; names
- * that nobody has give way first, then the oldest.
+ * would lead to. The one under whose keys a Finished opens is the client's. Bounded: a few; the
+ * newest win.
  */
 #ifndef DTLSGATE_DTLS_CANDIDATE_H
 #define DTLSGATE_DTLS_CANDIDATE_H

@@ -18,8 +18,8 @@
 /* libssl's record number for the hello; those fed behind it go on from here. */
 #define FED_SEQ_FIRST 1
 /* Each ClientKeyExchange with something like a Finished behind it makes us derive keys: 10 us of
- * work for plain PSK, 70 with ECDHE, 3 ms with DHE. A client needs it once. Names that nobody has,
- * and DHE, are bounded; for the others a bound would let a flood of forgeries shut the client out.
+ * work for plain PSK, 70 with ECDHE, 3 ms with DHE. Only DHE is bounded: a bound lets a flood of
+ * forgeries shut the client out, and one for unknown names alone would tell which ones these are.
  */
 #define DERIVE_PER_SECOND 20
 #define DERIVE_BURST 8
@@ -243,10 +243,7 @@ static bool derive(struct handshake *h, struct candidate *k, uint64_t now)
 
     if (k->is_derived || k->is_bad)
         return k->is_derived;
-    if (k->psk == NULL &&
-        !rate_take(&h->unknown_derivations, DERIVE_PER_SECOND, DERIVE_BURST, now, NULL))
-        return false;
-    if (k->psk != NULL && h->exchange == EXCHANGE_DHE_PSK &&
+    if (h->exchange == EXCHANGE_DHE_PSK &&
         !rate_take(&h->dhe_derivations, DERIVE_PER_SECOND, DERIVE_BURST, now, NULL))
         return false;
     bool fine = candidate_master(h, k, master) &&

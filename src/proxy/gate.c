@@ -185,6 +185,12 @@ bool gate_sit(struct gate *g, struct gate_seat *seat, const struct addr *peer)
     return true;
 }
 
+bool gate_may_open(const struct gate *g, const struct gate_seat *seat, bool replaces)
+{
+    unsigned cap = g->rules.sessions_per_prefix;
+    return cap == 0 || replaces || seat->place->open < cap;
+}
+
 void gate_open(struct gate *g, struct gate_seat *seat)
 {
     (void)g;

@@ -54,6 +54,9 @@ enum gate_verdict gate_admit(struct gate *g, const struct addr *peer, bool repla
 /* Takes a seat for a handshake that was admitted. False: out of memory. */
 bool gate_sit(struct gate *g, struct gate_seat *seat, const struct addr *peer)
     __attribute__((warn_unused_result));
+/* May a handshake that is complete become a session? Those that began together were all admitted
+ * before any of them was open. `replaces` as above. */
+bool gate_may_open(const struct gate *g, const struct gate_seat *seat, bool replaces);
 /* The handshake is complete. */
 void gate_open(struct gate *g, struct gate_seat *seat);
 /* It has ended. Harmless on a seat that is none. */

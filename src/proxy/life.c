@@ -214,8 +214,12 @@ bool life_settle(struct relay *r, struct session *s, uint64_t now)
     if (s->ending == SESSION_END_NOT_YET && s->state == SESSION_HANDSHAKE &&
         !timer_set(&r->timers, &s->timer, session_next_timer(s)))
         s->ending = SESSION_END_HANDSHAKE_FAILED;
-    if (s->ending == SESSION_END_NOT_YET && s->state != SESSION_HANDSHAKE && !s->is_placed)
-        open_session(r, s, now);
+    if (s->ending == SESSION_END_NOT_YET && s->state != SESSION_HANDSHAKE && !s->is_placed) {
+        if (gate_may_open(r->gate, &s->seat, peers_find_open(&r->peers, &s->route) != NULL))
+            open_session(r, s, now);
+        else
+            s->ending = SESSION_END_PREFIX_FULL;
+    }
     if (s->ending == SESSION_END_NOT_YET)
         return true;
     life_end(r, s, s->ending, now);

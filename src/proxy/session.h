@@ -34,6 +34,7 @@
     X(SHUTDOWN, "shutdown")                                                                        \
     X(EXHAUSTED, "key used up")                                                                    \
     X(FORGERIES, "too many forged records")                                                        \
+    X(PREFIX_FULL, "too many sessions of its prefix")                                              \
     X(ELSEWHERE, "identity in use elsewhere")                                                      \
     X(BROKEN, "library failure")                                                                   \
     X(HANDSHAKE_TIMEOUT, "handshake timed out")                                                    \

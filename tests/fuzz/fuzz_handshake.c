@@ -109,7 +109,8 @@ static void learn_keys(struct world *w, const uint8_t *datagram, size_t len)
     const struct keys_randoms randoms = {HELLO_RANDOM, hello.random};
     w->client.suite = suite_find(hello.suite);
     require(hex_decode(key, sizeof key, KEY, strlen(KEY)) == sizeof key);
-    require(keys_psk_master(params.kdf, w->client.suite, key, sizeof key, &randoms, NULL, master) &&
+    const struct keys_secrets secrets = {.psk = key, .psk_len = sizeof key};
+    require(keys_master(params.kdf, w->client.suite, &secrets, &randoms, NULL, master) &&
             keys_expand(params.kdf, w->client.suite, master, &randoms, &keys));
     memcpy(w->client.keys.server_key, keys.client_key, sizeof keys.client_key);
     memcpy(w->client.keys.server_iv, keys.client_iv, sizeof keys.client_iv);

@@ -118,6 +118,8 @@ static void test_sessions_never_give_way(void **state)
     }
     assert_int_equal(admit(w, 2, "192.0.2.3:1", 1000), GATE_FULL);
     assert_null(w->seat[2].place);
+    assert_false(gate_may_open(w->gate, &w->seat[0], false));
+    assert_true(gate_may_open(w->gate, &w->seat[0], true));
     assert_int_equal(admit(w, 2, "192.0.3.3:1", 1000), GATE_WELCOME);
     /* Whoever has a session may renew it. */
     assert_int_equal(gate_admit(w->gate, &a, true, 1000), GATE_WELCOME);

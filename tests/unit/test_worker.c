@@ -131,7 +131,7 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
 
 void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
 {
-    say(r, n == 1 ? 'r' : '?');
+    say(r, n == 1 && session != NULL && now > 0 ? 'r' : '?');
     mailbox_ring(rung);
 }
 
