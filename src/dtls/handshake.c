@@ -181,14 +181,14 @@ static void feed_plain(struct handshake *h, uint8_t type, const uint8_t *body, s
 
 static void feed_key_exchange(struct handshake *h, struct candidate *k, uint64_t now)
 {
-    uint8_t decoy[32];
+    uint8_t decoy[PSK_KEY_MAX];
 
     h->chosen = k;
     if (k->psk != NULL) {
         engine_set_key(h->engine, k->psk->key, k->psk->key_len);
     } else {
-        psk_decoy(h->params.keys, k->identity, k->identity_len, decoy);
-        engine_set_key(h->engine, decoy, sizeof decoy);
+        size_t len = psk_decoy(h->params.keys, k->identity, k->identity_len, decoy);
+        engine_set_key(h->engine, decoy, len);
         bytes_wipe(decoy, sizeof decoy);
     }
     feed_plain(h, WIRE_HANDSHAKE, k->message, k->len, now);
@@ -211,15 +211,15 @@ static bool candidate_master(struct handshake *h, const struct candidate *k,
                              uint8_t master[KEYS_MASTER])
 {
     const struct keys_randoms randoms = {h->client_random, h->server_random};
-    uint8_t session_hash[48], decoy[32], shared[KEYS_SHARED_MAX];
-    struct keys_secrets secrets = {.psk = decoy, .psk_len = sizeof decoy};
+    uint8_t session_hash[48], decoy[PSK_KEY_MAX], shared[KEYS_SHARED_MAX];
+    struct keys_secrets secrets = {.psk = decoy};
     bool fine = true;
 
+    /* Made for every name, so that its time tells nothing. */
+    secrets.psk_len = psk_decoy(h->params.keys, k->identity, k->identity_len, decoy);
     if (k->psk != NULL) {
         secrets.psk = k->psk->key;
         secrets.psk_len = k->psk->key_len;
-    } else {
-        psk_decoy(h->params.keys, k->identity, k->identity_len, decoy);
     }
     if (h->exchange != EXCHANGE_PSK) {
         secrets.shared = shared;

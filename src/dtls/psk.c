@@ -327,10 +327,15 @@ const struct psk *psk_find(const struct psk_set *set, const uint8_t *identity, s
     return slot != 0 ? &set->entries[slot - 1] : NULL;
 }
 
-void psk_decoy(const struct psk_set *set, const uint8_t *identity, size_t len, uint8_t key[32])
+size_t psk_decoy(const struct psk_set *set, const uint8_t *identity, size_t len,
+                 uint8_t key[PSK_KEY_MAX])
 {
     siphash128(&set->decoy_key[0], identity, len, key);
     siphash128(&set->decoy_key[1], identity, len, key + 16);
+    siphash128(&set->decoy_key[0], key, 32, key + 32);
+    siphash128(&set->decoy_key[1], key, 32, key + 48);
+    uint64_t pick = siphash64(&set->decoy_key[0], key, PSK_KEY_MAX);
+    return set->entries[pick % set->count].key_len;
 }
 
 unsigned psk_take(const struct psk_set *set, const struct psk *psk)

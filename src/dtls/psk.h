@@ -48,8 +48,10 @@ bool psk_is_locked(const struct psk_set *set);
 /* The identity's entry, compared byte by byte (RFC 7925 4.2), or NULL. Borrowed from the set. */
 const struct psk *psk_find(const struct psk_set *set, const uint8_t *identity, size_t len);
 /* A key for an identity that is unknown: the same each time for the same identity in one set, known
- * to nobody, so that it behaves like a wrong key. Writes 32 bytes. */
-void psk_decoy(const struct psk_set *set, const uint8_t *identity, size_t len, uint8_t key[32]);
+ * to nobody, so that it behaves like a wrong key. As long as the key of one of the set, for the
+ * time it takes goes by its length. Writes PSK_KEY_MAX bytes, returns how many to use. */
+size_t psk_decoy(const struct psk_set *set, const uint8_t *identity, size_t len,
+                 uint8_t key[PSK_KEY_MAX]);
 /* Sessions that an identity has, counted by whoever opens and ends them, from any thread. Take
  * returns the count with the new one. */
 unsigned psk_take(const struct psk_set *set, const struct psk *psk);

@@ -107,7 +107,7 @@ static enum fate take_hello(struct relay *r, struct turn *t, unsigned service,
     if (seen_has(r->seen, print))
         return FATE_DROP_HELLO_COPY;
     enum fate refusal;
-    if (!is_admitted(r, t, open != NULL || pending != NULL, &refusal))
+    if (!is_admitted(r, t, open != NULL, &refusal))
         return refusal;
     if (pending != NULL)
         life_end(r, pending, SESSION_END_HANDSHAKE_REPLACED, t->now);

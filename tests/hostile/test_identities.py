@@ -100,11 +100,19 @@ def test_T_24_timing_of_a_wrong_key(client, start, suite, key_length):
     watch.check()
 
 
-def forged_flight(c, identity, seq):
-    """A well-formed ClientKeyExchange, and what looks like a Finished."""
+def forged_exchange(c, identity, seq):
+    """A well-formed ClientKeyExchange."""
     point = wire.vec8(os.urandom(31) + b"\x40") if c.suite.ecdhe else b""
-    exchange = plain(HANDSHAKE, c.key_exchange_message(identity=identity, point=point), seq)
-    return exchange + wire.record(HANDSHAKE, os.urandom(FINISHED_SIZE[c.suite]), 1, seq)
+    return plain(HANDSHAKE, c.key_exchange_message(identity=identity, point=point), seq)
+
+
+def junk_finished(c, seq):
+    """What looks like a Finished: keys are derived for it."""
+    return wire.record(HANDSHAKE, os.urandom(FINISHED_SIZE[c.suite]), 1, seq)
+
+
+def forged_flight(c, identity, seq):
+    return forged_exchange(c, identity, seq) + junk_finished(c, seq)
 
 
 @pytest.mark.patience(1200)
@@ -138,6 +146,25 @@ def test_T_24_timing_of_a_repeated_name(client, calm, suite):
             c.socket.send(forged_flight(c, b"nobody-%d" % number, 10 + number))
         assert c.probe() == []
         watch.time(identity, again)
+    watch.check()
+
+
+@pytest.mark.patience(1200)
+@suites([keys.GCM, keys.CCM8, keys.ECDHE_CHACHA])
+def test_T_24_timing_of_a_name_that_stays(client, calm, suite):
+    """Were it kept longer than others, there would be one less to derive keys for."""
+    c = client(suite=suite)
+    watch = Stopwatch(c)
+    for identity in names(TRIES * 2 // 5):
+        c.reset()
+        c.begin()
+        c.socket.send(forged_exchange(c, identity, 9))
+        for number in range(16):
+            c.socket.send(forged_exchange(c, b"nobody-%d" % number, 10 + number))
+            if number == 7:
+                c.socket.send(junk_finished(c, 40))
+        assert c.probe() == []
+        watch.time(identity, junk_finished(c, 41))
     watch.check()
 
 

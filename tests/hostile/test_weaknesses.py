@@ -141,8 +141,8 @@ def test_W_03_forged_ecdhe_key_exchanges(client, intact):
 
 @pytest.mark.parametrize("count", [7, 8, 100])
 def test_W_03_forged_between_key_exchange_and_finished(client, intact, count):
-    """Eight that bear names which are known have room. More of them push the client's out, and it
-    has to say its flight again, together this time."""
+    """There is room for seven more. Others push the client's out, and it has to say its flight
+    again, together this time."""
     c = client(suite=keys.ECDHE_CHACHA)
     c.begin()
     exchange, ccs, finished = c.flight()

@@ -43,6 +43,7 @@ RSS_PART, RSS_MINUTES = 0.05, 10
 TIDES_MIN, TIDE_SECONDS_MIN, TIDE_SECONDS_MAX = 3, 18, 60
 RELOAD_SECONDS, ROTATE_SECONDS, RESTART_SECONDS = 3, 7, 11
 SPRING = 250  # half-open handshakes at the begin of a tide, and as many sessions
+HIGH_SECONDS_MIN = 5
 REST_SECONDS = 40  # the longest that a life goes on at low water
 
 
@@ -100,6 +101,7 @@ class Soak:
         self.watch.phase = "rising"
         end = time.monotonic() + seconds
         self.spring()
+        end = max(end, time.monotonic() + HIGH_SECONDS_MIN)
         self.tide.rise()
         due = [
             [time.monotonic() + every, every, action]

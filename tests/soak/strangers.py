@@ -6,7 +6,7 @@ import os
 import socket
 
 from crowd import Dweller, Guest
-from house import FOREIGN, SPEECH, STEADY
+from house import DENIED, FOREIGN, SPEECH, STEADY
 from lib.dtls import DTLS10, DTLS12, Closed, Refused
 from lib.hello import client_hello, record
 
@@ -16,14 +16,14 @@ BURST = 40
 class Stranger(Dweller):
     """Each life is one kind of harm, from an address that changes with it."""
 
-    def _choose(self):
-        self.place = self.random.choice(FOREIGN)
+    def _choose(self, places):
+        self.place = self.random.choice(places)
         service = self.random.choice(list(SPEECH))
         self.target = self.house.address[service]
         self.speech = self.random.choice(SPEECH[service])
 
     def live(self):
-        self._choose()
+        self._choose([*FOREIGN, DENIED])
         harm = self.random.choice(
             [
                 self.noise,
@@ -100,7 +100,7 @@ class Stranger(Dweller):
 
     def begin_half_open(self):
         """Somebody, from anywhere, whose handshake is under way."""
-        self._choose()
+        self._choose(FOREIGN)
         guest = self._guest().begin()
         try:
             guest.step(2.0)
