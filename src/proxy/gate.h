@@ -46,8 +46,6 @@ void gate_set_rules(struct gate *g, const struct gate_rules *rules);
 /* The seat that has to be left before `peer` can be admitted, because its prefix holds as many
  * handshakes as it may; NULL: there is room. */
 struct gate_seat *gate_oldest(struct gate *g, const struct addr *peer);
-/* Asks for a seat for a handshake of `peer`. `replaces`: it has an open session, whose place it
- * would take. */
 /* May a handshake of `peer` begin? `replaces`: it has an open session, whose place it would take.
  */
 enum gate_verdict gate_admit(struct gate *g, const struct addr *peer, bool replaces, uint64_t now);

@@ -93,7 +93,7 @@ class House:
             self.journal = Journal(self.folder / "log")
             self.journal.wait("^dtlsgate: ready$", 1)
             self.address = self._find_addresses()
-        except AssertionError as problem:
+        except BaseException as problem:
             self.kill()
             raise AssertionError(f"dtlsgate does not start: {self.stderr_text()}") from problem
 
