@@ -101,7 +101,7 @@ const struct option options_daemon[] = {
      .max = 1000000,
      .initial = "1024",
      .reloadable = true,
-     .sentence = "Handshakes under way in all; each one costs about 75 KB until it is done."},
+     .sentence = "Handshakes under way in all; each one costs up to 85 KB until it is done."},
     {.key = "socket-buffer",
      .type = OPTION_SIZE,
      AT(socket_buffer),

@@ -110,6 +110,16 @@ void peers_clear(struct peers *p)
     free(p->flows);
 }
 
+struct peers_found peers_find(const struct peers *p, const struct session_route *route)
+{
+    uint64_t hash = hash_route(p, route);
+
+    return (struct peers_found){
+        .open = session_of(table_find(&p->open, hash, has_route, route)),
+        .pending = session_of(table_find(&p->pending, hash, has_route, route)),
+    };
+}
+
 struct session *peers_find_open(const struct peers *p, const struct session_route *route)
 {
     return session_of(table_find(&p->open, hash_route(p, route), has_route, route));

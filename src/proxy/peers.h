@@ -24,6 +24,11 @@ bool peers_init(struct peers *p, size_t service_count, size_t open_max, size_t p
 /* Frees the tables; they are empty by then. */
 void peers_clear(struct peers *p);
 
+/* What one route has, at the cost of one hash: for the data path. Either may be NULL. */
+struct peers_found {
+    struct session *open, *pending;
+};
+struct peers_found peers_find(const struct peers *p, const struct session_route *route);
 struct session *peers_find_open(const struct peers *p, const struct session_route *route);
 struct session *peers_find_pending(const struct peers *p, const struct session_route *route);
 

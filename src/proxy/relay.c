@@ -133,8 +133,8 @@ static enum fate give_record(struct relay *r, struct turn *t, struct session *s,
 
 static enum fate take_record(struct relay *r, struct turn *t, const struct wire_record *rec)
 {
-    struct session *pending = peers_find_pending(&r->peers, t->route);
-    struct session *open = peers_find_open(&r->peers, t->route);
+    struct peers_found found = peers_find(&r->peers, t->route);
+    struct session *pending = found.pending, *open = found.open;
 
     if (pending == NULL && open == NULL)
         return FATE_DROP_STRANGER;

@@ -128,6 +128,8 @@ static void test_a_peer_may_have_one_of_each(void **state)
     add(*state, &pending);
     assert_ptr_equal(peers_find_open(*state, &there), &open);
     assert_ptr_equal(peers_find_pending(*state, &there), &pending);
+    assert_ptr_equal(peers_find(*state, &there).pending, &pending);
+    assert_ptr_equal(peers_find(*state, &there).open, peers_find_open(*state, &there));
 }
 
 static void test_removed_is_not_found(void **state)
