@@ -254,3 +254,10 @@ bool addr_is_wildcard(const struct addr *a)
 
     return a->family != 0 && memcmp(a->ip, zero, sizeof zero) == 0;
 }
+
+bool addr_overlap(const struct addr *a, const struct addr *b)
+{
+    if (a->family != b->family || a->port != b->port || a->port == 0)
+        return false;
+    return addr_is_wildcard(a) || addr_is_wildcard(b) || addr_equal(a, b);
+}

@@ -43,5 +43,8 @@ const char *addr_format(const struct addr *a, char buf[ADDR_TEXT_MAX]);
 
 bool addr_equal(const struct addr *a, const struct addr *b);
 bool addr_is_wildcard(const struct addr *a);
+/* Whether two sockets bound to them would be in each other's way: the same port (other than 0) and
+ * family, and the same address or a wildcard. */
+bool addr_overlap(const struct addr *a, const struct addr *b);
 
 #endif

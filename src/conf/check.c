@@ -10,6 +10,7 @@
 #include "dtls/tlsctx.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
 #define SUITES_MAX 4096
@@ -89,22 +90,39 @@ static bool takes(const struct conf_service *s, size_t count, const struct addr 
     return false;
 }
 
+static const struct addr *find_overlap(const struct conf_service *s, size_t count,
+                                       const struct addr *a)
+{
+    for (size_t i = 0; i < count; i++)
+        if (addr_overlap(&s->listen[i], a))
+            return &s->listen[i];
+    return NULL;
+}
+
 /* Against what stands before it: addresses of its own list, then those of earlier services. */
 static void check_listen(const struct subject *s, const struct conf *c, size_t at)
 {
     const struct addr *a = &s->service->listen[at];
-    char text[ADDR_TEXT_MAX];
+    char text[ADDR_TEXT_MAX], taken_text[ADDR_TEXT_MAX];
 
-    if (a->port == 0)
-        return;
-    if (takes(s->service, at, a))
-        draft_error(s->draft, place(s, "listen"), "%s stands there twice; leave one out",
-                    addr_format(a, text));
-    for (const struct conf_service *other = c->service; other < s->service; other++)
-        if (takes(other, other->listen_count, a))
+    for (const struct conf_service *other = c->service; other <= s->service; other++) {
+        size_t count = other == s->service ? at : other->listen_count;
+        const struct addr *taken = find_overlap(other, count, a);
+
+        if (!taken)
+            continue;
+        addr_format(a, text);
+        if (addr_equal(taken, a) && other == s->service)
+            draft_error(s->draft, place(s, "listen"), "%s stands there twice; leave one out", text);
+        else if (addr_equal(taken, a))
             draft_error(s->draft, place(s, "listen"),
-                        "%s is taken by service %s; choose another port or address",
-                        addr_format(a, text), other->name);
+                        "%s is taken by service %s; choose another port or address", text,
+                        other->name);
+        else
+            draft_error(s->draft, place(s, "listen"),
+                        "%s overlaps %s of service %s; keep one of the two", text,
+                        addr_format(taken, taken_text), other->name);
+    }
 }
 
 static void check_backend(const struct subject *s, const struct conf *c)
@@ -131,6 +149,7 @@ void check_settings(const struct conf *c, const struct draft *d)
     }
     if (c->service_count > 0)
         return;
+    d->errors->at = UINT_MAX;
     if (d->path)
         errors_add(d->errors,
                    "%s: no service; add a [service NAME] with listen, backend and psk-file",

@@ -97,6 +97,7 @@ static void load_keys(struct conf *c, const struct draft *d)
 
         if (!s->psk_file)
             continue;
+        d->errors->at = draft_value(at.section, at.option)->line;
         s->psk = psk_load(s->psk_file, s->allow_weak_keys, d->errors);
         if (!s->psk)
             draft_error(d, at, "\"%s\" cannot be used; cure what is said of it above",
@@ -249,6 +250,7 @@ struct conf *conf_load(const struct conf_source *source, struct errors *errors)
     c = build(&d);
     if (!c)
         errors_add(errors, "out of memory for the settings");
+    errors_sort(errors, before);
     if (errors->count != before) {
         conf_unref(c);
         c = NULL;

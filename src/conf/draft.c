@@ -58,6 +58,7 @@ struct draft_value *draft_value(struct draft_section *s, const struct option *o)
 /* "FILE:LINE: " or "command line: ". */
 static void add_error(const struct draft *d, unsigned line, const char *subject, const char *text)
 {
+    d->errors->at = line;
     if (line > 0)
         errors_add(d->errors, "%s:%u: %s: %s", d->path, line, subject, text);
     else
@@ -213,6 +214,7 @@ static void on_key(struct cursor *c, const struct ini_item *item)
     char text[MESSAGE_MAX], label[LABEL_MAX];
 
     if (*item->section == '\0' && !c->section) {
+        d->errors->at = item->line;
         errors_add(d->errors,
                    "%s:%u: this line stands before the first section; write [daemon] or "
                    "[service NAME] above it",
@@ -262,6 +264,7 @@ void draft_override(struct draft *d, const char *assignment)
     if (!dot || (size_t)(dot - assignment) >= sizeof(section) ||
         (size_t)(equals - dot) > sizeof(key)) {
         bytes_escape(shown, sizeof(shown), assignment, strlen(assignment));
+        d->errors->at = 0;
         errors_add(d->errors,
                    "command line: \"%s\" is not SECTION.KEY=VALUE, such as daemon.workers=2",
                    shown);

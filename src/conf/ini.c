@@ -196,8 +196,10 @@ static void take_line(struct ini_state *state, const char *s, size_t len)
         p.left = content_len(s, len);
         fault = *s == '[' ? take_header(state, &p) : take_pair(state, &p);
     }
-    if (fault)
-        errors_add(state->errors, "%s:%u: this line %s", state->name, state->line, fault);
+    if (!fault)
+        return;
+    state->errors->at = state->line;
+    errors_add(state->errors, "%s:%u: this line %s", state->name, state->line, fault);
 }
 
 void ini_read_text(const struct ini_text *text, ini_fn fn, void *arg, struct errors *errors)

@@ -28,20 +28,13 @@ struct opening {
     struct errors *errors;
 };
 
-static bool overlap(const struct addr *a, const struct addr *b)
-{
-    if (a->family != b->family || a->port != b->port || a->port == 0)
-        return false;
-    return addr_is_wildcard(a) || addr_is_wildcard(b) || addr_equal(a, b);
-}
-
 /* Another address of our own settings that is in the way of this one. */
 static bool find_overlap(const struct conf *conf, const struct addr *at, struct place *found)
 {
     for (size_t s = 0; s < conf->service_count; s++) {
         const struct conf_service *service = &conf->service[s];
         for (size_t i = 0; i < service->listen_count; i++) {
-            if (&service->listen[i] == at || !overlap(&service->listen[i], at))
+            if (&service->listen[i] == at || !addr_overlap(&service->listen[i], at))
                 continue;
             *found = (struct place){.service = service, .at = &service->listen[i]};
             return true;

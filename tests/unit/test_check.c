@@ -69,6 +69,10 @@ static void test_listen_addresses_must_differ(void **state)
                  "psk-file = keys\n",
                  "x.ini:6: service.a.listen: 127.0.0.1:5 is taken by service b; choose another "
                  "port or address");
+    assert_error("[service b]\nlisten = 127.0.0.1:5\nbackend = 127.0.0.1:1\npsk-file = keys\n"
+                 "[service a]\nlisten = 0.0.0.0:5\nbackend = 127.0.0.1:1\npsk-file = keys\n",
+                 "x.ini:6: service.a.listen: 0.0.0.0:5 overlaps 127.0.0.1:5 of service b; keep "
+                 "one of the two");
     conf_unref(load_good("[service a]\nlisten = 127.0.0.1:0, 127.0.0.1:0\nbackend = 127.0.0.1:1\n"
                          "psk-file = keys\n",
                          NULL));

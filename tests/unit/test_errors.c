@@ -49,6 +49,24 @@ static void test_prints_all_behind_the_prefix(void **state)
     errors_clear(&e);
 }
 
+static void test_sorts_by_place_and_keeps_the_order_within_one(void **state)
+{
+    const unsigned places[] = {9, 7, 3, 7, 3};
+    struct errors e = {0};
+    char *text;
+
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        e.at = places[i];
+        errors_add(&e, "%u.%u", places[i], i);
+    }
+    errors_sort(&e, 1);
+    text = printed(&e, "");
+    assert_string_equal(text, "9.0\n3.2\n3.4\n7.1\n7.3\n");
+    free(text);
+    errors_clear(&e);
+}
+
 static void test_counts_what_is_past_the_cap(void **state)
 {
     struct errors e = {0};
@@ -97,6 +115,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_none_prints_nothing),
         cmocka_unit_test(test_prints_all_behind_the_prefix),
+        cmocka_unit_test(test_sorts_by_place_and_keeps_the_order_within_one),
         cmocka_unit_test(test_counts_what_is_past_the_cap),
         cmocka_unit_test(test_clear_makes_usable_again),
     };
