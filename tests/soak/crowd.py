@@ -5,10 +5,11 @@ Each guest lives many short lives, one after the other, and counts what was not 
 
 import collections
 import random
+import sys
 import threading
 import time
 
-from house import FICKLE, FLOW_SECONDS, SPEECH, STEADY
+from house import FICKLE, FLOW_SECONDS, IDLE_SECONDS, SPEECH, STEADY
 from lib.dtls import DTLS12, Client, Closed, Refused
 from lib.hello import record
 
@@ -19,6 +20,10 @@ SYSCALL_FAILED = "error 5"
 
 class Retry(Exception):
     """Bad luck on a bad line."""
+
+
+class Overslept(Exception):
+    """A client that this machine, too busy, kept silent until its session was over."""
 
 
 class Wrong(Exception):
@@ -32,6 +37,8 @@ class Guest(Client):
     def __init__(self, address, identity, key, loss=0.0, **how):
         self.loss = loss
         self.sent = collections.deque(maxlen=16)
+        self.spoke = time.monotonic()
+        self.longest_silence = 0.0  # seconds between two datagrams that were not lost
         super().__init__(address, identity, key, drop=lambda _: random.random() < loss, **how)
         self.seen = collections.deque(maxlen=16)
 
@@ -39,6 +46,9 @@ class Guest(Client):
         self.sent.append(datagram)
         if random.random() < self.loss:
             return
+        now = time.monotonic()
+        self.longest_silence = max(self.longest_silence, now - self.spoke)
+        self.spoke = now
         super().send_datagram(datagram)
         if random.random() < self.loss:
             super().send_datagram(datagram)
@@ -112,6 +122,8 @@ class Dweller(threading.Thread):
         try:
             self.live()
             self.counts["lives"] += 1
+        except Overslept:
+            self.counts["overslept"] += 1
         except Wrong as problem:
             self._note(str(problem))
         except Exception as problem:  # pylint: disable=broad-except  a thread must not die unheard
@@ -122,6 +134,7 @@ class Dweller(threading.Thread):
         self.counts["wrong"] += 1
         if len(self.wrongs) < 20:
             self.wrongs.append(f"{type(self).__name__}: {text}")
+            print(f"wrong: {self.wrongs[-1]}", file=sys.stderr, flush=True)
 
     def live(self):
         raise NotImplementedError
@@ -206,6 +219,8 @@ class Steady(Dweller):
                     return True
         except (Closed, Refused) as problem:
             end = self.house.journal.end_of(guest.source)
+            if end == "idle timeout" and guest.longest_silence > IDLE_SECONDS - 2:
+                raise Overslept() from None
             raise Wrong(f"session ended: {guest.name}: {problem!r}: {end}") from None
         return False
 
