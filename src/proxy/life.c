@@ -83,7 +83,13 @@ static void sink_commit(void *arg, size_t len)
     stats_add(&r->parts.stats->client_sent, 1);
 }
 
-static enum fate sink_deliver(void *arg, const uint8_t *plain, size_t len)
+static uint8_t *sink_plain_room(void *arg)
+{
+    const struct turn *t = arg;
+    return upstream_reserve(t->relay->parts.upstream, WIRE_PLAINTEXT_MAX);
+}
+
+static enum fate sink_deliver(void *arg, size_t len)
 {
     const struct turn *t = arg;
     struct session *s = t->session;
@@ -91,8 +97,9 @@ static enum fate sink_deliver(void *arg, const uint8_t *plain, size_t len)
     s->used = t->now;
     bool has_flow = s->flow != NULL || open_flow(t->relay, s, t->now);
     peers_touch(&t->relay->peers, s);
-    if (!has_flow || !upstream_send(s->flow, plain, len))
+    if (!has_flow)
         return FATE_DROP_BACKEND;
+    upstream_commit(s->flow, len);
     return FATE_FORWARDED;
 }
 
@@ -106,10 +113,10 @@ struct session_sink life_sink(struct turn *t)
 {
     return (struct session_sink){.reserve = sink_reserve,
                                  .commit = sink_commit,
+                                 .plain_room = sink_plain_room,
                                  .deliver = sink_deliver,
                                  .may_alert = sink_may_alert,
-                                 .arg = t,
-                                 .scratch = t->relay->scratch};
+                                 .arg = t};
 }
 
 /* ---- the life of sessions ---- */

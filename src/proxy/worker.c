@@ -153,25 +153,25 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     w->tick_at = TIMER_NEVER;
 }
 
-static void on_client_batch(void *arg, struct listener *l, const struct udp_datagram *list,
-                            size_t count)
+static void on_client_batch(void *arg, struct listener *l)
 {
     struct worker *w = arg;
+    const struct udp_datagram *d;
     uint64_t now = clock_now_ms();
 
-    for (size_t i = 0; i < count; i++)
-        relay_from_client(w->relay, l, &list[i], now);
+    while ((d = listener_next(l)) != NULL)
+        relay_from_client(w->relay, l, d, now);
 }
 
-static void on_backend_batch(void *arg, void *owner, const struct udp_datagram *list, size_t count)
+static void on_backend_batch(void *arg, void *owner, struct udp_inbox *in)
 {
     struct worker *w = arg;
+    const struct udp_datagram *d;
     uint64_t now = clock_now_ms();
 
-    for (size_t i = 0; i < count; i++) {
-        if (!relay_from_backend(w->relay, owner, &list[i], now))
+    while ((d = udp_next(in)) != NULL)
+        if (!relay_from_backend(w->relay, owner, d, now))
             return;
-    }
 }
 
 static void on_refused(void *arg, void *owner, unsigned n)
@@ -232,12 +232,12 @@ static bool make_loop(struct worker *w)
            event_add(&w->mail_event, NULL) == 0;
 }
 
-static bool make_upstream(struct worker *w)
+static bool make_upstream(struct worker *w, const struct worker_params *params)
 {
     struct upstream_hooks hooks = {
         .on_datagrams = on_backend_batch, .on_refused = on_refused, .arg = w};
 
-    w->upstream = upstream_new(w->base, w->inbox, &hooks);
+    w->upstream = upstream_new(w->base, params->offload, &hooks);
     return w->upstream != NULL;
 }
 
@@ -321,10 +321,10 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
     w->acks = params->acks;
     w->count = params->count;
     w->stop.kind = MESSAGE_STOP;
-    w->inbox = udp_inbox_new();
-    w->outbox = udp_outbox_new();
-    if (w->inbox && w->outbox && make_loop(w) && make_upstream(w) && make_listeners(w, params) &&
-        make_relay(w, params, setup))
+    w->inbox = udp_inbox_new(false);
+    w->outbox = udp_outbox_new(params->offload.send, NULL, NULL);
+    if (w->inbox && w->outbox && make_loop(w) && make_upstream(w, params) &&
+        make_listeners(w, params) && make_relay(w, params, setup))
         return w;
     free_parts(w);
     return NULL;
