@@ -143,6 +143,7 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     /* The client has said goodbye itself, or holds newer keys under the same address. */
     if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED)
         session_say_goodbye(s, &r->services[s->service], &sink);
+    life_close_flow(r, s); /* what it had to send may still meet a refusal, which the log counts */
     if (s->is_placed) {
         stats_add(&stats->sessions_ended, 1);
         if (why == SESSION_END_EVICTED)
@@ -155,7 +156,6 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
             seen_forget(r->seen, s->hello_print);
         report_failed(s, life_conf(r, s), why, &r->failed_lines, now);
     }
-    life_close_flow(r, s);
     timer_cancel(&r->timers, &s->timer);
     identities_leave(&r->identities, s);
     gate_leave(r->gate, &s->seat);
