@@ -1,68 +1,21 @@
 /*
- * udp: sockets, and datagrams in batches of up to 32 in and 64 out.
- * All that touches struct mmsghdr is in here, so that joining a peer's datagrams into one system
- * message (UDP_SEGMENT, UDP_GRO) stays a matter of pack_group() and take_message().
- * Must never know what a datagram holds, nor wait: every call returns at once.
+ * udp: opens UDP sockets and finds out what the kernel can do with them.
+ * Must never know what a datagram holds, nor wait, but for the probe at the start.
  */
 #include "base/udp.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
-#include <stdlib.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define INBOX_SLOTS 32
-#define SLOT_SIZE 65536
-#define OUTBOX_SLOTS 64
-#define OUTBOX_BYTES (256 * 1024)
-
-/* Pending ICMP errors that one udp_send() steps over; each costs a system call. */
-#define SEND_TRIES 4
-
-/* Room for the one control message that a datagram carries, of either family. */
-union control {
-    struct cmsghdr align;
-    uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
-};
-
-/* What one struct mmsghdr points to. */
-struct envelope {
-    struct iovec payload;
-    struct sockaddr_storage peer;
-    union control control;
-};
-
-struct udp_inbox {
-    struct mmsghdr message[INBOX_SLOTS];
-    struct envelope envelope[INBOX_SLOTS];
-    struct udp_datagram list[INBOX_SLOTS];
-    size_t count;
-    uint8_t room[INBOX_SLOTS][SLOT_SIZE];
-};
-
-struct outgoing {
-    uint8_t *data; /* in the arena */
-    size_t len;
-    int fd; /* -1: has been packed */
-    int family;
-    struct addr peer;
-    struct addr local;
-};
-
-struct udp_outbox {
-    struct outgoing queue[OUTBOX_SLOTS];
-    struct mmsghdr message[OUTBOX_SLOTS];
-    struct envelope envelope[OUTBOX_SLOTS];
-    size_t count;
-    size_t used;     /* bytes of the arena that queued datagrams take */
-    size_t reserved; /* bytes behind them that the caller may fill */
-    size_t refused;
-    uint8_t arena[OUTBOX_BYTES];
-};
+/* How long the probe waits for what loopback delivers at once or never. */
+#define PROBE_WAIT_MS 200
 
 /* Errors that an ICMP message leaves on a connected socket. They speak of an earlier datagram, and
  * anybody on the path can forge them, so none of them may end a socket. */
@@ -83,13 +36,6 @@ static bool is_icmp_error(int error)
     default:
         return false;
     }
-}
-
-static enum udp_status status_of(int error)
-{
-    if (error == EAGAIN || error == EINTR || error == ENOBUFS)
-        return UDP_EMPTY;
-    return is_icmp_error(error) ? UDP_REFUSED : UDP_BROKEN;
 }
 
 static bool set_option(int fd, int level, int name, int value)
@@ -123,12 +69,16 @@ static bool own_address(int fd, struct addr *out)
 
 /* Before the bind, so that not even the first datagram lacks its local address. An AF_INET6 socket
  * reports IPv4 destinations, too, as v4-mapped ones. */
-static bool report_local(int fd, int family, bool dual)
+static bool prepare(int fd, const struct addr *at, bool dual)
 {
-    if (family == AF_INET)
-        return set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
-    return set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual) &&
-           set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    bool is_ipv6 = at->family == AF_INET6;
+
+    if (is_ipv6 && !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual))
+        return false;
+    if (!addr_is_wildcard(at))
+        return true; /* what comes in is for this address, and it costs to be told */
+    return is_ipv6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                   : set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
 }
 
 /* A bind without SO_REUSEPORT fails when anybody holds the address, whatever options the holder
@@ -145,172 +95,11 @@ static bool bind_socket(int fd, const struct addr *at, bool shared)
     return shared || set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 }
 
-static void arm_slot(struct udp_inbox *in, size_t i)
+enum udp_status udp_status_of(int error)
 {
-    struct envelope *e = &in->envelope[i];
-
-    e->payload = (struct iovec){.iov_base = in->room[i], .iov_len = SLOT_SIZE};
-    in->message[i].msg_hdr = (struct msghdr){.msg_name = &e->peer,
-                                             .msg_namelen = sizeof(e->peer),
-                                             .msg_iov = &e->payload,
-                                             .msg_iovlen = 1,
-                                             .msg_control = &e->control,
-                                             .msg_controllen = sizeof(e->control)};
-}
-
-/* The destination in the IP header and not ipi_spec_dst: an answer to a broadcast datagram would
- * need a source address that the kernel refuses, so one datagram cannot make many hosts answer. */
-static void read_local(struct msghdr *message, struct addr *local)
-{
-    struct sockaddr_storage name = {0};
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-            struct sockaddr_in *v4 = (struct sockaddr_in *)&name;
-            struct in_pktinfo info;
-            memcpy(&info, CMSG_DATA(c), sizeof(info));
-            v4->sin_family = AF_INET;
-            v4->sin_addr = info.ipi_addr;
-        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
-            struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&name;
-            struct in6_pktinfo info;
-            memcpy(&info, CMSG_DATA(c), sizeof(info));
-            v6->sin6_family = AF_INET6;
-            v6->sin6_addr = info.ipi6_addr;
-            if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
-                v6->sin6_scope_id = info.ipi6_ifindex;
-        }
-    }
-    if (!addr_from_sockaddr(local, (struct sockaddr *)&name))
-        *local = (struct addr){0};
-}
-
-/* Lists what one system message holds; nothing when it is not whole. */
-static void take_message(struct udp_inbox *in, size_t i)
-{
-    struct mmsghdr *m = &in->message[i];
-    struct udp_datagram *d = &in->list[in->count];
-
-    if (m->msg_hdr.msg_flags & MSG_TRUNC)
-        return;
-    if (!addr_from_sockaddr(&d->peer, (struct sockaddr *)&in->envelope[i].peer))
-        return;
-    read_local(&m->msg_hdr, &d->local);
-    d->data = in->room[i];
-    d->len = m->msg_len;
-    in->count++;
-}
-
-/* IPv4 has its own control message also on an AF_INET6 socket, where the kernel takes both. */
-static size_t write_local(union control *control, const struct addr *local)
-{
-    struct sockaddr_storage name;
-    size_t len = local->family == AF_INET ? sizeof(struct in_pktinfo) : sizeof(struct in6_pktinfo);
-
-    memset(control, 0, sizeof(*control));
-    control->align.cmsg_len = CMSG_LEN(len);
-    addr_to_sockaddr(local, local->family, &name);
-    if (local->family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&name;
-        struct in_pktinfo info = {.ipi_spec_dst = v4->sin_addr};
-        control->align.cmsg_level = IPPROTO_IP;
-        control->align.cmsg_type = IP_PKTINFO;
-        memcpy(CMSG_DATA(&control->align), &info, sizeof(info));
-    } else {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&name;
-        struct in6_pktinfo info = {.ipi6_addr = v6->sin6_addr, .ipi6_ifindex = v6->sin6_scope_id};
-        control->align.cmsg_level = IPPROTO_IPV6;
-        control->align.cmsg_type = IPV6_PKTINFO;
-        memcpy(CMSG_DATA(&control->align), &info, sizeof(info));
-    }
-    return CMSG_SPACE(len);
-}
-
-static void pack_message(struct udp_outbox *out, size_t at, const struct outgoing *d)
-{
-    struct envelope *e = &out->envelope[at];
-    struct msghdr *m = &out->message[at].msg_hdr;
-
-    e->payload = (struct iovec){.iov_base = d->data, .iov_len = d->len};
-    *m = (struct msghdr){.msg_name = &e->peer, .msg_iov = &e->payload, .msg_iovlen = 1};
-    m->msg_namelen = addr_to_sockaddr(&d->peer, d->family, &e->peer);
-    if (d->local.family != 0) {
-        m->msg_control = &e->control;
-        m->msg_controllen = write_local(&e->control, &d->local);
-    }
-}
-
-/* Packs all that leaves through the socket of queue[first], in their order. Returns how many
- * messages that makes. */
-static size_t pack_group(struct udp_outbox *out, size_t first)
-{
-    int fd = out->queue[first].fd;
-    size_t packed = 0;
-
-    for (size_t i = first; i < out->count; i++) {
-        if (out->queue[i].fd != fd)
-            continue;
-        pack_message(out, packed++, &out->queue[i]);
-        out->queue[i].fd = -1;
-    }
-    return packed;
-}
-
-/* Each round sends or skips at least one message, so it ends. */
-static void send_group(struct udp_outbox *out, int fd, size_t packed)
-{
-    for (size_t at = 0; at < packed;) {
-        int sent = sendmmsg(fd, &out->message[at], (unsigned)(packed - at), MSG_DONTWAIT);
-        if (sent > 0) {
-            at += (size_t)sent;
-        } else {
-            out->refused++;
-            at++;
-        }
-    }
-}
-
-static void flush_queue(struct udp_outbox *out)
-{
-    for (size_t i = 0; i < out->count; i++) {
-        int fd = out->queue[i].fd;
-        if (fd >= 0)
-            send_group(out, fd, pack_group(out, i));
-    }
-    out->count = 0;
-    out->used = 0;
-}
-
-struct udp_inbox *udp_inbox_new(void)
-{
-    struct udp_inbox *in = calloc(1, sizeof(*in));
-
-    for (size_t i = 0; in && i < INBOX_SLOTS; i++)
-        arm_slot(in, i);
-    return in;
-}
-
-void udp_inbox_free(struct udp_inbox *in)
-{
-    free(in);
-}
-
-enum udp_status udp_receive(int fd, struct udp_inbox *in, const struct udp_datagram **list,
-                            size_t *count)
-{
-    *list = in->list;
-    *count = in->count = 0;
-    while (in->count == 0) {
-        int n = recvmmsg(fd, in->message, INBOX_SLOTS, MSG_DONTWAIT, NULL);
-        if (n < 0)
-            return status_of(errno);
-        for (size_t i = 0; i < (size_t)n; i++) {
-            take_message(in, i);
-            arm_slot(in, i);
-        }
-    }
-    *count = in->count;
-    return UDP_OK;
+    if (error == EAGAIN || error == EINTR || error == ENOBUFS)
+        return UDP_EMPTY;
+    return is_icmp_error(error) ? UDP_REFUSED : UDP_BROKEN;
 }
 
 int udp_listen(const struct addr *at, bool shared, bool dual, struct addr *bound)
@@ -319,8 +108,7 @@ int udp_listen(const struct addr *at, bool shared, bool dual, struct addr *bound
 
     if (fd < 0)
         return -1;
-    if (!report_local(fd, at->family, dual) || !bind_socket(fd, at, shared) ||
-        !own_address(fd, bound))
+    if (!prepare(fd, at, dual) || !bind_socket(fd, at, shared) || !own_address(fd, bound))
         return close_failed(fd);
     return fd;
 }
@@ -353,58 +141,52 @@ size_t udp_set_buffers(int fd, size_t bytes)
     return (size_t)granted / 2; /* socket(7): the kernel doubles what it is asked for */
 }
 
-enum udp_status udp_send(int fd, const void *data, size_t len, unsigned *refused)
+/* A pair of sockets over loopback. Returns the one that hears what *from says; -1: there is none.
+ */
+static int open_probe(int family, int *from)
 {
-    for (int tries = 0; tries < SEND_TRIES; tries++) {
-        if (send(fd, data, len, MSG_DONTWAIT) >= 0)
-            return UDP_OK;
-        if (!is_icmp_error(errno))
-            break;
-        if (errno == ECONNREFUSED)
-            (*refused)++;
-    }
-    return status_of(errno);
+    struct addr at = {.family = (uint16_t)family}, bound, local;
+    int to;
+
+    at.ip[family == AF_INET ? 3 : 15] = 1;
+    if (family == AF_INET)
+        at.ip[0] = 127;
+    to = udp_listen(&at, false, false, &bound);
+    if (to < 0)
+        return -1;
+    *from = udp_connect(&bound, &local);
+    return *from >= 0 ? to : close_failed(to);
 }
 
-struct udp_outbox *udp_outbox_new(void)
+/* Whether the next datagram is that long. */
+static bool arrives(int fd, size_t len)
 {
-    return calloc(1, sizeof(struct udp_outbox));
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char data[8];
+
+    return poll(&p, 1, PROBE_WAIT_MS) == 1 && recv(fd, data, sizeof(data), 0) == (ssize_t)len;
 }
 
-void udp_outbox_free(struct udp_outbox *out)
+bool udp_join_received(int fd)
 {
-    free(out);
+    return set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
 }
 
-uint8_t *udp_outbox_reserve(struct udp_outbox *out, size_t max)
+struct udp_offload udp_probe_offload(void)
 {
-    assert(max <= UDP_PAYLOAD_MAX);
-    if (out->count == OUTBOX_SLOTS || max > OUTBOX_BYTES - out->used)
-        flush_queue(out);
-    out->reserved = max;
-    return out->arena + out->used;
-}
+    struct udp_offload found = {false, false};
+    int from = -1, to = open_probe(AF_INET, &from);
 
-void udp_outbox_commit(struct udp_outbox *out, size_t len, int fd, int family,
-                       const struct addr *peer, const struct addr *local)
-{
-    assert(len <= out->reserved && out->count < OUTBOX_SLOTS && fd >= 0);
-    out->queue[out->count++] = (struct outgoing){.data = out->arena + out->used,
-                                                 .len = len,
-                                                 .fd = fd,
-                                                 .family = family,
-                                                 .peer = *peer,
-                                                 .local = *local};
-    out->used += len;
-    out->reserved = 0;
-}
-
-size_t udp_outbox_flush(struct udp_outbox *out)
-{
-    size_t refused;
-
-    flush_queue(out);
-    refused = out->refused;
-    out->refused = 0;
-    return refused;
+    if (to < 0)
+        to = open_probe(AF_INET6, &from);
+    if (to < 0)
+        return found;
+    found.send = set_option(from, IPPROTO_UDP, UDP_SEGMENT, 2) && send(from, "abc", 3, 0) == 3 &&
+                 arrives(to, 2) && arrives(to, 1);
+    /* What was sent as one has to come as one. */
+    found.receive =
+        found.send && udp_join_received(to) && send(from, "abc", 3, 0) == 3 && arrives(to, 3);
+    close(from);
+    close(to);
+    return found;
 }

@@ -27,12 +27,14 @@ static const char *const log_levels[] = {"error", "warning", "info", "debug", NU
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const versions[] = {"1.0", "1.2", NULL};
 static const char *const unknowns[] = {"hide", "alert", NULL};
+static const char *const offloads[] = {"off", "auto", NULL};
 static const char *const ems_words[] = {"prefer", "require", NULL};
 
 _Static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_DEBUG == 3, "log_levels follows the enum");
 _Static_assert(LOG_FORMAT_TEXT == 0 && LOG_FORMAT_JSON == 1, "log_formats follows the enum");
 _Static_assert(CONF_DTLS10 == 0 && CONF_DTLS12 == 1, "versions follows the enum");
 _Static_assert(CONF_UNKNOWN_HIDE == 0 && CONF_UNKNOWN_ALERT == 1, "unknowns follows the enum");
+_Static_assert(CONF_OFFLOAD_OFF == 0 && CONF_OFFLOAD_AUTO == 1, "offloads follows the enum");
 _Static_assert(CONF_EMS_PREFER == 0 && CONF_EMS_REQUIRE == 1, "ems_words follows the enum");
 _Static_assert(offsetof(struct conf_service, listen_count) ==
                    offsetof(struct conf_service, listen) + sizeof(struct addr *),
@@ -109,6 +111,12 @@ const struct option options_daemon[] = {
      .max = MEBI(256),
      .initial = "4m",
      .sentence = "What each public socket asks the kernel to hold, in each direction."},
+    {.key = "udp-offload",
+     .type = OPTION_CHOICE,
+     AT(udp_offload),
+     .choices = offloads,
+     .initial = "auto",
+     .sentence = "Lets the kernel take and give several datagrams of one peer at a time."},
     {.key = "max-handshakes-per-prefix",
      .type = OPTION_COUNT,
      AT(max_handshakes_per_prefix),

@@ -16,6 +16,7 @@
 
 enum conf_version { CONF_DTLS10, CONF_DTLS12 };
 enum conf_unknown { CONF_UNKNOWN_HIDE, CONF_UNKNOWN_ALERT };
+enum conf_offload { CONF_OFFLOAD_OFF, CONF_OFFLOAD_AUTO };
 enum conf_ems { CONF_EMS_PREFER, CONF_EMS_REQUIRE };
 
 struct conf_daemon {
@@ -26,9 +27,10 @@ struct conf_daemon {
     char *log;        /* stderr, syslog, or a path */
     enum log_level log_level;
     enum log_format log_format;
-    unsigned max_sessions;         /* in all; each worker holds its share */
-    unsigned max_handshakes;       /* pending ones, in all; each worker holds its share */
-    size_t socket_buffer;          /* bytes asked for each public socket and way */
+    unsigned max_sessions;   /* in all; each worker holds its share */
+    unsigned max_handshakes; /* pending ones, in all; each worker holds its share */
+    size_t socket_buffer;    /* bytes asked for each public socket and way */
+    enum conf_offload udp_offload;
     unsigned prefix_v4, prefix_v6; /* bits of an address that make a source prefix */
     unsigned max_handshakes_per_prefix, max_sessions_per_prefix; /* 0: no cap */
     unsigned handshake_rate, handshake_rate_per_prefix;          /* begun per second; 0: no limit */

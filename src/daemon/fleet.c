@@ -58,6 +58,7 @@ static bool make_worker(struct fleet *f, const struct sockets *sockets, struct r
         .socket_count = sockets->per_worker,
         .acks = f->acks,
         .cookies = &f->cookies,
+        .offload = sockets->offload,
     };
 
     f->worker[f->count] = worker_new(&params, setup);

@@ -127,6 +127,8 @@ static bool open_place(const struct opening *o, const struct place *p, size_t co
         slot->service = (unsigned)(p->service - o->conf->service);
         at = slot->bound;
         set_buffer(s, fd, o->conf->daemon.socket_buffer);
+        if (s->offload.receive)
+            (void)udp_join_received(fd); /* without, it merely costs more */
     }
     return true;
 }
@@ -171,6 +173,8 @@ bool sockets_open(struct sockets *s, const struct conf *conf, const char *path,
     }
     s->per_worker = per_worker;
     s->workers = conf->daemon.workers;
+    if (conf->daemon.udp_offload == CONF_OFFLOAD_AUTO)
+        s->offload = udp_probe_offload();
     for (size_t i = 0; i < count; i++)
         s->list[i].fd = -1;
     if (open_all(&o))
@@ -195,6 +199,9 @@ void sockets_check_buffers(const struct sockets *s, const struct conf *conf)
 void sockets_log(const struct sockets *s, const struct conf *conf)
 {
     char text[ADDR_TEXT_MAX];
+
+    log_debug("dtlsgate: udp-offload: datagrams are %s when sent and %s when received",
+              s->offload.send ? "joined" : "single", s->offload.receive ? "joined" : "single");
 
     for (size_t i = 0; i < s->per_worker; i++)
         log_info("service %s: listening on %s", conf->service[s->list[i].service].name,

@@ -18,7 +18,8 @@ struct sockets {
     struct worker_socket *list; /* worker by worker, each in the order of the settings; owned */
     size_t per_worker;
     unsigned workers;
-    size_t buffer; /* bytes of the smallest receive buffer that the kernel granted */
+    size_t buffer;              /* bytes of the smallest receive buffer that the kernel granted */
+    struct udp_offload offload; /* what the kernel can do and the settings allow */
 };
 
 /* Opens them all, or none. Port 0: the kernel picks one for all workers. `[::]` takes IPv4, too,
@@ -33,7 +34,7 @@ void sockets_close(struct sockets *s);
 const struct worker_socket *sockets_of(const struct sockets *s, unsigned worker);
 /* Warns, once, when the kernel granted smaller buffers than the settings ask for. */
 void sockets_check_buffers(const struct sockets *s, const struct conf *conf);
-/* One line per listen address, with the port it really has. */
+/* One line per listen address, with the port it really has, and one on offloading. */
 void sockets_log(const struct sockets *s, const struct conf *conf);
 
 #endif

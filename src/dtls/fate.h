@@ -31,7 +31,7 @@
     X(DROP_RATE, "drop_rate")             /* too many handshakes or failures of late */            \
     X(DROP_CAP, "drop_cap")               /* a cap of the settings is reached */                   \
     X(DROP_DRAINING, "drop_draining")     /* new handshakes are refused while stopping */          \
-    X(DROP_BACKEND, "drop_backend")       /* the backend's socket did not take it */               \
+    X(DROP_BACKEND, "drop_backend")       /* no socket towards the backend could be opened */      \
     X(DROP_MEMORY, "drop_memory")         /* out of memory */
 
 /* X(name, text): datagrams from backends. */

@@ -83,7 +83,13 @@ static void sink_commit(void *arg, size_t len)
     stats_add(&r->parts.stats->client_sent, 1);
 }
 
-static enum fate sink_deliver(void *arg, const uint8_t *plain, size_t len)
+static uint8_t *sink_plain_room(void *arg)
+{
+    const struct turn *t = arg;
+    return upstream_reserve(t->relay->parts.upstream, WIRE_PLAINTEXT_MAX);
+}
+
+static enum fate sink_deliver(void *arg, size_t len)
 {
     const struct turn *t = arg;
     struct session *s = t->session;
@@ -91,8 +97,9 @@ static enum fate sink_deliver(void *arg, const uint8_t *plain, size_t len)
     s->used = t->now;
     bool has_flow = s->flow != NULL || open_flow(t->relay, s, t->now);
     peers_touch(&t->relay->peers, s);
-    if (!has_flow || !upstream_send(s->flow, plain, len))
+    if (!has_flow)
         return FATE_DROP_BACKEND;
+    upstream_commit(s->flow, len);
     return FATE_FORWARDED;
 }
 
@@ -106,10 +113,10 @@ struct session_sink life_sink(struct turn *t)
 {
     return (struct session_sink){.reserve = sink_reserve,
                                  .commit = sink_commit,
+                                 .plain_room = sink_plain_room,
                                  .deliver = sink_deliver,
                                  .may_alert = sink_may_alert,
-                                 .arg = t,
-                                 .scratch = t->relay->scratch};
+                                 .arg = t};
 }
 
 /* ---- the life of sessions ---- */
@@ -136,6 +143,7 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     /* The client has said goodbye itself, or holds newer keys under the same address. */
     if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED)
         session_say_goodbye(s, &r->services[s->service], &sink);
+    life_close_flow(r, s); /* what it had to send may still meet a refusal, which the log counts */
     if (s->is_placed) {
         stats_add(&stats->sessions_ended, 1);
         if (why == SESSION_END_EVICTED)
@@ -148,7 +156,6 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
             seen_forget(r->seen, s->hello_print);
         report_failed(s, life_conf(r, s), why, &r->failed_lines, now);
     }
-    life_close_flow(r, s);
     timer_cancel(&r->timers, &s->timer);
     identities_leave(&r->identities, s);
     gate_leave(r->gate, &s->seat);

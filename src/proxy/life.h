@@ -30,7 +30,6 @@ struct relay {
         fate_lines;
     uint64_t next_id;
     bool is_draining;
-    uint8_t scratch[WIRE_PLAINTEXT_MAX];
 };
 
 /* One step on behalf of one peer: what a sink's functions need to know. */

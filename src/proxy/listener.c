@@ -9,9 +9,6 @@
 #include <event2/event_struct.h>
 #include <stdlib.h>
 
-/* Datagrams handed on at a time. */
-#define CHUNK 32
-
 /* Errors that one wake-up steps over; each costs a system call. */
 #define READ_TRIES 4
 
@@ -23,45 +20,20 @@ struct listener {
     bool is_wildcard;
     int fd;
     unsigned index, service;
-    struct udp_datagram chunk[CHUNK];
 };
-
-static void complete(const struct listener *l, struct udp_datagram *d)
-{
-    if (l->is_wildcard)
-        d->local.port = l->bound.port;
-    else
-        d->local = l->bound;
-}
-
-static void hand_on(struct listener *l, const struct udp_datagram *list, size_t count)
-{
-    while (count > 0) {
-        size_t n = count < CHUNK ? count : CHUNK;
-        for (size_t i = 0; i < n; i++) {
-            l->chunk[i] = list[i];
-            complete(l, &l->chunk[i]);
-        }
-        l->hooks.on_datagrams(l->hooks.arg, l, l->chunk, n);
-        list += n;
-        count -= n;
-    }
-}
 
 /* One batch: the loop asks anew whether more is there, after the others have had their turn. */
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct listener *l = arg;
-    const struct udp_datagram *list;
-    size_t count;
 
     (void)what;
     for (int tries = 0; tries < READ_TRIES; tries++) {
-        enum udp_status status = udp_receive(fd, l->inbox, &list, &count);
+        enum udp_status status = udp_receive(fd, l->inbox, UDP_BATCH_MAX);
         if (status == UDP_REFUSED)
             continue;
         if (status == UDP_OK)
-            hand_on(l, list, count);
+            l->hooks.on_datagrams(l->hooks.arg, l);
         return;
     }
 }
@@ -94,6 +66,19 @@ void listener_free(struct listener *l)
     free(l);
 }
 
+const struct udp_datagram *listener_next(struct listener *l)
+{
+    struct udp_datagram *d = udp_next(l->inbox);
+
+    if (!d)
+        return NULL;
+    if (l->is_wildcard)
+        d->local.port = l->bound.port;
+    else
+        d->local = l->bound;
+    return d;
+}
+
 void listener_tag(struct listener *l, unsigned index, unsigned service)
 {
     l->index = index;
@@ -113,5 +98,11 @@ unsigned listener_service(const struct listener *l)
 void listener_commit(struct listener *l, struct udp_outbox *out, size_t len,
                      const struct addr *peer, const struct addr *local)
 {
-    udp_outbox_commit(out, len, l->fd, l->bound.family, peer, local);
+    /* A socket with an address of its own sends from there, and it costs to be told. */
+    const struct udp_way way = {.fd = l->fd,
+                                .family = l->bound.family,
+                                .peer = peer,
+                                .local = l->is_wildcard ? local : NULL};
+
+    udp_outbox_commit(out, len, &way);
 }

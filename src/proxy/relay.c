@@ -282,7 +282,10 @@ uint64_t relay_tick(struct relay *r, uint64_t now)
 
 void relay_flush(struct relay *r)
 {
-    stats_add(&r->parts.stats->client_send_failed, udp_outbox_flush(r->parts.outbox));
+    struct stats *stats = r->parts.stats;
+
+    stats_add(&stats->backend_send_failed, upstream_flush(r->parts.upstream));
+    stats_add(&stats->client_send_failed, udp_outbox_flush(r->parts.outbox));
 }
 
 /* ---- orders of the master ---- */

@@ -30,7 +30,7 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now);
 /* Does what is due: repeats flights, ends what has timed out. Returns when to call again (ms), or
  * TIMER_NEVER. Call it after each turn. */
 uint64_t relay_tick(struct relay *r, uint64_t now);
-/* Sends what has been queued. Call it at the end of each turn. */
+/* Sends what has been queued, both ways. Call it at the end of each turn. */
 void relay_flush(struct relay *r);
 
 /* A reload: takes over *setup and rebases every session on it. */

@@ -93,10 +93,10 @@ static enum fate take_handshake(struct session *s, const struct session_service 
     return FATE_CONTROL;
 }
 
-/* Only what the backend has got counts as a datagram of the session. */
+/* Only what has a way to the backend counts as a datagram of the session. */
 static enum fate deliver(struct session *s, size_t len, const struct session_sink *sink)
 {
-    enum fate fate = sink->deliver(sink->arg, sink->scratch, len);
+    enum fate fate = sink->deliver(sink->arg, len);
 
     if (fate == FATE_FORWARDED) {
         s->in_datagrams++;
@@ -155,15 +155,15 @@ static enum fate from_wire_open(struct session *s, const struct session_service 
         return FATE_DROP_TYPE;
     if (!may_try(s, service, now))
         return FATE_DROP_RATE;
-    enum record_verdict verdict =
-        record_open(service->crypt, &s->association, rec, sink->scratch, &len);
+    uint8_t *plain = sink->plain_room(sink->arg);
+    enum record_verdict verdict = record_open(service->crypt, &s->association, rec, plain, &len);
     check_limits(s, service);
     if (verdict != RECORD_OK)
         return fate_of(verdict);
     if (rec->type == WIRE_ALERT)
-        return take_alert(s, service, sink->scratch, len, sink);
+        return take_alert(s, service, plain, len, sink);
     if (rec->type == WIRE_HANDSHAKE)
-        return take_handshake(s, service, sink->scratch, len, now, sink);
+        return take_handshake(s, service, plain, len, now, sink);
     /* Data proves that the client has our Finished. */
     free(s->farewell);
     s->farewell = NULL;
@@ -221,8 +221,8 @@ static enum fate from_wire_legacy(struct session *s, const struct wire_record *r
     if (rec->type != WIRE_DATA && rec->type != WIRE_ALERT && rec->type != WIRE_HANDSHAKE)
         return FATE_DROP_TYPE;
     engine_set_sink(s->engine, on_legacy_record, &out);
-    switch (
-        engine_read(s->engine, rec->whole, WIRE_RECORD_HEADER + rec->len, sink->scratch, &len)) {
+    switch (engine_read(s->engine, rec->whole, WIRE_RECORD_HEADER + rec->len,
+                        sink->plain_room(sink->arg), &len)) {
     case ENGINE_READ_DATA:
         return deliver(s, len, sink);
     case ENGINE_READ_NOTHING: /* libssl does not say whether it was forged, a replay or a repeat */

@@ -107,7 +107,7 @@ struct session {
     size_t plain_max;          /* largest plaintext the client takes in a record */
     struct flow *flow;         /* the relay's; NULL while there is none */
     uint16_t backend_port;     /* of the newest flow, 0: none yet */
-    uint64_t in_datagrams, in_bytes;   /* plaintext that the backend has been sent */
+    uint64_t in_datagrams, in_bytes;   /* plaintext for the backend */
     uint64_t out_datagrams, out_bytes; /* plaintext of it, sealed for the client */
     uint64_t drops;                    /* both ways */
     uint64_t refused;                  /* ICMP refusals of its backend */
@@ -119,12 +119,13 @@ struct session_sink {
     uint8_t *(*reserve)(void *arg,
                         size_t max);       /* room for one datagram to the client; never NULL */
     void (*commit)(void *arg, size_t len); /* send `len` bytes of the room reserved last */
-    enum fate (*deliver)(void *arg, const uint8_t *plain,
-                         size_t len); /* to the backend; the fate of the record */
+    /* WIRE_PLAINTEXT_MAX bytes to open a record into; valid until asked again. */
+    uint8_t *(*plain_room)(void *arg);
+    /* `len` bytes of it to the backend; the fate of the record. */
+    enum fate (*deliver)(void *arg, size_t len);
     /* May a plaintext alert be sent now? Asked once for each. */
     bool (*may_alert)(void *arg);
     void *arg;
-    uint8_t *scratch; /* WIRE_PLAINTEXT_MAX bytes, the worker's */
 };
 
 /* Begins a handshake from a hello with a valid cookie, whose record is `rec`; answers through the

@@ -20,6 +20,7 @@
     X(client_send_failed, "datagrams to clients that the kernel refused")                          \
     X(backend_datagrams, "datagrams received from backends; the sum of all fates")                 \
     X(backend_bytes, "bytes received from backends")                                               \
+    X(backend_send_failed, "datagrams to backends that the kernel refused")                        \
     X(backend_refused, "ICMP refusals by backends")                                                \
     X(handshakes_started, "handshakes begun")                                                      \
     X(handshakes_completed, "handshakes completed")                                                \

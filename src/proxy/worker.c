@@ -51,6 +51,7 @@ struct worker {
     unsigned count;      /* of the ring */
     struct event mail_event, tick_event;
     uint64_t tick_at; /* what tick_event is armed for */
+    uint64_t now;     /* the turn's time; 0: nobody has asked */
     int acks;
     bool is_over; /* the thread's: leave the loop */
     struct mailbox mailbox;
@@ -125,10 +126,18 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
     }
 }
 
+/* One look at the clock a turn. */
+static uint64_t now_of(struct worker *w)
+{
+    if (w->now == 0)
+        w->now = clock_now_ms();
+    return w->now;
+}
+
 static void on_mail(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
-    uint64_t now = clock_now_ms();
+    uint64_t now = now_of(w);
     struct list *node;
 
     (void)fd;
@@ -153,55 +162,55 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     w->tick_at = TIMER_NEVER;
 }
 
-static void on_client_batch(void *arg, struct listener *l, const struct udp_datagram *list,
-                            size_t count)
+static void on_client_batch(void *arg, struct listener *l)
 {
     struct worker *w = arg;
-    uint64_t now = clock_now_ms();
+    const struct udp_datagram *d;
+    uint64_t now = now_of(w);
 
-    for (size_t i = 0; i < count; i++)
-        relay_from_client(w->relay, l, &list[i], now);
+    while ((d = listener_next(l)) != NULL)
+        relay_from_client(w->relay, l, d, now);
 }
 
-static void on_backend_batch(void *arg, void *owner, const struct udp_datagram *list, size_t count)
+static void on_backend_batch(void *arg, void *owner, struct udp_inbox *in)
 {
     struct worker *w = arg;
-    uint64_t now = clock_now_ms();
+    const struct udp_datagram *d;
+    uint64_t now = now_of(w);
 
-    for (size_t i = 0; i < count; i++) {
-        if (!relay_from_backend(w->relay, owner, &list[i], now))
+    while ((d = udp_next(in)) != NULL)
+        if (!relay_from_backend(w->relay, owner, d, now))
             return;
-    }
 }
 
 static void on_refused(void *arg, void *owner, unsigned n)
 {
     struct worker *w = arg;
 
-    relay_refused(w->relay, owner, n, clock_now_ms());
+    relay_refused(w->relay, owner, n, now_of(w));
 }
 
+/* What is due later than the loop wakes anyway is looked at then. */
 static void arm_tick(struct worker *w, uint64_t at, uint64_t now)
 {
     uint64_t wait = at > now ? at - now : 0;
     struct timeval tv = {.tv_sec = (time_t)(wait / 1000),
                          .tv_usec = (suseconds_t)(wait % 1000 * 1000)};
 
-    if (at == w->tick_at)
+    if (at >= w->tick_at)
         return;
     w->tick_at = at;
-    if (at == TIMER_NEVER)
-        event_del(&w->tick_event);
-    else if (event_add(&w->tick_event, &tv) != 0)
+    if (event_add(&w->tick_event, &tv) != 0)
         w->tick_at = TIMER_NEVER; /* out of memory: the next turn tries again */
 }
 
 static void end_turn(struct worker *w)
 {
-    uint64_t now = clock_now_ms();
+    uint64_t now = now_of(w);
 
     arm_tick(w, relay_tick(w->relay, now), now);
     relay_flush(w->relay);
+    w->now = 0;
 }
 
 static void *run(void *arg)
@@ -232,12 +241,12 @@ static bool make_loop(struct worker *w)
            event_add(&w->mail_event, NULL) == 0;
 }
 
-static bool make_upstream(struct worker *w)
+static bool make_upstream(struct worker *w, const struct worker_params *params)
 {
     struct upstream_hooks hooks = {
         .on_datagrams = on_backend_batch, .on_refused = on_refused, .arg = w};
 
-    w->upstream = upstream_new(w->base, w->inbox, &hooks);
+    w->upstream = upstream_new(w->base, params->offload, &hooks);
     return w->upstream != NULL;
 }
 
@@ -321,10 +330,10 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
     w->acks = params->acks;
     w->count = params->count;
     w->stop.kind = MESSAGE_STOP;
-    w->inbox = udp_inbox_new();
-    w->outbox = udp_outbox_new();
-    if (w->inbox && w->outbox && make_loop(w) && make_upstream(w) && make_listeners(w, params) &&
-        make_relay(w, params, setup))
+    w->inbox = udp_inbox_new(false);
+    w->outbox = udp_outbox_new(params->offload.send, NULL, NULL);
+    if (w->inbox && w->outbox && make_loop(w) && make_upstream(w, params) &&
+        make_listeners(w, params) && make_relay(w, params, setup))
         return w;
     free_parts(w);
     return NULL;

@@ -22,6 +22,7 @@ struct worker_params {
     int acks; /* eventfd of the master: one is added for each message that was carried out, and for
                  the stop message as the thread's last act */
     const struct cookie_secrets *cookies;
+    struct udp_offload offload; /* what the kernel can do and the settings allow */
 };
 
 struct worker;

@@ -14,6 +14,7 @@ DAEMON = {
     "max-sessions": ("0", '"0" is not a number from 1 to 10000000'),
     "max-handshakes": ("many", '"many" is not a number from 1 to 1000000'),
     "socket-buffer": ("1k", '"1k" is not a size from 64k to 256m (k, m or g)'),
+    "udp-offload": ("on", '"on" is not one of off, auto'),
     "user": ("u" * 33, f'"{"u" * 33}" is not a text of 0 to 32 bytes'),
     "group": ("g" * 33, f'"{"g" * 33}" is not a text of 0 to 32 bytes'),
     "max-handshakes-per-prefix": ("x", '"x" is not a number from 1 to 1000000, or 0'),

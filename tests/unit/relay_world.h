@@ -50,9 +50,11 @@ struct world {
     unsigned open_failures; /* of the next attempts to open a flow, with open_errno */
     int open_errno;
     bool is_backend_full; /* the kernel takes nothing for it */
+    unsigned untaken;     /* datagrams, until the next flush */
+    bool is_refused_late; /* a refusal shows when a flow closes */
     unsigned sent_first, sent_count;
     struct sent sent[SENT_MAX];
-    uint8_t room[UDP_PAYLOAD_MAX];
+    uint8_t room[UDP_PAYLOAD_MAX], plain[WIRE_PLAINTEXT_MAX];
 };
 
 static struct world *world;
@@ -117,6 +119,8 @@ struct flow *upstream_open(struct upstream *u, const struct addr *backend, void 
 void upstream_close(struct flow *f)
 {
     assert_true(f->is_open);
+    if (world->is_refused_late)
+        relay_refused(world->relay, f->owner, 1, world->now);
     f->is_open = false;
 }
 
@@ -135,15 +139,33 @@ size_t upstream_count(const struct upstream *u)
     return n;
 }
 
-bool upstream_send(struct flow *f, const void *data, size_t len)
+uint8_t *upstream_reserve(struct upstream *u, size_t max)
+{
+    (void)u;
+    assert_true(max <= sizeof world->plain);
+    return world->plain;
+}
+
+/* The kernel gets it at once. */
+void upstream_commit(struct flow *f, size_t len)
 {
     assert_true(f->is_open && len <= sizeof f->data);
-    if (world->is_backend_full)
-        return false;
-    memcpy(f->data, data, len);
+    if (world->is_backend_full) {
+        world->untaken++;
+        return;
+    }
+    memcpy(f->data, world->plain, len);
     f->len = len;
     f->count++;
-    return true;
+}
+
+size_t upstream_flush(struct upstream *u)
+{
+    size_t untaken = world->untaken;
+
+    (void)u;
+    world->untaken = 0;
+    return untaken;
 }
 
 static inline struct addr world_addr(uint16_t port)

@@ -125,7 +125,7 @@ static void test_the_fragment_limit_of_a_client_is_kept(void **state)
     world_end();
 }
 
-static void test_what_the_backend_did_not_take_is_no_datagram_of_the_session(void **state)
+static void test_what_the_kernel_does_not_take_is_counted_apart(void **state)
 {
     (void)state;
     world_begin(usual, 1);
@@ -134,9 +134,28 @@ static void test_what_the_backend_did_not_take_is_no_datagram_of_the_session(voi
     world->is_backend_full = true;
     assert_true(client_say(c, "lost", 4));
     world_to_relay(c, ONE);
-    assert_fate(DROP_BACKEND, 1);
+    relay_flush(world->relay);
+    relay_flush(world->relay);
+    assert_fate(FORWARDED, 2);
+    assert_fate(DROP_BACKEND, 0);
+    assert_int_equal(world->stats.backend_send_failed, 1);
+    assert_int_equal(world->stats.client_send_failed, 0);
     relay_end_all(world->relay, world->now);
-    assert_int_equal(log_count("in-datagrams=1 in-bytes=3 out-datagrams=0 out-bytes=0 drops=1"), 1);
+    assert_int_equal(log_count("in-datagrams=2 in-bytes=7 out-datagrams=0 out-bytes=0 drops=0"), 1);
+    client_free(c);
+    world_end();
+}
+
+static void test_a_refusal_at_the_end_is_in_the_log(void **state)
+{
+    (void)state;
+    world_begin(usual, 1);
+    struct dtls_client *c = world_open(ONE, NULL);
+    world_say(c, ONE, "abc");
+    world->is_refused_late = true;
+    relay_end_all(world->relay, world->now);
+    assert_int_equal(world->stats.backend_refused, 1);
+    assert_int_equal(log_count_both("info session end: ", "drops=0 refused=1"), 1);
     client_free(c);
     world_end();
 }
@@ -301,7 +320,8 @@ int main(void)
         cmocka_unit_test(test_each_session_has_a_flow_of_its_own),
         cmocka_unit_test(test_replies_that_do_not_fit_are_dropped_and_counted),
         cmocka_unit_test(test_the_fragment_limit_of_a_client_is_kept),
-        cmocka_unit_test(test_what_the_backend_did_not_take_is_no_datagram_of_the_session),
+        cmocka_unit_test(test_what_the_kernel_does_not_take_is_counted_apart),
+        cmocka_unit_test(test_a_refusal_at_the_end_is_in_the_log),
         cmocka_unit_test(test_a_session_works_until_the_new_finished),
         cmocka_unit_test(test_the_old_keys_are_worth_nothing_after_a_reconnect),
         cmocka_unit_test(test_a_newer_hello_replaces_a_handshake),

@@ -257,6 +257,8 @@ static void test_without_any_flow_the_datagram_is_dropped(void **state)
     assert_fate(DROP_BACKEND, 1);
     assert_int_equal(world->stats.flows_failed, 1);
     world_say(c, ONE, "next");
+    relay_end_all(world->relay, world->now);
+    assert_int_equal(log_count("in-datagrams=1 in-bytes=4 out-datagrams=0 out-bytes=0 drops=1"), 1);
     client_free(c);
     world_end();
 }

@@ -23,7 +23,7 @@ struct world {
     uint8_t room[UINT16_MAX];
     unsigned sent_count;
     struct client_datagram sent[SENT_MAX];
-    uint8_t scratch[WIRE_PLAINTEXT_MAX];
+    uint8_t plain[WIRE_PLAINTEXT_MAX];
     struct session_sink sink;
     struct rate short_tag_tries;
     bool is_mute; /* no plaintext alert may leave */
@@ -48,10 +48,16 @@ static void commit(void *arg, size_t len)
     d->len = len;
 }
 
-static enum fate deliver(void *arg, const uint8_t *plain, size_t len)
+static uint8_t *plain_room(void *arg)
 {
     assert_ptr_equal(arg, &w);
-    assert_ptr_equal(plain, w.scratch);
+    return w.plain;
+}
+
+static enum fate deliver(void *arg, size_t len)
+{
+    assert_ptr_equal(arg, &w);
+    assert_true(len <= sizeof w.plain);
     w.delivered++;
     w.delivered_len = len;
     return w.deliver_fate;
@@ -83,10 +89,10 @@ static void begin(const char *const overrides[])
     w.deliver_fate = FATE_FORWARDED;
     w.sink = (struct session_sink){.reserve = reserve,
                                    .commit = commit,
+                                   .plain_room = plain_room,
                                    .deliver = deliver,
                                    .may_alert = may_alert,
-                                   .arg = &w,
-                                   .scratch = w.scratch};
+                                   .arg = &w};
     w.service.short_tag_tries = &w.short_tag_tries;
     w.service.crypt = record_crypt_new();
     w.service.kdf = keys_kdf_new();

@@ -112,8 +112,12 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
     }
     if (!r->flow)
         r->flow = upstream_open(r->parts.upstream, &backend_at, r);
-    if (r->flow && upstream_send(r->flow, d->data, d->len) && d->data[0] == '2')
-        answer_twice(upstream_port(r->flow));
+    if (r->flow) {
+        memcpy(upstream_reserve(r->parts.upstream, d->len), d->data, d->len);
+        upstream_commit(r->flow, d->len);
+        if (d->data[0] == '2')
+            answer_twice(upstream_port(r->flow));
+    }
     memcpy(udp_outbox_reserve(r->parts.outbox, d->len), d->data, d->len);
     listener_commit(l, r->parts.outbox, d->len, &d->peer, &d->local);
 }
@@ -153,7 +157,7 @@ uint64_t relay_tick(struct relay *r, uint64_t now)
 
 void relay_flush(struct relay *r)
 {
-    r->is_flushed = udp_outbox_flush(r->parts.outbox) == 0;
+    r->is_flushed = upstream_flush(r->parts.upstream) + udp_outbox_flush(r->parts.outbox) == 0;
 }
 
 void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
