@@ -8,6 +8,7 @@
 #include "conf_text.h"
 #include "dtls_client.h"
 #include "log_text.h"
+#include "mirror.h"
 
 #include "proxy/relay.h"
 #include "proxy/session.h"
@@ -330,12 +331,12 @@ static inline size_t world_seal(const struct flow *f, uint8_t type, uint64_t seq
                                 size_t len, uint8_t *out)
 {
     struct record_crypt *crypt = record_crypt_new();
-    struct association a = f->owner->association;
-    const struct record_keys keys = a.keys;
+    const struct suite *suite = f->owner->association.suite;
+    struct association a = {0};
 
     assert_non_null(crypt);
-    memcpy(a.keys.server_key, keys.client_key, sizeof keys.client_key);
-    memcpy(a.keys.server_iv, keys.client_iv, sizeof keys.client_iv);
+    memcpy(&a, &f->owner->association, association_size(suite));
+    a.keys = mirror_keys(&a.keys, suite);
     a.write_seq = seq;
     size_t n = record_seal(crypt, &a, type, plain, len, out);
     record_crypt_free(crypt);
