@@ -4,8 +4,6 @@
  */
 #include "proxy/upstream.h"
 
-#include "base/list.h"
-
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -26,6 +24,7 @@ struct upstream {
 struct flow {
     struct event event;
     struct list node;
+    struct list order; /* the caller's, by idleness */
     struct upstream *upstream;
     void *owner;
     int fd;
@@ -86,6 +85,7 @@ struct flow *upstream_open(struct upstream *u, const struct addr *backend, void 
         return NULL;
     f->upstream = u;
     f->owner = owner;
+    list_init(&f->order);
     f->fd = udp_connect(backend, &local);
     if (f->fd >= 0 && watch(f)) {
         f->port = local.port;
@@ -106,6 +106,7 @@ void upstream_close(struct flow *f)
     event_del(&f->event); /* takes it out of the turn under way, too */
     close(f->fd);
     list_remove(&f->node);
+    list_remove(&f->order);
     f->upstream->count--;
     free(f);
 }
@@ -138,4 +139,16 @@ bool upstream_send(struct flow *f, const void *data, size_t len)
 size_t upstream_count(const struct upstream *u)
 {
     return u->count;
+}
+
+void upstream_touch(struct flow *f, struct list *order)
+{
+    list_move_to_end(order, &f->order);
+}
+
+void *upstream_idlest(const struct list *order)
+{
+    struct list *node = list_first(order);
+
+    return node ? list_entry(node, struct flow, order)->owner : NULL;
 }

@@ -38,10 +38,13 @@ struct packet {
  */
 struct flow {
     struct flow *next;
+    struct list order;
     void *owner;
     unsigned client;
     bool is_open;
 };
+
+#include "../unit/flow_order.h"
 
 struct client {
     SSL *ssl;
@@ -200,8 +203,9 @@ struct flow *upstream_open(struct upstream *u, const struct addr *backend, void 
     (void)backend;
     assert(f != NULL);
     f->owner = owner;
-    f->client = s->route.peer.port - 40000u;
+    f->client = s->peer.port - 40000u;
     f->is_open = true;
+    list_init(&f->order);
     f->next = sim->flows;
     sim->flows = f;
     return f;
@@ -210,6 +214,7 @@ struct flow *upstream_open(struct upstream *u, const struct addr *backend, void 
 void upstream_close(struct flow *f)
 {
     assert(f->is_open);
+    list_remove(&f->order);
     f->is_open = false;
 }
 
