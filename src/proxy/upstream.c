@@ -4,7 +4,6 @@
  */
 #include "proxy/upstream.h"
 
-#include "base/list.h"
 #include "base/udp_outbox.h"
 
 #include <errno.h>
@@ -31,6 +30,7 @@ struct upstream {
 struct flow {
     struct event event;
     struct list node;
+    struct list order; /* the caller's, by idleness */
     struct upstream *upstream;
     void *owner;
     int fd;
@@ -105,6 +105,7 @@ struct flow *upstream_open(struct upstream *u, const struct addr *backend, void 
         return NULL;
     f->upstream = u;
     f->owner = owner;
+    list_init(&f->order);
     f->fd = udp_connect(backend, &local);
     if (f->fd >= 0 && watch(f)) {
         if (u->offload.receive)
@@ -131,6 +132,7 @@ void upstream_close(struct flow *f)
     event_del(&f->event); /* takes it out of the turn under way, too */
     close(f->fd);
     list_remove(&f->node);
+    list_remove(&f->order);
     u->count--;
     free(f);
 }
@@ -196,4 +198,16 @@ size_t upstream_flush(struct upstream *u)
 size_t upstream_count(const struct upstream *u)
 {
     return u->count;
+}
+
+void upstream_touch(struct flow *f, struct list *order)
+{
+    list_move_to_end(order, &f->order);
+}
+
+void *upstream_idlest(const struct list *order)
+{
+    struct list *node = list_first(order);
+
+    return node ? list_entry(node, struct flow, order)->owner : NULL;
 }

@@ -38,10 +38,13 @@ struct packet {
  */
 struct flow {
     struct flow *next;
+    struct list order;
     void *owner;
     unsigned client;
     bool is_open;
 };
+
+#include "../unit/flow_order.h"
 
 struct client {
     SSL *ssl;
@@ -200,7 +203,11 @@ struct flow *upstream_open(struct upstream *u, const struct addr *backend, void 
     (void)u;
     (void)backend;
     assert(f != NULL);
-    *f = (struct flow){sim->flows, owner, s->route.peer.port - 40000u, true};
+    f->owner = owner;
+    f->client = s->peer.port - 40000u;
+    f->is_open = true;
+    list_init(&f->order);
+    f->next = sim->flows;
     sim->flows = f;
     return f;
 }
@@ -208,6 +215,7 @@ struct flow *upstream_open(struct upstream *u, const struct addr *backend, void 
 void upstream_close(struct flow *f)
 {
     assert(f->is_open);
+    list_remove(&f->order);
     f->is_open = false;
 }
 

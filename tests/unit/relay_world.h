@@ -8,6 +8,7 @@
 #include "conf_text.h"
 #include "dtls_client.h"
 #include "log_text.h"
+#include "mirror.h"
 
 #include "proxy/relay.h"
 #include "proxy/session.h"
@@ -28,6 +29,7 @@ struct sent {
 /* The stand-in for upstream.c's, never reused in one world. */
 struct flow {
     struct session *owner;
+    struct list order;
     struct addr backend;
     bool is_open;
     uint16_t port;
@@ -35,6 +37,8 @@ struct flow {
     size_t len;
     uint8_t data[TEXT_MAX];
 };
+
+#include "flow_order.h"
 
 struct listener {
     unsigned index;
@@ -52,6 +56,7 @@ struct world {
     bool is_backend_full; /* the kernel takes nothing for it */
     unsigned untaken;     /* datagrams, until the next flush */
     bool is_refused_late; /* a refusal shows when a flow closes */
+    bool is_deaf;         /* nobody takes what leaves for clients */
     unsigned sent_first, sent_count;
     struct sent sent[SENT_MAX];
     uint8_t room[UDP_PAYLOAD_MAX], plain[WIRE_PLAINTEXT_MAX];
@@ -73,9 +78,12 @@ unsigned listener_service(const struct listener *l)
 void listener_commit(struct listener *l, struct udp_outbox *out, size_t len,
                      const struct addr *peer, const struct addr *local)
 {
-    struct sent *s = &world->sent[(world->sent_first + world->sent_count++) % SENT_MAX];
+    struct sent *s = &world->sent[(world->sent_first + world->sent_count) % SENT_MAX];
 
     (void)out;
+    if (world->is_deaf)
+        return;
+    world->sent_count++;
     assert_true(world->sent_count <= SENT_MAX);
     assert_true(len > 0 && len <= sizeof s->data);
     assert_int_equal(local->port, 5684 + l->index);
@@ -110,6 +118,7 @@ struct flow *upstream_open(struct upstream *u, const struct addr *backend, void 
         return NULL;
     }
     f->owner = owner;
+    list_init(&f->order);
     f->backend = *backend;
     f->is_open = true;
     f->port = (uint16_t)(50000 + world->flow_count++);
@@ -121,6 +130,7 @@ void upstream_close(struct flow *f)
     assert_true(f->is_open);
     if (world->is_refused_late)
         relay_refused(world->relay, f->owner, 1, world->now);
+    list_remove(&f->order);
     f->is_open = false;
 }
 
@@ -294,7 +304,7 @@ static inline struct flow *world_say(struct dtls_client *c, uint16_t port, const
     world_to_relay(c, port);
     assert_int_equal(world->stats.from_client[FATE_FORWARDED], before + 1);
     for (unsigned i = world->flow_count; i-- > 0;)
-        if (world->flows[i].is_open && world->flows[i].owner->route.peer.port == port)
+        if (world->flows[i].is_open && world->flows[i].owner->peer.port == port)
             return &world->flows[i];
     fail_msg("no flow of port %u", port);
     return NULL;
@@ -352,12 +362,12 @@ static inline size_t world_seal(const struct flow *f, uint8_t type, uint64_t seq
                                 size_t len, uint8_t *out)
 {
     struct record_crypt *crypt = record_crypt_new();
-    struct association a = f->owner->association;
-    const struct record_keys keys = a.keys;
+    const struct suite *suite = f->owner->association.suite;
+    struct association a = {0};
 
     assert_non_null(crypt);
-    memcpy(a.keys.server_key, keys.client_key, sizeof keys.client_key);
-    memcpy(a.keys.server_iv, keys.client_iv, sizeof keys.client_iv);
+    memcpy(&a, &f->owner->association, association_size(suite));
+    a.keys = mirror_keys(&a.keys, suite);
     a.write_seq = seq;
     size_t n = record_seal(crypt, &a, type, plain, len, out);
     record_crypt_free(crypt);
@@ -370,7 +380,7 @@ static inline void world_forge(const struct flow *f, uint8_t type, uint64_t seq,
                                size_t len)
 {
     uint8_t record[17000];
-    uint16_t port = f->owner->route.peer.port;
+    uint16_t port = f->owner->peer.port;
     size_t n = world_seal(f, type, seq, plain, len, record);
 
     world_from(port, 0, record, n);
