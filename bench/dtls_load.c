@@ -158,6 +158,7 @@ static double seconds_since(uint64_t start_us)
 static void run_traffic(void)
 {
     open_all(opt->sessions, 0);
+    load_warm_up(&load);
     start_measuring();
     if (opt->mode == LOAD_PACED)
         load_paced(&load);

@@ -60,6 +60,9 @@ struct load {
 /* SIGTERM has come. */
 extern volatile sig_atomic_t load_terminated;
 
+/* One round trip over each open session, so that what a proxy does for the first datagram of a
+ * session is done. To be called before the two below, one of which ends the load. */
+void load_warm_up(struct load *l);
 /* A closed loop over the open sessions: the answer to a datagram sets off the next one. */
 void load_traffic(struct load *l);
 /* An open loop: opt.rate datagrams per second in all, by turns from each session, whether those

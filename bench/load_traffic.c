@@ -14,16 +14,12 @@
 
 #define EVENTS 256
 #define NOISE_STARTS 256
+/* The slot of what is sent in the open loop; no window has as many. */
+#define PACED UINT32_MAX
 
 static uint8_t noise[NOISE_STARTS + RAW_PLAIN_MAX];
 static uint64_t last_end_us; /* when the last datagram came back or was given up */
 static uint64_t stop_us;     /* no new datagrams from then on; 0: no such time */
-
-static void make_noise(void)
-{
-    for (size_t i = 0; i < sizeof(noise); i++)
-        noise[i] = (uint8_t)((i * 2654435761u) >> 13);
-}
 
 /* Neighbours in session, slot or turn carry different bytes. */
 static const uint8_t *noise_of(uint32_t session, uint32_t slot, uint64_t turn)
@@ -178,23 +174,35 @@ static void print_counters(const struct load *l, const char *mode, uint64_t star
            seconds > 0 ? (double)c->round_trips / seconds : 0);
 }
 
-void load_traffic(struct load *l)
+void load_warm_up(struct load *l)
 {
     struct load_slot *slots = calloc((size_t)l->opt.sessions * l->opt.window, sizeof(*slots));
-    uint64_t start_us;
+    struct load_options measured = l->opt;
 
     if (!slots)
         die("calloc");
     for (unsigned i = 0; i < l->opt.sessions; i++)
         l->session[i].slot = slots + (size_t)i * l->opt.window;
-    make_noise();
-    l->now_us = start_us = last_end_us = clock_ns() / 1000;
+    for (size_t i = 0; i < sizeof(noise); i++)
+        noise[i] = (uint8_t)((i * 2654435761u) >> 13);
+    l->opt.window = 1;
+    l->opt.count = l->opt.sessions;
+    exchange(l);
+    l->opt = measured;
+    l->count.sent = l->count.round_trips = l->count.lost = l->count.late = 0;
+}
+
+void load_traffic(struct load *l)
+{
+    uint64_t start_us = clock_ns() / 1000;
+
+    l->now_us = last_end_us = start_us;
     if (l->opt.seconds != 0)
         stop_us = start_us + (uint64_t)l->opt.seconds * 1000000;
     exchange(l);
     print_counters(l, "traffic", start_us);
     printf(" window=%u\n", l->opt.window);
-    free(slots);
+    free(l->session[0].slot);
 }
 
 /* --- the open loop --------------------------------------------------------------------------- */
@@ -215,8 +223,11 @@ static void on_paced_answer(struct load *l, struct load_session *s, const uint8_
     uint64_t now = clock_ns();
     struct mark m;
 
-    if (!read_mark(l, s, data, len, &m) || m.at != 0 || m.turn >= l->count.sent ||
-        m.turn % l->opt.sessions != s->id) {
+    if (!read_mark(l, s, data, len, &m)) {
+        l->count.wrong++;
+    } else if (m.at != PACED) {
+        l->count.late++; /* of the warm-up */
+    } else if (m.turn >= l->count.sent || m.turn % l->opt.sessions != s->id) {
         l->count.wrong++;
     } else if (latency_ns[m.turn] != 0 || now - due_ns(l, m.turn) >= UINT32_MAX) {
         l->count.late++;
@@ -233,7 +244,7 @@ static void send_due(struct load *l, uint64_t now_ns)
         uint64_t turn = l->count.sent;
         struct load_session *s = &l->session[turn % l->opt.sessions];
         if (s->client.state == CLIENT_OPEN)
-            send_marked(l, s, 0, turn);
+            send_marked(l, s, PACED, turn);
         else
             l->count.sent++;
     }
@@ -279,7 +290,6 @@ void load_paced(struct load *l)
     latency_ns = calloc(l->opt.count, sizeof(*latency_ns));
     if (!latency_ns)
         die("calloc");
-    make_noise();
     start_ns = clock_ns();
     last_end_us = start_ns / 1000;
     pace(l);
@@ -288,4 +298,5 @@ void load_paced(struct load *l)
     printf(" rate=%" PRIu64 " p50_us=%.1f p99_us=%.1f p999_us=%.1f max_us=%.1f\n", l->opt.rate,
            latency_us(l, 0.5), latency_us(l, 0.99), latency_us(l, 0.999), latency_us(l, 1));
     free(latency_ns);
+    free(l->session[0].slot);
 }
