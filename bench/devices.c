@@ -8,7 +8,7 @@
  *
  *     open N     makes sessions until N are open in all
  *     shake K    K handshakes from other addresses, each closed at once
- *     wake K     K of the open sessions, picked all over, each send a datagram and must get it back
+ *     wake K     K of the open sessions, from all over, each send a datagram and must get it back
  *     end        ends, as does the end of stdin; says goodbye to nobody
  *
  * Must never know what answers, nor keep what it does not need.
@@ -65,6 +65,7 @@ static uint32_t sessions;        /* open ones: ids 0 up to this */
 static bool closes;              /* each new session at once */
 static uint32_t next_spare;      /* id of those that are closed at once */
 static uint32_t stride_inverse;
+static uint32_t wake_step;
 static struct busy busy[CONCURRENT_MAX];
 static unsigned busy_count;
 static uint64_t now_ns;
@@ -153,7 +154,7 @@ static void add(uint32_t id, size_t len)
 static void put_greeting(uint32_t id, uint8_t greeting[WAKE_BYTES])
 {
     for (unsigned i = 0; i < WAKE_BYTES; i++)
-        greeting[i] = (uint8_t)(id * 2654435761u >> i % 24);
+        greeting[i] = (uint8_t)((id + 1) * 2654435761u >> i % 24);
     memcpy(greeting, &id, sizeof(id));
 }
 
@@ -267,13 +268,7 @@ static void start_shaking(uint32_t id)
 
 static void start_waking(uint32_t turn)
 {
-    /* Spread over all of them: a step of the golden ratio. */
-    uint32_t id = (uint32_t)((uint64_t)(turn * 2654435769u) * sessions >> 32);
-
-    if (find_busy(id))
-        count.done++; /* this one is at it already */
-    else
-        send_turn(take_free(WAKING, id));
+    send_turn(take_free(WAKING, (uint32_t)((uint64_t)turn * wake_step % sessions)));
 }
 
 /* Starts `n` tasks, `concurrent` at a time, and sees all of them to their end. */
@@ -339,6 +334,29 @@ static void shake(uint32_t k)
     run("shake", k, next_spare, start_shaking);
 }
 
+static uint32_t common_divisor(uint32_t a, uint32_t b)
+{
+    while (b != 0) {
+        uint32_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* From anywhere, in steps of the golden ratio that meet each session once before any again. */
+static void wake(uint32_t k)
+{
+    uint32_t first;
+
+    wake_step = (uint32_t)(0.618 * sessions) + 1;
+    while (common_divisor(wake_step, sessions) != 1)
+        wake_step++;
+    if (getrandom(&first, sizeof(first), 0) != sizeof(first))
+        die("getrandom");
+    run("wake", k, first % sessions, start_waking);
+}
+
 static bool obey(const char *line)
 {
     uint32_t n = 0;
@@ -349,8 +367,8 @@ static bool obey(const char *line)
         open_up_to(n);
     else if (words == 2 && n <= DEVICES_MAX / 2 && strcmp(verb, "shake") == 0)
         shake(n);
-    else if (words == 2 && sessions > 0 && strcmp(verb, "wake") == 0)
-        run("wake", n, 0, start_waking);
+    else if (words == 2 && sessions > 0 && n <= sessions && strcmp(verb, "wake") == 0)
+        wake(n);
     else
         return false;
     return true;

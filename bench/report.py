@@ -125,7 +125,7 @@ def memory(options, results):
         lines.append(
             f"Sleeping devices: {runs[0]['sessions']:.0f} sessions, all flows closed:"
             f" {spread(runs, 'rss_mb', 0)} MB of RSS in all, {median(runs, 'rss'):.0f} bytes each."
-            f" {sum(run['woken'] for run in runs):.0f} woken at random, all with their own echo."
+            f" {sum(run['woken'] for run in runs):.0f} from all over were woken and got their own echo."
             f" A handshake costs {spread(runs, 'cost_many', 1)} µs then, {spread(runs, 'ratio')}"
             f" times what it does with {min(FEW, options.devices)} open (goal 1.3)."
         )
