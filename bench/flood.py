@@ -9,15 +9,13 @@ import argparse
 import collections
 import contextlib
 import os
-import platform
-import re
 import sys
 import tempfile
 import time
 
 sys.dont_write_bytecode = True  # beside the sources
-from run import Bench, Failure, Load, Server  # noqa: E402  after the line above
-from run import cpu_model, median, note, raise_descriptors  # noqa: E402
+from cases import Bench  # noqa: E402  after the line above
+from procs import Failure, Gate, machine, median, note, raise_descriptors  # noqa: E402
 
 BACKEND = "127.0.0.1:9"  # where nothing is ever sent
 WARM_UP_SECONDS = 1
@@ -38,46 +36,27 @@ def floods(options):
     }
 
 
-class Gate(Server):
-    """dtlsgate with one worker and its defaults, and the totals it logs at its end."""
-
-    def __init__(self, bench):
-        options = bench.options
-        command = [options.dtlsgate, "-l", "127.0.0.1:0", "-b", BACKEND]
-        command += ["-k", bench.psk_file]
-        for setting in ["daemon.workers=1", *options.set]:
-            command += ["-o", setting]
-        super().__init__(command, r"dtlsgate: ready")
-
-    def totals(self):
-        """Ends it."""
-        self.process.terminate()
-        self.process.wait(30)
-        size = os.fstat(self.output.fileno()).st_size
-        tail = os.pread(self.output.fileno(), 1 << 14, max(0, size - (1 << 14))).decode()
-        line = re.search(r" totals: (.*)", tail)
-        if not line or self.process.returncode != 0:
-            raise Failure(f"dtlsgate ended with {self.process.returncode}:\n{tail}")
-        found = collections.defaultdict(int)
-        found.update((k, int(v)) for k, v in re.findall(r"([\w.]+)=(\d+)", line.group(1)))
-        return found
-
-
 class FloodBench(Bench):
+    def gate(self):
+        """dtlsgate with one worker and its defaults."""
+        options = self.options
+        arguments = ["-l", "127.0.0.1:0", "-b", BACKEND, "-k", self.psk_file]
+        return Gate(options.dtlsgate, arguments, ["daemon.workers=1", *options.set])
+
     def generator(self, flood, seconds, gate):
         arguments = ["-g", "-m", flood.mode, "-r", flood.rate, "-p", flood.prefix, "-d", seconds]
-        return Load(self, arguments, gate.address, "hello_flood")
+        return self.load(arguments, gate.address, "hello_flood")
 
     def run_flood(self, flood, seconds, gate):
         with self.generator(flood, seconds, gate) as load:
             load.go()
-            load.start()
+            load.say()
             return load.result()
 
     def cost(self, mode, rate):
         """Nothing but spoofed hellos: their CPU, and whether they leave anything behind."""
         flood = Flood(mode, rate, 9)
-        with Gate(self) as gate:
+        with self.gate() as gate:
             cpu = gate.cpu_seconds()
             sent = self.run_flood(flood, WARM_UP_SECONDS, gate)["sent"]
             memory = gate.settled_memory()
@@ -86,8 +65,8 @@ class FloodBench(Bench):
             cpu = gate.cpu_seconds() - cpu
             sent += result["sent"]
             totals = gate.totals()
-        if totals["client.hello_answered"] != totals["client_records"]:
-            self.failures.append(f"{mode}: not each hello was answered: {dict(totals)}")
+        if totals.get("client.hello_answered") != totals["client_records"]:
+            self.failures.append(f"{mode}: not each hello was answered: {totals}")
         result["growth"] = (after[0] - memory[0]) / 1024
         if result["growth"] > MEMORY_NOISE_KB:
             self.failures.append(f"{mode}: memory grew by {result['growth']:.0f} KB")
@@ -103,14 +82,14 @@ class FloodBench(Bench):
         count = seconds * self.options.handshake_rate
         arguments = ["-g", "-m", "handshakes", "-k", count, "-r", self.options.handshake_rate]
         flooded = collections.defaultdict(float)
-        with Gate(self) as gate, contextlib.ExitStack() as stack:
+        with self.gate() as gate, contextlib.ExitStack() as stack:
             self.warm_up(gate)
             if flood:
                 generator = stack.enter_context(self.generator(flood, flood_seconds, gate))
                 generator.go()
-                generator.start()
+                generator.say()
                 time.sleep(WARM_UP_SECONDS)
-            result = self.measure(gate, [*arguments, *self.dtls()])
+            result = self.measure(gate, [*arguments, *self.psk_arguments()])
             if flood:
                 flooded = generator.result()
             result["memory"] = gate.memory()[0] / 1024
@@ -121,7 +100,8 @@ class FloodBench(Bench):
         return result
 
     def warm_up(self, gate):
-        with Load(self, ["-m", "handshakes", "-k", 100, *self.dtls()], gate.address) as load:
+        arguments = ["-m", "handshakes", "-k", 100, *self.psk_arguments()]
+        with self.load(arguments, gate.address) as load:
             load.result()
 
 
@@ -146,6 +126,7 @@ def parse(argv):
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for dtlsgate -o"
     )
     parser.add_argument("--limit", type=int, default=120, help=argparse.SUPPRESS)
+    parser.set_defaults(libssl=False)
     options = parser.parse_args(argv)
     options.dtlsgate = options.dtlsgate or os.path.join(options.builddir, "src", "dtlsgate")
     return options
@@ -213,7 +194,7 @@ def main(argv):
     except (Failure, OSError) as problem:
         note(f"flood.py: {problem}")
         return 1
-    print(f"{cpu_model()}, {os.cpu_count()} cores, Linux {platform.release()}; {options.suite},"
+    print(f"{machine()}; {options.suite},"
           f" {options.handshake_rate} honest handshakes/s; medians of {options.rounds} rounds of"
           f" {options.seconds} s, memory and the longest handshake: the worst of them\n")
     print_costs(costs, results)

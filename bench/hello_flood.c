@@ -2,57 +2,33 @@
  * hello_flood: ClientHellos from very many addresses of 127/8, at a steady rate or flat out: what
  * somebody sends who can write any source address, or owns many.
  *
- *     hello_flood [-m hello|cookie|half-open] [-r PER-SECOND] [-d SECONDS] [-p PREFIX] [-g]
- *                 ADDR:PORT
+ *     hello_flood [-m hello|cookie|half-open] [-r PER-SECOND] [-d SECONDS] [-k COUNT]
+ *                 [-p PREFIX] [-g] ADDR:PORT
  *
  * hello: without a cookie, and nobody hears the answer. cookie: with a made-up one. half-open: the
- * answer is heard, its cookie echoed, and then nothing more is said. -r 0: flat out. -p: how many
- * bits all source addresses share, 9 (default, 8 million addresses) to 30. -g: prints "ready" and
- * waits for a line on stdin before it begins. The result is one line of key=value on stdout.
- *
- * A socket bound to any address may name any address of 127/8 as its source (IP_PKTINFO), so this
- * needs no privileges. It must never know a key.
+ * answer is heard, its cookie echoed, and then nothing more is said. -r 0: flat out. -k: ends after
+ * so many, if not earlier. -p: how many bits all source addresses share, 9 (default, 8 million
+ * addresses) to 30. -g: prints "ready" and waits for a line on stdin before it begins. The result
+ * is one line of key=value on stdout.
+ * It must never know a key.
  */
-#include <arpa/inet.h>
-#include <errno.h>
+#include "args.h"
+#include "sources.h"
+
 #include <inttypes.h>
-#include <linux/filter.h>
-#include <netinet/in.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#define PORTS 16
-#define BATCH 64
 #define TICK_NS 1000000
 #define COOKIE_BYTES 17 /* what dtlsgate's have: a made-up one should look like one */
 #define COOKIE_MAX 255
 #define HELLO_MAX 512
-#define ANSWER_MAX 2048
-#define SOURCES 0x7f800000u /* 127.128.0.0, away from where anybody listens */
 
 enum mode { HELLO, COOKIE, HALF_OPEN };
-
-/* A datagram in a batch, with room for the address it comes from or went to. */
-struct parcel {
-    uint8_t data[ANSWER_MAX];
-    struct iovec payload;
-    struct sockaddr_in peer;
-    union {
-        struct cmsghdr head; /* aligns it */
-        uint8_t bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
-    } control;
-};
-
-struct batch {
-    struct mmsghdr message[BATCH];
-    struct parcel parcel[BATCH];
-};
 
 /* Who a hello comes from. `turn` makes it another hello when the same source comes again. */
 struct source {
@@ -67,28 +43,15 @@ struct counters {
 
 static enum mode mode;
 static uint64_t rate = 50000;
+static uint64_t limit; /* of first hellos; 0: none */
 static unsigned seconds = 5, prefix = 9;
 static bool waits_for_go;
 static struct sockaddr_in target;
 static struct counters count;
-static int port_fd[PORTS];
+static const int *port_fd;
 static uint64_t next_source;
-static uint8_t source_turn[PORTS][65536]; /* by the low half of the address */
-static struct batch out, in;
-
-static _Noreturn void die(const char *what)
-{
-    fprintf(stderr, "hello_flood: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+static uint8_t source_turn[SOURCES_PORTS][65536]; /* by the low half of the address */
+static struct sources_batch out, in;
 
 /* Noise that depends on the seed alone (splitmix64). */
 static uint64_t noise(uint64_t seed)
@@ -155,50 +118,12 @@ static size_t write_hello(uint8_t *to, const struct source *from, unsigned numbe
 
 /* --- datagrams ------------------------------------------------------------------------------- */
 
-static void set_source(struct msghdr *m, struct in_addr source)
-{
-    struct cmsghdr *c = CMSG_FIRSTHDR(m);
-    struct in_pktinfo info = {.ipi_spec_dst = source};
-
-    c->cmsg_level = IPPROTO_IP;
-    c->cmsg_type = IP_PKTINFO;
-    c->cmsg_len = CMSG_LEN(sizeof(info));
-    memcpy(CMSG_DATA(c), &info, sizeof(info));
-}
-
-static bool get_destination(struct msghdr *m, struct in_addr *destination)
-{
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-        struct in_pktinfo info;
-        if (c->cmsg_level != IPPROTO_IP || c->cmsg_type != IP_PKTINFO)
-            continue;
-        memcpy(&info, CMSG_DATA(c), sizeof(info));
-        *destination = info.ipi_addr;
-        return true;
-    }
-    return false;
-}
-
-static void prepare(struct batch *b)
-{
-    for (int i = 0; i < BATCH; i++) {
-        struct parcel *p = &b->parcel[i];
-        p->payload = (struct iovec){.iov_base = p->data, .iov_len = sizeof(p->data)};
-        b->message[i].msg_hdr = (struct msghdr){.msg_name = &p->peer,
-                                                .msg_namelen = sizeof(p->peer),
-                                                .msg_iov = &p->payload,
-                                                .msg_iovlen = 1,
-                                                .msg_control = p->control.bytes,
-                                                .msg_controllen = sizeof(p->control.bytes)};
-    }
-}
-
 /* Each address once before any comes again, in no order that a hash table could be ready for. */
 static struct source make_source(unsigned port)
 {
     uint32_t low = (uint32_t)(next_source++ * 2654435761u) & (UINT32_MAX >> prefix);
 
-    return (struct source){.addr.s_addr = htonl(SOURCES | low),
+    return (struct source){.addr.s_addr = htonl(SOURCES_FIRST | low),
                            .port = port,
                            .turn = ++source_turn[port][low & 0xffff]};
 }
@@ -209,28 +134,18 @@ static struct source find_source(struct in_addr addr, unsigned port)
         .addr = addr, .port = port, .turn = source_turn[port][ntohl(addr.s_addr) & 0xffff]};
 }
 
-static void send_all(int fd, unsigned messages)
+static void send_all(unsigned port)
 {
-    for (unsigned at = 0; at < messages;) {
-        int n = sendmmsg(fd, out.message + at, messages - at, 0);
-        if (n > 0) {
-            count.sent += (unsigned)n;
-            at += (unsigned)n;
-        } else {
-            count.failed++;
-            at++;
-        }
-    }
+    unsigned messages = out.count, sent = sources_send(&out, port_fd[port]);
+
+    count.sent += sent;
+    count.failed += messages - sent;
 }
 
-static void add(unsigned at, const struct source *from, unsigned number, const uint8_t *cookie,
-                size_t len)
+static void add(const struct source *from, unsigned number, const uint8_t *cookie, size_t len)
 {
-    struct parcel *p = &out.parcel[at];
-
-    p->payload.iov_len = write_hello(p->data, from, number, cookie, len);
-    p->peer = target;
-    set_source(&out.message[at].msg_hdr, from->addr);
+    sources_add(&out, write_hello(sources_room(&out), from, number, cookie, len), from->addr,
+                &target);
 }
 
 /* First hellos; all of a batch leave from one port. */
@@ -238,15 +153,15 @@ static void send_batch(unsigned messages)
 {
     static unsigned port;
 
-    port = (port + 1) % PORTS;
+    port = (port + 1) % SOURCES_PORTS;
     for (unsigned i = 0; i < messages; i++) {
         struct source from = make_source(port);
         uint8_t cookie[24];
         for (uint64_t part = 0; part < 3; part++)
             put_number(cookie + 8 * part, noise(~(next_source << 2 | part)), 8);
-        add(i, &from, mode == COOKIE, cookie, mode == COOKIE ? COOKIE_BYTES : 0);
+        add(&from, mode == COOKIE, cookie, mode == COOKIE ? COOKIE_BYTES : 0);
     }
-    send_all(port_fd[port], messages);
+    send_all(port);
 }
 
 /* The cookie of a HelloVerifyRequest; NULL: it is something else. */
@@ -263,94 +178,53 @@ static const uint8_t *cookie_of(const uint8_t *data, size_t len, size_t *cookie_
 /* Echoes the cookies that have come; whatever else comes is counted at most. */
 static void answer(unsigned port)
 {
-    unsigned replies = 0;
-    int n;
-
-    prepare(&in);
-    n = recvmmsg(port_fd[port], in.message, BATCH, MSG_DONTWAIT, NULL);
-    for (int i = 0; i < n; i++) {
+    sources_receive(&in, port_fd[port]);
+    for (unsigned i = 0; i < in.count; i++) {
         const uint8_t *data = in.parcel[i].data, *cookie;
         size_t len = in.message[i].msg_len, cookie_len;
         struct in_addr addr;
-        if (!get_destination(&in.message[i].msg_hdr, &addr))
+        if (!sources_destination(&in, i, &addr))
             continue;
         struct source from = find_source(addr, port);
         cookie = cookie_of(data, len, &cookie_len);
         if (cookie)
-            add(replies++, &from, 1, cookie, cookie_len);
+            add(&from, 1, cookie, cookie_len);
         else if (len > 13 && data[0] == 22 && data[13] == 2)
             count.server_hellos++;
     }
-    count.echoed += replies;
-    send_all(port_fd[port], replies);
+    count.echoed += out.count;
+    send_all(port);
 }
 
 /* --- the run --------------------------------------------------------------------------------- */
 
-/* What is not wanted costs least when it is dropped at the door. */
-static void drop_answers(int fd)
-{
-    struct sock_filter drop = {.code = BPF_RET | BPF_K, .k = 0};
-    struct sock_fprog program = {.len = 1, .filter = &drop};
-
-    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) != 0)
-        die("SO_ATTACH_FILTER");
-}
-
-static void open_ports(void)
-{
-    const struct sockaddr_in any = {.sin_family = AF_INET};
-    int on = 1, bytes = 4 * 1024 * 1024;
-
-    for (int i = 0; i < PORTS; i++) {
-        int fd = port_fd[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        if (fd < 0 || bind(fd, (const struct sockaddr *)&any, sizeof(any)) != 0)
-            die("socket");
-        if (setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) != 0)
-            die("IP_PKTINFO");
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-        if (mode != HALF_OPEN)
-            drop_answers(fd);
-    }
-}
-
-static void wait_for_go(void)
-{
-    char line[16];
-
-    if (!waits_for_go)
-        return;
-    printf("ready\n");
-    fflush(stdout);
-    if (!fgets(line, sizeof(line), stdin))
-        exit(1);
-}
-
 /* How many first hellos are to be sent now; 0: none, and the time until the next tick was slept. */
 static unsigned await_due(uint64_t begun, uint64_t offered)
 {
-    uint64_t passed = now_ns() - begun, due;
+    uint64_t passed = clock_ns() - begun, due;
 
     if (rate == 0)
-        return BATCH;
+        return SOURCES_BATCH;
     due = passed / 1000 * rate / 1000000;
     if (due <= offered) {
         struct timespec tick = {.tv_nsec = TICK_NS};
         nanosleep(&tick, NULL);
         return 0;
     }
-    return due - offered < BATCH ? (unsigned)(due - offered) : BATCH;
+    return due - offered < SOURCES_BATCH ? (unsigned)(due - offered) : SOURCES_BATCH;
 }
 
 static void flood(void)
 {
-    uint64_t begun = now_ns(), end = begun + (uint64_t)seconds * 1000000000u, offered = 0;
+    uint64_t begun = clock_ns(), end = begun + (uint64_t)seconds * 1000000000u, offered = 0;
 
-    while (now_ns() < end) {
+    while (clock_ns() < end && (limit == 0 || offered < limit)) {
         unsigned messages = await_due(begun, offered);
+        if (limit != 0 && messages > limit - offered)
+            messages = (unsigned)(limit - offered);
         send_batch(messages);
         offered += messages;
-        for (unsigned port = 0; mode == HALF_OPEN && port < PORTS; port++)
+        for (unsigned port = 0; mode == HALF_OPEN && port < SOURCES_PORTS; port++)
             answer(port);
     }
 }
@@ -369,18 +243,8 @@ static double cpu_seconds(void)
 static _Noreturn void usage(void)
 {
     fprintf(stderr, "usage: hello_flood [-m hello|cookie|half-open] [-r PER-SECOND] [-d SECONDS]\n"
-                    "       [-p PREFIX] [-g] ADDR:PORT\n");
+                    "       [-k COUNT] [-p PREFIX] [-g] ADDR:PORT\n");
     exit(2);
-}
-
-static unsigned number(const char *text, unsigned min, unsigned max)
-{
-    char *end;
-    unsigned long n = strtoul(text, &end, 10);
-
-    if (end == text || *end != '\0' || n < min || n > max)
-        usage();
-    return (unsigned)n;
 }
 
 static enum mode mode_of(const char *text)
@@ -394,42 +258,28 @@ static enum mode mode_of(const char *text)
     return HALF_OPEN;
 }
 
-static void set_target(const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    char host[INET_ADDRSTRLEN];
-
-    if (!colon || (size_t)(colon - text) >= sizeof(host))
-        usage();
-    memcpy(host, text, (size_t)(colon - text));
-    host[colon - text] = '\0';
-    target.sin_family = AF_INET;
-    target.sin_port = htons((uint16_t)number(colon + 1, 1, 65535));
-    if (inet_pton(AF_INET, host, &target.sin_addr) != 1)
-        usage();
-}
-
 static void read_options(int argc, char **argv)
 {
     int letter;
 
-    while ((letter = getopt(argc, argv, "m:r:d:p:g")) != -1) {
+    while ((letter = getopt(argc, argv, "m:r:d:k:p:g")) != -1) {
         if (letter == 'm')
             mode = mode_of(optarg);
         else if (letter == 'r')
-            rate = number(optarg, 0, 10000000);
+            rate = args_number(optarg, 0, 10000000);
         else if (letter == 'd')
-            seconds = number(optarg, 1, 86400);
+            seconds = (unsigned)args_number(optarg, 1, 86400);
+        else if (letter == 'k')
+            limit = args_number(optarg, 1, UINT32_MAX);
         else if (letter == 'p')
-            prefix = number(optarg, 9, 30);
+            prefix = (unsigned)args_number(optarg, 9, 30);
         else if (letter == 'g')
             waits_for_go = true;
         else
             usage();
     }
-    if (optind != argc - 1)
+    if (optind != argc - 1 || !args_address(argv[optind], &target))
         usage();
-    set_target(argv[optind]);
 }
 
 int main(int argc, char **argv)
@@ -437,9 +287,9 @@ int main(int argc, char **argv)
     double cpu;
 
     read_options(argc, argv);
-    open_ports();
-    prepare(&out);
-    wait_for_go();
+    port_fd = sources_open(mode != HALF_OPEN);
+    if (waits_for_go)
+        wait_for_go();
     cpu = cpu_seconds();
     flood();
     printf("mode=%s sent=%" PRIu64 " failed=%" PRIu64 " echoed=%" PRIu64 " server_hellos=%" PRIu64

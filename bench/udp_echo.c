@@ -6,13 +6,11 @@
  *
  * Prints "listening on ADDR:PORT" and then serves until a signal ends it.
  */
+#include "args.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -22,28 +20,6 @@
 #define BUFFER_BYTES (4 * 1024 * 1024)
 
 static uint8_t room[BATCH][DATAGRAM_MAX];
-
-static _Noreturn void die(const char *what)
-{
-    fprintf(stderr, "udp_echo: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-/* IPv4 alone: a backend on loopback needs no more. */
-static bool parse(const char *text, struct sockaddr_in *out)
-{
-    const char *colon = strrchr(text, ':');
-    char host[INET_ADDRSTRLEN], *end;
-
-    if (!colon || (size_t)(colon - text) >= sizeof(host))
-        return false;
-    memcpy(host, text, (size_t)(colon - text));
-    host[colon - text] = '\0';
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    *out = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    return end != colon + 1 && *end == '\0' && port <= 65535 &&
-           inet_pton(AF_INET, host, &out->sin_addr) == 1;
-}
 
 static int listen_at(struct sockaddr_in at)
 {
@@ -102,7 +78,7 @@ int main(int argc, char **argv)
 {
     struct sockaddr_in at;
 
-    if (argc > 2 || !parse(argc == 2 ? argv[1] : "127.0.0.1:0", &at)) {
+    if (argc > 2 || !args_address(argc == 2 ? argv[1] : "127.0.0.1:0", &at)) {
         fprintf(stderr, "usage: udp_echo [ADDR:PORT]\n");
         return 2;
     }

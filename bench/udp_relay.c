@@ -3,20 +3,23 @@
  * One thread, epoll, one connected socket to the backend for each peer, one datagram per system
  * call. Peers are never forgotten: it lives for one measurement.
  *
- *     udp_relay LISTEN-ADDR:PORT BACKEND-ADDR:PORT
+ *     udp_relay [-g] LISTEN-ADDR:PORT BACKEND-ADDR:PORT
  *
- * Prints "listening on ADDR:PORT" and then relays until a signal ends it.
+ * -g: as good as a plain relay gets with what the kernel offers: many datagrams per call on the way
+ * in (recvmmsg), and those of one peer that are of one size leave in one call (UDP_SEGMENT). Prints
+ * "listening on ADDR:PORT" and then relays until a signal ends it.
  */
+#include "args.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <stdbool.h>
+#include <netinet/udp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define BUCKETS 65536
@@ -25,6 +28,8 @@
 #define TURN 64
 #define DATAGRAM_MAX 65536
 #define BUFFER_BYTES (4 * 1024 * 1024)
+/* What the kernel takes at once to be cut. */
+#define SEGMENTS_BYTES 65000
 
 struct peer {
     struct peer *next; /* in its bucket */
@@ -37,28 +42,6 @@ static struct sockaddr_in backend;
 static int poller;
 static int public_fd;
 static uint8_t room[DATAGRAM_MAX];
-
-static _Noreturn void die(const char *what)
-{
-    fprintf(stderr, "udp_relay: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-/* IPv4 alone: the measurements are made over loopback. */
-static bool parse(const char *text, struct sockaddr_in *out)
-{
-    const char *colon = strrchr(text, ':');
-    char host[INET_ADDRSTRLEN], *end;
-
-    if (!colon || (size_t)(colon - text) >= sizeof(host))
-        return false;
-    memcpy(host, text, (size_t)(colon - text));
-    host[colon - text] = '\0';
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    *out = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    return end != colon + 1 && *end == '\0' && port <= 65535 &&
-           inet_pton(AF_INET, host, &out->sin_addr) == 1;
-}
 
 static int open_socket(void)
 {
@@ -102,12 +85,17 @@ static struct peer **bucket_of(const struct sockaddr_in *addr)
     return &bucket[hash >> 16];
 }
 
+static bool same_peer(const struct sockaddr_in *a, const struct sockaddr_in *b)
+{
+    return a->sin_port == b->sin_port && a->sin_addr.s_addr == b->sin_addr.s_addr;
+}
+
 static struct peer *find_or_make(const struct sockaddr_in *addr)
 {
     struct peer **at = bucket_of(addr), *p;
 
     for (p = *at; p; p = p->next)
-        if (p->addr.sin_port == addr->sin_port && p->addr.sin_addr.s_addr == addr->sin_addr.s_addr)
+        if (same_peer(&p->addr, addr))
             return p;
     p = malloc(sizeof(*p));
     if (!p)
@@ -144,41 +132,139 @@ static void from_backend(const struct peer *p)
     }
 }
 
-static void raise_descriptors(void)
-{
-    struct rlimit limit;
+/* --- in batches ------------------------------------------------------------------------------ */
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        die("getrlimit");
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        die("setrlimit");
+struct batch {
+    struct mmsghdr message[TURN];
+    struct iovec payload[TURN];
+    struct sockaddr_in peer[TURN];
+    uint8_t data[TURN][DATAGRAM_MAX];
+};
+
+static struct batch in;
+
+static unsigned take_batch(int fd)
+{
+    int n;
+
+    for (int i = 0; i < TURN; i++) {
+        in.payload[i] = (struct iovec){.iov_base = in.data[i], .iov_len = DATAGRAM_MAX};
+        in.message[i].msg_hdr = (struct msghdr){.msg_name = &in.peer[i],
+                                                .msg_namelen = sizeof(in.peer[i]),
+                                                .msg_iov = &in.payload[i],
+                                                .msg_iovlen = 1};
+    }
+    n = recvmmsg(fd, in.message, TURN, 0, NULL);
+    for (int i = 0; i < n; i++)
+        in.payload[i].iov_len = in.message[i].msg_len;
+    return n > 0 ? (unsigned)n : 0;
+}
+
+/* How many from `first` on may leave as one: of one size, but for a shorter last one. */
+static unsigned run_length(unsigned first, unsigned n)
+{
+    size_t size = in.payload[first].iov_len, total = size;
+    unsigned at = first + 1;
+
+    while (at < n && in.payload[at - 1].iov_len == size && in.payload[at].iov_len <= size &&
+           in.payload[at].iov_len > 0 && total + in.payload[at].iov_len <= SEGMENTS_BYTES)
+        total += in.payload[at++].iov_len;
+    return at - first;
+}
+
+/* Sends n datagrams of the batch, cut by the kernel, to `to`, or where the socket is connected. */
+static void send_run(int fd, const struct sockaddr_in *to, unsigned first, unsigned n)
+{
+    union {
+        struct cmsghdr head;
+        uint8_t bytes[CMSG_SPACE(sizeof(uint16_t))];
+    } control = {0};
+    struct sockaddr_in name = to ? *to : (struct sockaddr_in){0};
+    struct msghdr m = {.msg_name = to ? &name : NULL,
+                       .msg_namelen = to ? sizeof(name) : 0,
+                       .msg_iov = &in.payload[first],
+                       .msg_iovlen = n};
+    uint16_t size = (uint16_t)in.payload[first].iov_len;
+
+    if (n > 1) {
+        m.msg_control = control.bytes;
+        m.msg_controllen = sizeof(control.bytes);
+        control.head.cmsg_level = SOL_UDP;
+        control.head.cmsg_type = UDP_SEGMENT;
+        control.head.cmsg_len = CMSG_LEN(sizeof(size));
+        memcpy(CMSG_DATA(&control.head), &size, sizeof(size));
+    }
+    (void)sendmsg(fd, &m, 0);
+}
+
+static void send_all(int fd, const struct sockaddr_in *to, unsigned first, unsigned end)
+{
+    for (unsigned n; first < end; first += n) {
+        n = run_length(first, end);
+        send_run(fd, to, first, n);
+    }
+}
+
+/* What one peer has sent in a row goes on together. */
+static void batch_from_clients(void)
+{
+    unsigned n = take_batch(public_fd), end;
+
+    for (unsigned first = 0; first < n; first = end) {
+        for (end = first + 1; end < n && same_peer(&in.peer[end], &in.peer[first]); end++)
+            ;
+        send_all(find_or_make(&in.peer[first])->fd, NULL, first, end);
+    }
+}
+
+static void batch_from_backend(const struct peer *p)
+{
+    send_all(public_fd, &p->addr, 0, take_batch(p->fd));
+}
+
+static _Noreturn void usage(void)
+{
+    fprintf(stderr, "usage: udp_relay [-g] LISTEN-ADDR:PORT BACKEND-ADDR:PORT\n");
+    exit(2);
+}
+
+static _Noreturn void serve(bool in_batches)
+{
+    static struct epoll_event event[EVENTS];
+
+    for (;;) {
+        int n = epoll_wait(poller, event, EVENTS, -1);
+        if (n < 0 && errno != EINTR)
+            die("epoll_wait");
+        for (int i = 0; i < n; i++) {
+            const struct peer *p = event[i].data.ptr;
+            if (in_batches)
+                p ? batch_from_backend(p) : batch_from_clients();
+            else
+                p ? from_backend(p) : from_clients();
+        }
+    }
 }
 
 int main(int argc, char **argv)
 {
-    static struct epoll_event event[EVENTS];
     struct sockaddr_in at;
+    bool in_batches = false;
+    int letter;
 
-    if (argc != 3 || !parse(argv[1], &at) || !parse(argv[2], &backend)) {
-        fprintf(stderr, "usage: udp_relay LISTEN-ADDR:PORT BACKEND-ADDR:PORT\n");
-        return 2;
+    while ((letter = getopt(argc, argv, "g")) != -1) {
+        if (letter != 'g')
+            usage();
+        in_batches = true;
     }
+    if (optind != argc - 2 || !args_address(argv[optind], &at) ||
+        !args_address(argv[optind + 1], &backend))
+        usage();
     raise_descriptors();
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (poller < 0)
         die("epoll_create1");
     public_fd = listen_at(at);
     watch(public_fd, NULL);
-    for (;;) {
-        int n = epoll_wait(poller, event, EVENTS, -1);
-        if (n < 0 && errno != EINTR)
-            die("epoll_wait");
-        for (int i = 0; i < n; i++) {
-            if (event[i].data.ptr)
-                from_backend(event[i].data.ptr);
-            else
-                from_clients();
-        }
-    }
+    serve(in_batches);
 }
