@@ -213,6 +213,11 @@ void prefixes_clear(struct prefixes *p)
     *p = (struct prefixes){0};
 }
 
+const struct prefix *prefixes_range(const struct prefixes *p)
+{
+    return p->count == 1 && prefix_hosts(p->list) > 0 ? p->list : NULL;
+}
+
 bool prefixes_contain(const struct prefixes *p, const struct addr *a)
 {
     for (size_t i = 0; i < p->count; i++) {

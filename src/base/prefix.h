@@ -47,6 +47,8 @@ struct prefixes {
 bool prefixes_parse(struct prefixes *out, const char *text, const char **fault, size_t *fault_len)
     __attribute__((warn_unused_result));
 void prefixes_clear(struct prefixes *p);
+/* The one prefix whose addresses prefix_host() numbers, where the list is such a one; else NULL. */
+const struct prefix *prefixes_range(const struct prefixes *p);
 bool prefixes_contain(const struct prefixes *p, const struct addr *a);
 
 #endif

@@ -217,7 +217,7 @@ static void check_source(const struct subject *s, const struct conf_daemon *daem
         check_identities(s);
     if (is_wrong(s, "backend-source") || is_wrong(s, "backend") || !check_each_source(s))
         return;
-    bool is_prefix = v->backend_source.count == 1 && prefix_hosts(v->backend_source.list) > 0;
+    bool is_prefix = prefixes_range(&v->backend_source) != NULL;
     if (by_identity && !is_prefix)
         draft_error(s->draft, place(s, "source-by"),
                     "is identity, which needs one prefix as backend-source; give that, too");

@@ -122,13 +122,12 @@ static void place_identities(struct conf *c, const struct draft *d)
 {
     for (size_t i = 0; i < c->service_count; i++) {
         struct conf_service *s = &c->service[i];
-        const struct prefix *prefix = s->backend_source.list;
+        const struct prefix *prefix = prefixes_range(&s->backend_source);
         const struct draft_place at = {&d->service[i],
                                        option_find(options_service, "backend-source")};
         char text[PREFIX_TEXT_MAX];
 
-        if (s->source_by != CONF_SOURCE_BY_IDENTITY || !s->psk || s->backend_source.count != 1 ||
-            prefix_hosts(prefix) == 0)
+        if (s->source_by != CONF_SOURCE_BY_IDENTITY || !s->psk || !prefix)
             continue;
         if (prefix_hosts(prefix) < psk_count(s->psk)) {
             draft_error(d, at,
