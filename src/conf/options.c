@@ -22,6 +22,7 @@
 #define HINT_LONGEST 128 /* RFC 4279 5.3: what every client can take */
 #define ADDRS_LONGEST 64
 #define PREFIXES_LONGEST 64
+#define SOURCES_LONGEST 32 /* a session remembers which of them in a few bits */
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
@@ -291,7 +292,7 @@ const struct option options_service[] = {
     {.key = "backend-source",
      .type = OPTION_SOURCE,
      AT(backend_source),
-     .max = PREFIXES_LONGEST,
+     .max = SOURCES_LONGEST,
      .initial = "",
      .sentence = "Whence to the backend: addresses, or a prefix that has one for each session."},
     {.key = "source-by",

@@ -162,7 +162,7 @@ void peers_touch(struct peers *p, struct session *s)
     if (s->state == SESSION_HANDSHAKE)
         return;
     list_move_to_end(&p->idle[s->service], &s->idle);
-    if (s->flow)
+    if (s->flow && !s->has_shared_flow)
         list_move_to_end(&p->flows[s->service], &s->flow_idle);
 }
 

@@ -106,7 +106,9 @@ struct session {
     const struct psk *psk;     /* of the current snapshot; NULL while the identity is not known */
     size_t plain_max;          /* largest plaintext the client takes in a record */
     struct flow *flow;         /* the relay's; NULL while there is none */
+    bool has_shared_flow;      /* one that costs no socket, so nobody gains when it closes */
     uint16_t backend_port;     /* of the newest flow, 0: none yet */
+    uint8_t backend_source;    /* of it, while each has a socket: which address of the list */
     uint64_t in_datagrams, in_bytes;   /* plaintext for the backend */
     uint64_t out_datagrams, out_bytes; /* plaintext of it, sealed for the client */
     uint64_t drops;                    /* both ways */

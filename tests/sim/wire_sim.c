@@ -192,13 +192,14 @@ size_t udp_outbox_flush(struct udp_outbox *out)
     return 0;
 }
 
-struct flow *upstream_open(struct upstream *u, const struct addr *backend, void *owner)
+struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner)
 {
     const struct session *s = owner;
     struct flow *f = calloc(1, sizeof *f);
 
     (void)u;
-    (void)backend;
+    (void)service;
+    (void)number;
     assert(f != NULL);
     *f = (struct flow){sim->flows, owner, s->route.peer.port - 40000u, true};
     sim->flows = f;
