@@ -1,10 +1,12 @@
 /*
- * hash: SipHash-2-4 (Aumasson and Bernstein) and the table that grows a few chains at a time.
+ * hash: SipHash-2-4 (Aumasson and Bernstein) and a table by linear hashing (Litwin): it has any
+ * number of slots, and one more means that one chain is split in two.
  * Must never know what is in the table.
  */
 #include "base/hash.h"
 
 #include "base/bytes.h"
+#include "base/pages.h"
 
 #include <assert.h>
 #include <endian.h>
@@ -12,8 +14,10 @@
 #include <string.h>
 
 #define TABLE_SIZE_MIN 16
-/* Growing doubles, so anything from two on is done long before the next growing starts. */
-#define CHAINS_PER_STEP 4
+/* Slots that one call adds or takes away: more than one, to catch up after memory was short, and
+ * because shrinking has to go faster than the entries do. */
+#define SLOTS_PER_STEP 2
+#define SEGMENT (PAGES_BLOCK / sizeof(struct table_link *))
 
 static uint64_t load64(const uint8_t *p)
 {
@@ -93,67 +97,83 @@ static uint64_t sip_output(struct sip v)
     return v.a ^ v.b ^ v.c ^ v.d;
 }
 
-static struct table_link **slot_of(const struct table *t, int which, uint64_t hash)
+static struct table_link **slot_at(const struct table *t, size_t index)
 {
-    return &t->slots[which][hash & (t->size[which] - 1)];
+    return &t->segments[index / SEGMENT][index % SEGMENT];
+}
+
+/* The largest power of two up to `size`: below it all slots are split alike. */
+static size_t round_down(size_t size)
+{
+    return (size_t)1 << (63 - __builtin_clzll(size));
+}
+
+/* As many bits of the hash as name a slot that is there. */
+static struct table_link **slot_of(const struct table *t, uint64_t hash)
+{
+    size_t low = round_down(t->size);
+    size_t index = hash & (2 * low - 1);
+
+    return slot_at(t, index < t->size ? index : index - low);
 }
 
 static void push(struct table *t, struct table_link *link)
 {
-    struct table_link **slot = slot_of(t, 0, link->hash);
+    struct table_link **slot = slot_of(t, link->hash);
 
     link->next = *slot;
     *slot = link;
 }
 
-static void move_chains(struct table *t, size_t chains)
+/* Takes a chain out of its slot, gives the table `size` slots and puts the chain back. */
+static void resize(struct table *t, struct table_link **slot, size_t size)
 {
-    if (t->slots[1] == NULL)
-        return;
-    for (; chains > 0 && t->moved < t->size[1]; chains--) {
-        struct table_link *link = t->slots[1][t->moved], *next;
+    struct table_link *link = *slot, *next;
 
-        t->slots[1][t->moved++] = NULL;
-        for (; link != NULL; link = next) {
-            next = link->next;
-            push(t, link);
-        }
+    *slot = NULL;
+    t->size = size;
+    for (; link != NULL; link = next) {
+        next = link->next;
+        push(t, link);
     }
-    if (t->moved < t->size[1])
-        return;
-    free(t->slots[1]);
-    t->slots[1] = NULL;
-    t->size[1] = t->moved = 0;
 }
 
-/* Only puts the larger array in place; move_chains() fills it. Without memory all stays as it is.
- */
-static void start_growing(struct table *t)
+static bool add_segment(struct table *t, size_t at)
 {
-    struct table_link **larger = calloc(t->size[0] * 2, sizeof *larger);
-
-    if (larger == NULL)
-        return;
-    t->slots[1] = t->slots[0];
-    t->size[1] = t->size[0];
-    t->moved = 0;
-    t->slots[0] = larger;
-    t->size[0] *= 2;
+    if (at == t->segment_room) {
+        size_t room = at > 0 ? 2 * at : 1;
+        struct table_link ***larger = reallocarray(t->segments, room, sizeof *larger);
+        if (larger == NULL)
+            return false;
+        t->segments = larger;
+        t->segment_room = room;
+    }
+    t->segments[at] = pages_new();
+    return t->segments[at] != NULL;
 }
 
-static bool unlink_from(struct table *t, int which, const struct table_link *link)
+/* Splits one chain. Without memory all stays as it is. */
+static void add_slot(struct table *t)
 {
-    struct table_link **at;
+    if (t->size % SEGMENT == 0 && !add_segment(t, t->size / SEGMENT))
+        return;
+    resize(t, slot_at(t, t->size - round_down(t->size)), t->size + 1);
+}
 
-    if (t->slots[which] == NULL)
-        return false;
-    for (at = slot_of(t, which, link->hash); *at != NULL; at = &(*at)->next) {
-        if (*at == link) {
-            *at = link->next;
-            return true;
-        }
-    }
-    return false;
+/* Joins two chains. */
+static void drop_slot(struct table *t)
+{
+    size_t last = t->size - 1;
+
+    resize(t, slot_at(t, last), last);
+    if (last % SEGMENT == 0)
+        pages_free(t->segments[last / SEGMENT]);
+}
+
+/* Shrinks at three quarters, so that nobody makes it grow and shrink by turns. */
+static bool is_too_large(const struct table *t)
+{
+    return t->size > t->least && t->count < t->size - t->size / 4;
 }
 
 void hash_key_init(struct hash_key *key)
@@ -185,19 +205,31 @@ void siphash128(const struct hash_key *key, const void *data, size_t len, uint8_
 
 bool table_init(struct table *t, size_t expect)
 {
-    size_t size = TABLE_SIZE_MIN;
+    size_t size = TABLE_SIZE_MIN, segments;
 
     while (size < expect && size <= SIZE_MAX / 4)
         size *= 2;
-    *t = (struct table){.size = {size, 0}};
-    t->slots[0] = calloc(size, sizeof *t->slots[0]);
-    return t->slots[0] != NULL;
+    segments = (size + SEGMENT - 1) / SEGMENT;
+    *t = (struct table){.least = size};
+    t->segments = calloc(segments, sizeof *t->segments);
+    if (t->segments == NULL)
+        return false;
+    t->segment_room = segments;
+    for (size_t i = 0; i < segments; i++) {
+        if (!add_segment(t, i)) {
+            table_clear(t);
+            return false;
+        }
+        t->size = i + 1 < segments ? (i + 1) * SEGMENT : size;
+    }
+    return true;
 }
 
 void table_clear(struct table *t)
 {
-    free(t->slots[0]);
-    free(t->slots[1]);
+    for (size_t i = 0; i * SEGMENT < t->size; i++)
+        pages_free(t->segments[i]);
+    free(t->segments);
     *t = (struct table){0};
 }
 
@@ -205,49 +237,51 @@ struct table_link *table_find(const struct table *t, uint64_t hash,
                               bool (*equal)(const struct table_link *link, const void *arg),
                               const void *arg)
 {
-    for (int which = 0; which < 2 && t->slots[which] != NULL; which++) {
-        struct table_link *link = *slot_of(t, which, hash);
+    struct table_link *link = *slot_of(t, hash);
 
-        for (; link != NULL; link = link->next)
-            if (link->hash == hash && equal(link, arg))
-                return link;
-    }
+    for (; link != NULL; link = link->next)
+        if (link->hash == hash && equal(link, arg))
+            return link;
     return NULL;
 }
 
 void table_insert(struct table *t, struct table_link *link, uint64_t hash)
 {
-    move_chains(t, CHAINS_PER_STEP);
-    if (t->count >= t->size[0] && t->slots[1] == NULL)
-        start_growing(t);
     link->hash = hash;
     push(t, link);
     t->count++;
+    for (int i = 0; i < SLOTS_PER_STEP && t->count > t->size; i++)
+        add_slot(t);
 }
 
 void table_remove(struct table *t, struct table_link *link)
 {
-    bool found = unlink_from(t, 0, link) || unlink_from(t, 1, link);
+    struct table_link **at = slot_of(t, link->hash);
 
-    assert(found);
-    if (!found)
+    while (*at != NULL && *at != link)
+        at = &(*at)->next;
+    assert(*at == link);
+    if (*at == NULL)
         return;
+    *at = link->next;
     link->next = NULL;
     t->count--;
-    move_chains(t, CHAINS_PER_STEP);
+    for (int i = 0; i < SLOTS_PER_STEP && !t->is_walked && is_too_large(t); i++)
+        drop_slot(t);
 }
 
 void table_each(struct table *t, void (*fn)(struct table_link *link, void *arg), void *arg)
 {
-    /* All of the table is visited anyway; afterwards a removal by fn moves nothing under our feet.
-     */
-    move_chains(t, t->size[1]);
-    for (size_t i = 0; i < t->size[0]; i++) {
-        struct table_link *link = t->slots[0][i], *next;
+    t->is_walked = true;
+    for (size_t i = 0; i < t->size; i++) {
+        struct table_link *link = *slot_at(t, i), *next;
 
         for (; link != NULL; link = next) {
             next = link->next;
             fn(link, arg);
         }
     }
+    t->is_walked = false;
+    while (is_too_large(t)) /* no more work than the walk was */
+        drop_slot(t);
 }

@@ -1,7 +1,8 @@
 /*
  * hash: SipHash-2-4 and a keyed, intrusive hash table.
- * The key makes the table safe against chosen input. The table grows incrementally: each insert
- * and remove moves a few chains, so no call ever pauses for the whole table. It owns no entries.
+ * The key makes the table safe against chosen input. The table grows and shrinks by a slot or two
+ * with each insert and remove, so no call ever pauses for the whole table, and it holds 8 to 11
+ * bytes of slots per entry at any size. It owns no entries.
  */
 #ifndef DTLSGATE_BASE_HASH_H
 #define DTLSGATE_BASE_HASH_H
@@ -27,10 +28,12 @@ struct table_link {
 };
 
 struct table {
-    struct table_link **slots[2]; /* [1] is the older, smaller one while it is being moved */
-    size_t size[2];               /* powers of two, or 0 */
-    size_t moved;                 /* chains of slots[1] that are moved already */
+    struct table_link ***segments; /* blocks of pages, each with as many slots as it can hold */
+    size_t segment_room;           /* of that array */
+    size_t size;                   /* slots in use */
+    size_t least;                  /* of them, however few entries there are */
     size_t count;
+    bool is_walked; /* table_each() is under way: the slots stay as they are */
 };
 
 /* By way of an integer, so that a const link can become a pointer to const without a warning. */

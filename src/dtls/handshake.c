@@ -45,8 +45,7 @@ struct handshake {
 
     struct candidates candidates;
     struct candidate *chosen; /* the one libssl was given; its place is not taken any more */
-    struct rate unknown_derivations,
-        dhe_derivations; /* apart, so that one cannot starve the other */
+    struct rate dhe_derivations;
     bool ccs_came, ccs_fed;
     uint8_t held[HELD_MAX]; /* a Finished that came too early */
     size_t held_len;
@@ -557,6 +556,11 @@ enum handshake_state handshake_state(const struct handshake *h)
 const char *handshake_why(const struct handshake *h)
 {
     return h->why != NULL ? h->why : "";
+}
+
+const struct suite *handshake_suite(const struct handshake *h)
+{
+    return h->suite;
 }
 
 const uint8_t *handshake_identity(const struct handshake *h, size_t *len)

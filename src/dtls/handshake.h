@@ -66,6 +66,9 @@ size_t handshake_take(struct handshake *h, uint8_t *out);
 enum handshake_state handshake_state(const struct handshake *h);
 /* One line for the log, with the identity's state but no secret. */
 const char *handshake_why(const struct handshake *h);
+/* The suite of the ServerHello, known from the first flight on: what the records are sealed with
+ * once it is done. NULL: libssl keeps them, or it has failed before. */
+const struct suite *handshake_suite(const struct handshake *h);
 /* The identity the client has named last, escaped by nobody; NULL with 0 before it did. */
 const uint8_t *handshake_identity(const struct handshake *h, size_t *len);
 

@@ -19,7 +19,6 @@
 #define PREMASTER_MAX (2 + KEYS_SHARED_MAX + 2 + PSK_KEY_MAX)
 #define LABEL_MAX 22 /* "extended master secret" */
 #define SEED_MAX (LABEL_MAX + 2 * WIRE_RANDOM)
-#define KEY_BLOCK_MAX (2 * 32 + 2 * 12)
 
 struct keys_kdf {
     EVP_MAC_CTX *mac[2]; /* by sha384; each keeps its last secret until the next or the free */
@@ -172,24 +171,17 @@ bool keys_expand(struct keys_kdf *kdf, const struct suite *suite, const uint8_t 
                  const struct keys_randoms *randoms, struct record_keys *out)
 {
     struct material secret = {0}, seed = {0};
-    uint8_t block[KEY_BLOCK_MAX];
-    size_t key = suite->key_len, iv = suite->iv_len;
     bool ok;
 
     append(&secret, master, KEYS_MASTER);
     append(&seed, "key expansion", 13);
     append(&seed, randoms->server, WIRE_RANDOM);
     append(&seed, randoms->client, WIRE_RANDOM);
-    ok = prf(kdf->mac[suite->sha384], &secret, &seed, block, 2 * key + 2 * iv);
     memset(out, 0, sizeof *out);
-    if (ok) {
-        memcpy(out->client_key, block, key);
-        memcpy(out->server_key, block + key, key);
-        memcpy(out->client_iv, block + 2 * key, iv);
-        memcpy(out->server_iv, block + 2 * key + iv, iv);
-    }
+    ok = prf(kdf->mac[suite->sha384], &secret, &seed, out->block, keys_length(suite));
+    if (!ok)
+        bytes_wipe(out, sizeof *out);
     bytes_wipe(&secret, sizeof secret);
-    bytes_wipe(block, sizeof block);
     return ok;
 }
 

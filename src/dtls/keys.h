@@ -21,10 +21,38 @@ struct keys_kdf;
 struct keys_kdf *keys_kdf_new(void);
 void keys_kdf_free(struct keys_kdf *kdf);
 
+/* A suite's key block (RFC 5246 6.3): both keys, then both ivs, as long as the suite has them. */
+#define RECORD_KEYS_MAX (2 * 32 + 2 * 12)
 struct record_keys {
-    uint8_t client_key[32], server_key[32];
-    uint8_t client_iv[12], server_iv[12];
+    uint8_t block[RECORD_KEYS_MAX];
 };
+
+/* Where they stand in it. */
+static inline const uint8_t *keys_client_key(const struct record_keys *k)
+{
+    return k->block;
+}
+
+static inline const uint8_t *keys_server_key(const struct record_keys *k, const struct suite *suite)
+{
+    return k->block + suite->key_len;
+}
+
+static inline const uint8_t *keys_client_iv(const struct record_keys *k, const struct suite *suite)
+{
+    return k->block + 2 * suite->key_len;
+}
+
+static inline const uint8_t *keys_server_iv(const struct record_keys *k, const struct suite *suite)
+{
+    return k->block + 2 * suite->key_len + suite->iv_len;
+}
+
+/* How much of the block a suite uses. */
+static inline size_t keys_length(const struct suite *suite)
+{
+    return 2 * (size_t)(suite->key_len + suite->iv_len);
+}
 
 struct keys_randoms {
     const uint8_t *client; /* WIRE_RANDOM bytes each */

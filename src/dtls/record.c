@@ -30,6 +30,17 @@ struct half {
     const uint8_t *iv;
 };
 
+static struct half client_half(const struct association *a)
+{
+    return (struct half){a->suite, keys_client_key(&a->keys), keys_client_iv(&a->keys, a->suite)};
+}
+
+static struct half server_half(const struct association *a)
+{
+    return (struct half){a->suite, keys_server_key(&a->keys, a->suite),
+                         keys_server_iv(&a->keys, a->suite)};
+}
+
 /* What the AEAD needs besides the text. */
 struct frame {
     uint8_t nonce[NONCE_LEN];
@@ -196,7 +207,7 @@ void record_crypt_free(struct record_crypt *c)
 enum record_verdict record_open(struct record_crypt *c, struct association *a,
                                 const struct wire_record *rec, uint8_t *plain, size_t *len)
 {
-    struct half client = {a->suite, a->keys.client_key, a->keys.client_iv};
+    struct half client = client_half(a);
     enum record_verdict verdict = check_shape(a->suite, rec);
 
     if (verdict != RECORD_OK)
@@ -214,7 +225,7 @@ enum record_verdict record_open(struct record_crypt *c, struct association *a,
 enum record_verdict record_open_own(struct record_crypt *c, const struct association *a,
                                     const struct wire_record *rec, uint8_t *plain, size_t *len)
 {
-    struct half server = {a->suite, a->keys.server_key, a->keys.server_iv};
+    struct half server = server_half(a);
     enum record_verdict verdict = check_shape(a->suite, rec);
 
     return verdict == RECORD_OK ? open_checked(c, &server, rec, plain, len) : verdict;
@@ -224,7 +235,7 @@ size_t record_seal(struct record_crypt *c, struct association *a, uint8_t type,
                    const uint8_t *plain, size_t len, uint8_t *out)
 {
     const struct suite *suite = a->suite;
-    struct half server = {suite, a->keys.server_key, a->keys.server_iv};
+    struct half server = server_half(a);
     struct wire_record rec = {.type = type, .version = WIRE_DTLS12, .epoch = EPOCH};
     struct text text = {plain ? plain : out, len}; /* NULL means other things to EVP */
     uint64_t number = (uint64_t)EPOCH << 48 | a->write_seq;

@@ -26,12 +26,19 @@ struct record_window {
 
 struct association {
     const struct suite *suite;
-    struct record_keys keys;
     uint64_t write_seq;   /* next to use, epoch 1 */
     uint64_t write_nonce; /* next explicit nonce (GCM only: goes on from libssl's random start) */
     struct record_window window;
-    uint64_t forged; /* records that failed to authenticate under these keys */
+    uint64_t forged;         /* records that failed to authenticate under these keys */
+    struct record_keys keys; /* last: whoever keeps many leaves out what the suite does not use */
 };
+
+/* How many bytes of an association a suite uses. What was allocated by this is copied by it, too,
+ * and never by value. */
+static inline size_t association_size(const struct suite *suite)
+{
+    return offsetof(struct association, keys) + keys_length(suite);
+}
 
 /* One worker's cipher contexts, for all suites; not for two threads at once. */
 struct record_crypt;

@@ -24,9 +24,9 @@
 struct gate_place {
     struct table_link link;
     struct prefix prefix;
-    struct list empty;   /* in the gate's list, oldest first, while nobody sits here */
-    struct list waiting; /* seats of handshakes under way, oldest first */
-    unsigned pending, open;
+    struct list empty;      /* in the gate's list, oldest first, while nobody sits here */
+    struct list waiting;    /* seats of handshakes under way, oldest first */
+    unsigned pending, open; /* open ones only where they are capped */
     struct rate handshakes, alerts, failures;
     uint64_t refused_until; /* ms */
 };
@@ -74,9 +74,46 @@ void gate_free(struct gate *g)
     free(g);
 }
 
+/* A place counts as empty while nobody sits there and no open session is counted. */
+static bool is_empty(const struct gate_place *p)
+{
+    return p->pending + p->open == 0;
+}
+
+/* The oldest gives way when there are too many. */
+static void note_empty(struct gate *g, struct gate_place *p)
+{
+    list_append(&g->empty, &p->empty);
+    g->empty_count++;
+}
+
+static void trim_empty(struct gate *g)
+{
+    while (g->empty_count > EMPTY_PLACES_MAX)
+        forget(g, list_entry(list_first(&g->empty), struct gate_place, empty));
+}
+
+static void note_used(struct gate *g, struct gate_place *p)
+{
+    list_remove(&p->empty);
+    g->empty_count--;
+}
+
+static void forget_open(struct table_link *link, void *arg)
+{
+    struct gate_place *p = table_entry(link, struct gate_place, link);
+    bool was_empty = is_empty(p);
+
+    p->open = 0;
+    if (!was_empty && is_empty(p))
+        note_empty(arg, p);
+}
+
 void gate_set_rules(struct gate *g, const struct gate_rules *rules)
 {
     g->rules = *rules;
+    table_each(&g->places, forget_open, g);
+    trim_empty(g);
 }
 
 static uint64_t hash_prefix(const struct gate *g, const struct prefix *p)
@@ -121,8 +158,7 @@ static struct gate_place *find_or_make(struct gate *g, const struct prefix *pref
         return NULL;
     p->prefix = *prefix;
     list_init(&p->waiting);
-    list_append(&g->empty, &p->empty);
-    g->empty_count++;
+    note_empty(g, p);
     table_insert(&g->places, &p->link, hash_prefix(g, prefix));
     return p;
 }
@@ -173,31 +209,25 @@ bool gate_sit(struct gate *g, struct gate_seat *seat, const struct addr *peer)
 
     if (p == NULL)
         return false;
-    if (p->pending + p->open == 0) {
-        list_remove(&p->empty);
-        g->empty_count--;
-    }
+    if (is_empty(p))
+        note_used(g, p);
     p->pending++;
     seat->place = p;
-    seat->is_open = false;
     list_init(&seat->node);
     list_append(&p->waiting, &seat->node);
     return true;
 }
 
-bool gate_may_open(const struct gate *g, const struct gate_seat *seat, bool replaces)
+bool gate_may_open(const struct gate *g, const struct addr *peer, bool replaces)
 {
     unsigned cap = g->rules.sessions_per_prefix;
-    return cap == 0 || replaces || seat->place->open < cap;
-}
+    struct prefix prefix = prefix_for(g, peer);
+    const struct gate_place *p;
 
-void gate_open(struct gate *g, struct gate_seat *seat)
-{
-    (void)g;
-    list_remove(&seat->node);
-    seat->place->pending--;
-    seat->place->open++;
-    seat->is_open = true;
+    if (cap == 0 || replaces)
+        return true;
+    p = find(g, &prefix);
+    return p == NULL || p->open < cap;
 }
 
 void gate_leave(struct gate *g, struct gate_seat *seat)
@@ -206,18 +236,37 @@ void gate_leave(struct gate *g, struct gate_seat *seat)
 
     if (p == NULL)
         return;
-    if (seat->is_open)
-        p->open--;
-    else
-        p->pending--;
+    p->pending--;
     list_remove(&seat->node);
     seat->place = NULL;
-    if (p->pending + p->open == 0) {
-        list_append(&g->empty, &p->empty);
-        g->empty_count++;
-    }
-    if (g->empty_count > EMPTY_PLACES_MAX)
-        forget(g, list_entry(list_first(&g->empty), struct gate_place, empty));
+    if (is_empty(p))
+        note_empty(g, p);
+    trim_empty(g);
+}
+
+void gate_enter(struct gate *g, const struct addr *peer)
+{
+    struct prefix prefix = prefix_for(g, peer);
+    struct gate_place *p;
+
+    if (g->rules.sessions_per_prefix == 0 || (p = find_or_make(g, &prefix)) == NULL)
+        return;
+    if (is_empty(p))
+        note_used(g, p);
+    p->open++;
+}
+
+void gate_exit(struct gate *g, const struct addr *peer)
+{
+    struct prefix prefix = prefix_for(g, peer);
+    struct gate_place *p = find(g, &prefix);
+
+    if (p == NULL || p->open == 0)
+        return;
+    p->open--;
+    if (is_empty(p))
+        note_empty(g, p);
+    trim_empty(g);
 }
 
 bool gate_may_alert(struct gate *g, const struct addr *peer, uint64_t now)

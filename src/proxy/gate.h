@@ -23,11 +23,11 @@ struct gate_rules {
 struct gate;
 struct gate_place;
 
-/* A session's seat: zeroed it is none. Embedded in whatever is admitted. */
+/* The seat of a handshake under way: zeroed it is none. Embedded in whatever is admitted. An open
+ * session needs none: it is only counted, and found again by its address. */
 struct gate_seat {
     struct gate_place *place;
     struct list node; /* among the pending of its prefix, oldest first */
-    bool is_open;
 };
 
 enum gate_verdict {
@@ -41,6 +41,7 @@ enum gate_verdict {
 struct gate *gate_new(const struct gate_rules *rules);
 /* All seats have been left. */
 void gate_free(struct gate *g);
+/* Forgets the open sessions, for their prefixes may be others now: gate_enter() for each then. */
 void gate_set_rules(struct gate *g, const struct gate_rules *rules);
 
 /* The seat that has to be left before `peer` can be admitted, because its prefix holds as many
@@ -54,11 +55,13 @@ bool gate_sit(struct gate *g, struct gate_seat *seat, const struct addr *peer)
     __attribute__((warn_unused_result));
 /* May a handshake that is complete become a session? Those that began together were all admitted
  * before any of them was open. `replaces` as above. */
-bool gate_may_open(const struct gate *g, const struct gate_seat *seat, bool replaces);
-/* The handshake is complete. */
-void gate_open(struct gate *g, struct gate_seat *seat);
-/* It has ended. Harmless on a seat that is none. */
+bool gate_may_open(const struct gate *g, const struct addr *peer, bool replaces);
+/* The handshake has ended, one way or the other. Harmless on a seat that is none. */
 void gate_leave(struct gate *g, struct gate_seat *seat);
+/* A session of `peer` is open, and is no more. Counted only where the rules cap the sessions of a
+ * prefix. When memory is short for a prefix, its sessions go uncounted. */
+void gate_enter(struct gate *g, const struct addr *peer);
+void gate_exit(struct gate *g, const struct addr *peer);
 
 /* May a plaintext alert be sent to `peer`? At most one per second and address. */
 bool gate_may_alert(struct gate *g, const struct addr *peer, uint64_t now);

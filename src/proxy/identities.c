@@ -7,53 +7,91 @@
 #include <assert.h>
 #include <string.h>
 
+/* One session under its identity. */
+struct entry {
+    struct table_link link;
+    struct session *session;
+};
+
 struct search {
     unsigned service;
     const uint8_t *identity;
     size_t len;
     const struct session *except;
-    const struct session *found;
+    struct session *found;
 };
 
 bool identities_init(struct identities *ids)
 {
     hash_key_init(&ids->key);
-    return table_init(&ids->table, 64);
+    slab_init(&ids->entries, sizeof(struct entry));
+    return table_init(&ids->table, 0);
 }
 
 void identities_clear(struct identities *ids)
 {
     assert(ids->table.count == 0);
     table_clear(&ids->table);
+    slab_clear(&ids->entries);
+}
+
+static uint64_t hash_of(const struct identities *ids, const struct session *s)
+{
+    return siphash64(&ids->key, s->psk->identity, s->psk->identity_len);
+}
+
+static bool is_entry_of(const struct table_link *link, const void *arg)
+{
+    return table_entry(link, const struct entry, link)->session == arg;
+}
+
+/* Without memory for it, it is counted and cannot be asked to go. */
+static void add_entry(struct identities *ids, struct session *s)
+{
+    struct entry *e = slab_take(&ids->entries);
+
+    if (e == NULL)
+        return;
+    e->session = s;
+    table_insert(&ids->table, &e->link, hash_of(ids, s));
+    s->is_indexed = true;
+}
+
+static void remove_entry(struct identities *ids, struct session *s)
+{
+    struct table_link *link = table_find(&ids->table, hash_of(ids, s), is_entry_of, s);
+
+    assert(link != NULL);
+    table_remove(&ids->table, link);
+    slab_give(table_entry(link, struct entry, link));
+    s->is_indexed = false;
 }
 
 unsigned identities_enter(struct identities *ids, struct session *s,
                           const struct conf_service *conf)
 {
-    assert(s->home == NULL);
-    s->home = conf->psk;
-    s->is_indexed = conf->max_sessions_per_identity > 0;
-    if (s->is_indexed)
-        table_insert(&ids->table, &s->identity_link,
-                     siphash64(&ids->key, s->psk->identity, s->psk->identity_len));
-    return psk_take(s->home, s->psk);
+    assert(!s->is_counted);
+    s->is_counted = true;
+    if (conf->max_sessions_per_identity > 0)
+        add_entry(ids, s);
+    return psk_take(conf->psk, s->psk);
 }
 
-void identities_leave(struct identities *ids, struct session *s)
+void identities_leave(struct identities *ids, struct session *s, const struct conf_service *conf)
 {
-    if (s->home == NULL)
+    if (!s->is_counted)
         return;
-    psk_leave(s->home, s->psk);
     if (s->is_indexed)
-        table_remove(&ids->table, &s->identity_link);
-    s->home = NULL;
+        remove_entry(ids, s);
+    s->is_counted = false;
+    psk_leave(conf->psk, s->psk);
 }
 
 /* Says no to each of the chain, and keeps the best of those that match. */
 static bool look_at(const struct table_link *link, const void *arg)
 {
     struct search *search = (struct search *)(uintptr_t)arg;
-    const struct session *s = table_entry(link, const struct session, identity_link);
+    struct session *s = table_entry(link, const struct entry, link)->session;
 
     if (s != search->except && s->service == search->service &&
         s->psk->identity_len == search->len &&
@@ -69,5 +107,5 @@ struct session *identities_idlest(const struct identities *ids, unsigned service
     struct search search = {service, identity, len, except, NULL};
 
     table_find(&ids->table, siphash64(&ids->key, identity, len), look_at, &search);
-    return (struct session *)(uintptr_t)search.found;
+    return search.found;
 }

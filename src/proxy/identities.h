@@ -5,13 +5,16 @@
 #ifndef DTLSGATE_PROXY_IDENTITIES_H
 #define DTLSGATE_PROXY_IDENTITIES_H
 
+#include "base/slab.h"
 #include "proxy/session.h"
 
 struct identities {
     struct hash_key key;
     struct table table;
+    struct slab entries; /* what the table holds: one for each session that can be found */
 };
 
+/* It must stay where it is. False: out of memory, nothing is left then. */
 bool identities_init(struct identities *ids) __attribute__((warn_unused_result));
 /* All sessions have left. */
 void identities_clear(struct identities *ids);
@@ -22,8 +25,9 @@ void identities_clear(struct identities *ids);
  */
 unsigned identities_enter(struct identities *ids, struct session *s,
                           const struct conf_service *conf);
-/* It is gone, or s->psk is about to change. Harmless on one that did not enter. */
-void identities_leave(struct identities *ids, struct session *s);
+/* It is gone, or s->psk is about to change; `conf` is what it entered with. Harmless on one that
+ * did not enter. */
+void identities_leave(struct identities *ids, struct session *s, const struct conf_service *conf);
 /* Of this worker's sessions of an identity in a service, other than `except`: the longest idle, or
  * NULL. */
 struct session *identities_idlest(const struct identities *ids, unsigned service,

@@ -29,7 +29,6 @@ void life_close_flow(struct relay *r, struct session *s)
         return;
     upstream_close(s->flow);
     s->flow = NULL;
-    list_remove(&s->flow_idle);
     stats_add(&r->parts.stats->flows_closed, 1);
     life_update_gauges(r);
 }
@@ -83,9 +82,8 @@ static bool open_flow(struct relay *r, struct session *s, uint64_t now)
         return false;
     }
     s->backend_port = upstream_port(s->flow);
-    s->has_shared_flow = upstream_is_shared(s->flow);
-    if (!s->has_shared_flow)
-        s->backend_source = (uint8_t)upstream_source(s->flow);
+    if (!upstream_is_shared(s->flow))
+        s->backend_source = upstream_source(s->flow) & 31; /* there are no more in a list */
     stats_add(&r->parts.stats->flows_opened, 1);
     life_update_gauges(r);
     report_flow(s, life_conf(r, s), source_of(s), limit, now);
@@ -162,13 +160,24 @@ static void note_failure(struct relay *r, const struct session *s, enum session_
     if (why != SESSION_END_HANDSHAKE_TIMEOUT && why != SESSION_END_HANDSHAKE_FAILED)
         return;
     if (session_identity(s, &len) != NULL)
-        gate_note_failure(r->gate, &s->route.peer, now);
+        gate_note_failure(r->gate, &s->peer, now);
+}
+
+static void leave_gate(struct relay *r, struct session *s)
+{
+    if (s->is_placed) {
+        gate_exit(r->gate, &s->peer);
+        return;
+    }
+    timer_cancel(&r->timers, &s->pending->timer);
+    gate_leave(r->gate, &s->pending->seat);
 }
 
 /* The one place where a session, or a handshake that became none, ends. */
 void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now)
 {
-    struct turn turn = {r, &s->route, s, now};
+    const struct session_route route = peers_route(&r->peers, s);
+    struct turn turn = {r, &route, s, now};
     const struct session_sink sink = life_sink(&turn);
     struct stats *stats = r->parts.stats;
 
@@ -184,14 +193,14 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
         stats_add(&stats->handshakes_failed, 1);
         note_failure(r, s, why, now);
         if (why == SESSION_END_HANDSHAKE_EVICTED)
-            seen_forget(r->seen, s->hello_print);
+            seen_forget(r->seen, s->pending->hello_print);
         report_failed(s, life_conf(r, s), why, &r->failed_lines, now);
     }
     life_close_flow(r, s);
-    timer_cancel(&r->timers, &s->timer);
-    identities_leave(&r->identities, s);
-    gate_leave(r->gate, &s->seat);
+    identities_leave(&r->identities, s, life_conf(r, s));
+    leave_gate(r, s);
     peers_remove(&r->peers, s);
+    peers_forget_route(&r->peers, s);
     session_free(s);
     life_update_gauges(r);
 }
@@ -227,10 +236,11 @@ static void limit_identity(struct relay *r, struct session *s, unsigned count, u
  */
 static void open_session(struct relay *r, struct session *s, uint64_t now)
 {
-    struct session *old = peers_find_open(&r->peers, &s->route);
+    const struct session_route route = peers_route(&r->peers, s);
+    struct session *old = peers_find_open(&r->peers, &route);
     struct session *victim;
 
-    timer_cancel(&r->timers, &s->timer);
+    leave_gate(r, s);
     peers_remove(&r->peers, s);
     stats_add(&r->parts.stats->handshakes_completed, 1);
     if (old != NULL)
@@ -238,12 +248,19 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
     while ((victim = peers_open_victim(&r->peers)) != NULL)
         life_end(r, victim, SESSION_END_EVICTED, now);
     peers_add(&r->peers, s);
-    s->is_placed = true;
-    gate_open(r->gate, &s->seat);
-    report_open(s, life_conf(r, s));
+    report_open(s, &route.local, life_conf(r, s));
+    session_place(s, &r->services[s->service]);
+    gate_enter(r->gate, &s->peer);
     limit_identity(r, s, identities_enter(&r->identities, s, life_conf(r, s)), now);
     life_keep_flow(r, s, now); /* behind the end of another that may have had its address */
     life_update_gauges(r);
+}
+
+static bool may_open(const struct relay *r, const struct session *s)
+{
+    const struct session_route route = peers_route(&r->peers, s);
+
+    return gate_may_open(r->gate, &s->peer, peers_find_open(&r->peers, &route) != NULL);
 }
 
 /* After each step: a session that wants to end does, one that has become open moves, one that waits
@@ -252,10 +269,10 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
 bool life_settle(struct relay *r, struct session *s, uint64_t now)
 {
     if (s->ending == SESSION_END_NOT_YET && s->state == SESSION_HANDSHAKE &&
-        !timer_set(&r->timers, &s->timer, session_next_timer(s)))
+        !timer_set(&r->timers, &s->pending->timer, session_next_timer(s)))
         s->ending = SESSION_END_HANDSHAKE_FAILED;
     if (s->ending == SESSION_END_NOT_YET && s->state != SESSION_HANDSHAKE && !s->is_placed) {
-        if (gate_may_open(r->gate, &s->seat, peers_find_open(&r->peers, &s->route) != NULL))
+        if (may_open(r, s))
             open_session(r, s, now);
         else
             s->ending = SESSION_END_PREFIX_FULL;

@@ -20,6 +20,7 @@ struct relay {
     struct cookie_secrets cookies;
     struct record_crypt *crypt;
     struct keys_kdf *kdf;
+    struct session_memory memory;
     struct peers peers;
     struct identities identities;
     struct gate *gate;

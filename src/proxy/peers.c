@@ -5,6 +5,7 @@
 #include "proxy/peers.h"
 
 #include "base/bytes.h"
+#include "proxy/upstream.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -36,14 +37,19 @@ static uint64_t hash_route(const struct peers *p, const struct session_route *ro
     return siphash64(&p->key, packed, sizeof(packed));
 }
 
+/* What has_route() looks for, and where. */
+struct quest {
+    const struct peers *peers;
+    const struct session_route *route;
+};
+
 static bool has_route(const struct table_link *link, const void *arg)
 {
-    const char *at = (const char *)link;
-    const struct session *s = (const struct session *)(at - offsetof(struct session, link));
-    const struct session_route *route = arg;
+    const struct session *s = table_entry(link, const struct session, link);
+    const struct quest *q = arg;
 
-    return s->route.listener == route->listener && addr_equal(&s->route.peer, &route->peer) &&
-           addr_equal(&s->route.local, &route->local);
+    return s->listener == q->route->listener && addr_equal(&s->peer, &q->route->peer) &&
+           addr_equal(locals_at(&q->peers->locals, s->local), &q->route->local);
 }
 
 static bool is_link(const struct table_link *link, const void *arg)
@@ -76,18 +82,27 @@ static void visit_link(struct table_link *link, void *arg)
     v->fn(session_of(link), v->arg);
 }
 
+static bool init_tables(struct peers *p)
+{
+    if (!table_init(&p->open, FIRST_ROOM))
+        return false;
+    if (table_init(&p->pending, FIRST_ROOM)) {
+        if (locals_init(&p->locals))
+            return true;
+        table_clear(&p->pending);
+    }
+    table_clear(&p->open);
+    return false;
+}
+
 bool peers_init(struct peers *p, size_t service_count, size_t open_max, size_t pending_max)
 {
     *p = (struct peers){
         .service_count = service_count, .open_max = open_max, .pending_max = pending_max};
     p->idle = calloc(service_count, sizeof(*p->idle));
     p->flows = calloc(service_count, sizeof(*p->flows));
-    if (!p->idle || !p->flows || !table_init(&p->open, FIRST_ROOM))
+    if (!p->idle || !p->flows || !init_tables(p))
         goto out;
-    if (!table_init(&p->pending, FIRST_ROOM)) {
-        table_clear(&p->open);
-        goto out;
-    }
     hash_key_init(&p->key);
     for (size_t i = 0; i < service_count; i++) {
         list_init(&p->idle[i]);
@@ -106,33 +121,60 @@ void peers_clear(struct peers *p)
     assert(p->open.count == 0 && p->pending.count == 0);
     table_clear(&p->open);
     table_clear(&p->pending);
+    locals_clear(&p->locals);
     free(p->idle);
     free(p->flows);
 }
 
 struct peers_found peers_find(const struct peers *p, const struct session_route *route)
 {
+    const struct quest quest = {p, route};
     uint64_t hash = hash_route(p, route);
 
     return (struct peers_found){
-        .open = session_of(table_find(&p->open, hash, has_route, route)),
-        .pending = session_of(table_find(&p->pending, hash, has_route, route)),
+        .open = session_of(table_find(&p->open, hash, has_route, &quest)),
+        .pending = session_of(table_find(&p->pending, hash, has_route, &quest)),
     };
 }
 
 struct session *peers_find_open(const struct peers *p, const struct session_route *route)
 {
-    return session_of(table_find(&p->open, hash_route(p, route), has_route, route));
+    const struct quest quest = {p, route};
+
+    return session_of(table_find(&p->open, hash_route(p, route), has_route, &quest));
 }
 
 struct session *peers_find_pending(const struct peers *p, const struct session_route *route)
 {
-    return session_of(table_find(&p->pending, hash_route(p, route), has_route, route));
+    const struct quest quest = {p, route};
+
+    return session_of(table_find(&p->pending, hash_route(p, route), has_route, &quest));
+}
+
+bool peers_set_route(struct peers *p, struct session *s, const struct session_route *route)
+{
+    assert(s->local == LOCALS_NONE && route->listener <= UINT16_MAX);
+    s->local = locals_take(&p->locals, &route->local);
+    s->peer = route->peer;
+    s->listener = route->listener;
+    return s->local != LOCALS_NONE;
+}
+
+void peers_forget_route(struct peers *p, struct session *s)
+{
+    locals_give(&p->locals, s->local);
+    s->local = LOCALS_NONE;
+}
+
+struct session_route peers_route(const struct peers *p, const struct session *s)
+{
+    return (struct session_route){s->peer, *locals_at(&p->locals, s->local), s->listener};
 }
 
 void peers_add(struct peers *p, struct session *s)
 {
-    uint64_t hash = hash_route(p, &s->route);
+    const struct session_route route = peers_route(p, s);
+    uint64_t hash = hash_route(p, &route);
 
     assert(list_is_empty(&s->idle) && s->service < p->service_count);
     if (s->state == SESSION_HANDSHAKE) {
@@ -154,7 +196,6 @@ void peers_remove(struct peers *p, struct session *s)
     else
         table_remove(&p->open, &s->link);
     list_remove(&s->idle);
-    list_remove(&s->flow_idle);
 }
 
 void peers_touch(struct peers *p, struct session *s)
@@ -162,8 +203,8 @@ void peers_touch(struct peers *p, struct session *s)
     if (s->state == SESSION_HANDSHAKE)
         return;
     list_move_to_end(&p->idle[s->service], &s->idle);
-    if (s->flow && !s->has_shared_flow)
-        list_move_to_end(&p->flows[s->service], &s->flow_idle);
+    if (s->flow)
+        upstream_touch(s->flow, &p->flows[s->service]);
 }
 
 struct session *peers_open_victim(const struct peers *p)
@@ -181,10 +222,8 @@ struct session *peers_flow_victim(const struct peers *p)
 {
     struct session *victim = NULL;
 
-    for (size_t i = 0; i < p->service_count; i++) {
-        struct list *node = list_first(&p->flows[i]);
-        victim = longer_idle(victim, node ? list_entry(node, struct session, flow_idle) : NULL);
-    }
+    for (size_t i = 0; i < p->service_count; i++)
+        victim = longer_idle(victim, upstream_idlest(&p->flows[i]));
     return victim;
 }
 

@@ -6,19 +6,22 @@
 #ifndef DTLSGATE_PROXY_PEERS_H
 #define DTLSGATE_PROXY_PEERS_H
 
+#include "proxy/locals.h"
 #include "proxy/session.h"
 
 struct peers {
     struct hash_key key;
     struct table open, pending;
-    struct list *idle;  /* per service: open sessions, longest idle first */
-    struct list *flows; /* per service: those that have a flow, longest idle first */
+    struct locals locals; /* what ->local is a number of */
+    struct list *idle;    /* per service: open sessions, longest idle first */
+    struct list *flows;   /* per service: the flows, longest idle first (upstream_touch()) */
     size_t service_count;
     struct list handshakes; /* pending, oldest first */
     size_t open_max, pending_max;
 };
 
-/* The caps are this worker's share. False: out of memory, nothing is left then. */
+/* The caps are this worker's share. It must stay where it is. False: out of memory, nothing is left
+ * then. */
 bool peers_init(struct peers *p, size_t service_count, size_t open_max, size_t pending_max)
     __attribute__((warn_unused_result));
 /* Frees the tables; they are empty by then. */
@@ -32,14 +35,21 @@ struct peers_found peers_find(const struct peers *p, const struct session_route 
 struct session *peers_find_open(const struct peers *p, const struct session_route *route);
 struct session *peers_find_pending(const struct peers *p, const struct session_route *route);
 
+/* Gives a session its route, before it is added. False: out of memory. */
+bool peers_set_route(struct peers *p, struct session *s, const struct session_route *route)
+    __attribute__((warn_unused_result));
+/* Its route has to be forgotten before it is freed; harmless when it has none. */
+void peers_forget_route(struct peers *p, struct session *s);
+struct session_route peers_route(const struct peers *p, const struct session *s);
+
 /* Adds one by its state, to the pending (SESSION_HANDSHAKE) or to the open ones, among which no
- * other has its route. Its list nodes have been through list_init(). */
+ * other has its route. Its list node has been through list_init(). */
 void peers_add(struct peers *p, struct session *s);
 /* Takes it out of all that it is in, also when its state has changed since peers_add(); harmless
  * when it is in none. */
 void peers_remove(struct peers *p, struct session *s);
-/* It has just been used: an open one goes to the end of its idle lists, and joins `flows` when it
- * has got a flow. Whoever closes a flow takes ->flow_idle out. */
+/* It has just been used: an open one goes to the end of its idle list, and its flow, where it has
+ * one, to the end of `flows`. */
 void peers_touch(struct peers *p, struct session *s);
 
 /* The one that gives way when the cap is reached, or NULL while there is room. */

@@ -25,24 +25,29 @@ static enum fate begin_session(struct relay *r, struct turn *t, unsigned service
                                const struct wire_record *rec, const struct wire_hello *hello)
 {
     const struct session_sink sink = life_sink(t);
+    uint64_t print = session_hello_print(hello->random);
     struct gate_seat *seat;
     struct session *victim;
 
     while ((seat = gate_oldest(r->gate, &t->route->peer)) != NULL)
-        life_end(r, list_entry(seat, struct session, seat), SESSION_END_HANDSHAKE_EVICTED, t->now);
+        life_end(r, list_entry(seat, struct session_pending, seat)->session,
+                 SESSION_END_HANDSHAKE_EVICTED, t->now);
     while ((victim = peers_pending_victim(&r->peers)) != NULL)
         life_end(r, victim, SESSION_END_HANDSHAKE_EVICTED, t->now);
-    struct session *s = session_new(&r->services[service], t->route, rec, t->now, &sink);
+    struct session *s = session_new(&r->services[service], rec, t->now, &sink);
     if (s == NULL)
         return FATE_DROP_MEMORY;
-    if (!gate_sit(r->gate, &s->seat, &t->route->peer)) {
+    if (!peers_set_route(&r->peers, s, t->route) ||
+        !gate_sit(r->gate, &s->pending->seat, &t->route->peer)) {
+        peers_forget_route(&r->peers, s);
         session_free(s);
         return FATE_DROP_MEMORY;
     }
-    seen_add(r->seen, session_hello_print(hello->random));
+    seen_add(r->seen, print);
     s->service = service;
     s->id = r->next_id;
-    s->hello_print = session_hello_print(hello->random);
+    s->hello_print = (uint32_t)print;
+    s->pending->hello_print = print;
     r->next_id += r->parts.worker_count;
     stats_add(&r->parts.stats->handshakes_started, 1);
     peers_add(&r->peers, s);
@@ -94,12 +99,12 @@ static enum fate take_hello(struct relay *r, struct turn *t, unsigned service,
         return FATE_DROP_DRAINING;
     uint64_t print = session_hello_print(hello.random);
     const struct session *open = peers_find_open(&r->peers, t->route);
-    if (open != NULL && open->hello_print == print)
+    if (open != NULL && open->hello_print == (uint32_t)print)
         return FATE_DROP_HELLO_COPY;
     if (!cookie_check(&r->cookies, &hello, &t->route->peer, &t->route->local))
         return answer_hello(r, t, &hello);
     struct session *pending = peers_find_pending(&r->peers, t->route);
-    if (pending != NULL && pending->hello_print == print) {
+    if (pending != NULL && pending->pending->hello_print == print) {
         enum fate fate = session_from_wire(pending, &r->services[service], rec, t->now, &sink);
         life_settle(r, pending, t->now);
         return fate;
@@ -123,8 +128,8 @@ static enum fate give_record(struct relay *r, struct turn *t, struct session *s,
     enum fate fate = session_from_wire(s, &r->services[s->service], rec, t->now, &sink);
     if (fate == FATE_DROP_FORGED && s->state == SESSION_OPEN)
         report_forgeries(s, life_conf(r, s), &r->forgery_lines, t->now);
-    if (fate == FATE_DROP_FORGED && s->state == SESSION_HANDSHAKE && !s->is_doubted) {
-        s->is_doubted = true;
+    if (fate == FATE_DROP_FORGED && s->state == SESSION_HANDSHAKE && !s->pending->is_doubted) {
+        s->pending->is_doubted = true;
         report_doubt(s, life_conf(r, s), &r->failed_lines, t->now);
     }
     life_settle(r, s, t->now);
@@ -205,7 +210,8 @@ static void count_back(struct relay *r, const struct udp_datagram *d, enum back_
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now)
 {
     struct session *s = session;
-    struct turn turn = {r, &s->route, s, now};
+    const struct session_route route = peers_route(&r->peers, s);
+    struct turn turn = {r, &route, s, now};
     const struct session_sink sink = life_sink(&turn);
 
     s->used = now;
@@ -223,7 +229,7 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
 {
     struct session *s = session;
 
-    s->refused += n;
+    s->refused = n < UINT32_MAX - s->refused ? s->refused + n : UINT32_MAX;
     report_refused(s, life_conf(r, s), &r->refused_lines, now);
     stats_add(&r->parts.stats->backend_refused, n);
 }
@@ -235,8 +241,9 @@ static void tick_handshakes(struct relay *r, uint64_t now)
     struct timer *timer;
 
     while ((timer = timers_expired(&r->timers, now)) != NULL) {
-        struct session *s = timer_entry(timer, struct session, timer);
-        struct turn turn = {r, &s->route, s, now};
+        struct session *s = timer_entry(timer, struct session_pending, timer)->session;
+        const struct session_route route = peers_route(&r->peers, s);
+        struct turn turn = {r, &route, s, now};
         const struct session_sink sink = life_sink(&turn);
         session_on_timer(s, &r->services[s->service], now, &sink);
         life_settle(r, s, now);
@@ -267,10 +274,9 @@ static uint64_t tick_idle(struct relay *r, size_t service, uint64_t now)
 static uint64_t tick_flows(struct relay *r, size_t service, uint64_t now)
 {
     uint64_t timeout = r->services[service].conf->flow_timeout;
-    struct list *node;
+    struct session *s;
 
-    while (timeout > 0 && (node = list_first(&r->peers.flows[service])) != NULL) {
-        struct session *s = list_entry(node, struct session, flow_idle);
+    while (timeout > 0 && (s = upstream_idlest(&r->peers.flows[service])) != NULL) {
         if (s->used + timeout > now)
             return s->used + timeout;
         life_close_flow(r, s);
@@ -311,8 +317,9 @@ static void use_setup(struct relay *r, struct relay_setup *setup)
     r->setup = *setup;
     *setup = (struct relay_setup){0};
     for (size_t i = 0; i < conf->service_count; i++)
-        r->services[i] = (struct session_service){
-            conf, &conf->service[i], r->setup.tls[i], r->crypt, r->kdf, &r->short_tag_tries};
+        r->services[i] =
+            (struct session_service){conf,   &conf->service[i],   r->setup.tls[i], r->crypt,
+                                     r->kdf, &r->short_tag_tries, &r->memory};
     for (unsigned i = 0; i < conf->service_count; i++)
         upstream_set_backend(r->parts.upstream, i, &conf->service[i].backend);
     const struct gate_rules rules = {
@@ -331,6 +338,7 @@ static void use_setup(struct relay *r, struct relay_setup *setup)
 struct sweep {
     struct relay *relay;
     uint64_t now;
+    const struct conf *before; /* of a reload */
 };
 
 static void rebase_one(struct session *s, void *arg)
@@ -339,7 +347,8 @@ static void rebase_one(struct session *s, void *arg)
 
     if (s->state == SESSION_HANDSHAKE)
         return; /* it looks its identity up again when it is complete */
-    identities_leave(&sweep->relay->identities, s);
+    gate_enter(sweep->relay->gate, &s->peer);
+    identities_leave(&sweep->relay->identities, s, &sweep->before->service[s->service]);
     session_rebase(s, life_conf(sweep->relay, s)->psk);
     if (!life_settle(sweep->relay, s, sweep->now))
         return;
@@ -358,7 +367,7 @@ static void place_one(struct session *s, void *arg)
 void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
 {
     struct relay_setup old = r->setup;
-    struct sweep sweep = {r, now};
+    struct sweep sweep = {r, now, old.conf};
 
     assert(setup->conf->service_count == old.conf->service_count);
     use_setup(r, setup);
@@ -387,14 +396,14 @@ static void end_any(struct session *s, void *arg)
 
 void relay_drain(struct relay *r, uint64_t now)
 {
-    struct sweep sweep = {r, now};
+    struct sweep sweep = {.relay = r, .now = now};
     r->is_draining = true;
     peers_each(&r->peers, end_if_pending, &sweep);
 }
 
 void relay_end_all(struct relay *r, uint64_t now)
 {
-    struct sweep sweep = {r, now};
+    struct sweep sweep = {.relay = r, .now = now};
     r->is_draining = true;
     peers_each(&r->peers, end_any, &sweep);
 }
@@ -462,6 +471,7 @@ struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *set
     r->cookies = *cookies;
     r->next_id = parts->worker + 1;
     timers_init(&r->timers);
+    session_prepare(&r->memory);
     if (!add_services(r, setup->conf) || !make_parts(r, setup->conf->service_count)) {
         cookie_secrets_wipe(&r->cookies);
         free_parts(r);
@@ -478,6 +488,7 @@ void relay_free(struct relay *r)
         return;
     peers_clear(&r->peers);
     identities_clear(&r->identities);
+    session_memory_clear(&r->memory);
     timers_clear(&r->timers);
     free_parts(r);
     relay_setup_clear(&r->setup);

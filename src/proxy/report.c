@@ -18,21 +18,21 @@ static const char *identity_text(const struct session *s, char buf[IDENTITY_TEXT
                         len);
 }
 
-void report_open(const struct session *s, const struct conf_service *service)
+void report_open(const struct session *s, const struct addr *to, const struct conf_service *service)
 {
     char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
     char identity[IDENTITY_TEXT_MAX];
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
-        {"peer", addr_format(&s->route.peer, peer), 0},
-        {"local", addr_format(&s->route.local, local), 0},
+        {"peer", addr_format(&s->peer, peer), 0},
+        {"local", addr_format(to, local), 0},
         {"identity", identity_text(s, identity), 0},
         {"suite", session_suite_name(s), 0},
         {"version", session_version_name(s), 0},
         {"ems", s->has_ems ? "yes" : "no", 0},
         {"backend", addr_format(&service->backend, backend), 0},
-        {"handshake-ms", NULL, (long long)(s->opened - s->born)},
+        {"handshake-ms", NULL, (long long)(s->opened - s->pending->born)},
         {NULL, NULL, 0},
     };
     log_event(LOG_LEVEL_INFO, "session open", fields);
@@ -63,7 +63,7 @@ void report_flow(const struct session *s, const struct conf_service *service, ui
     struct log_field fields[6] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
-        {"backend-port", NULL, s->backend_port},
+        {"backend-port", NULL, (long long)s->backend_port},
     };
     struct log_field *end = &fields[3]; /* the rest is zero, and so ends the list */
     char from[PREFIX_TEXT_MAX];
@@ -87,7 +87,7 @@ void report_end(const struct session *s, const struct conf_service *service, uin
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
-        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"peer", addr_format(&s->peer, peer), 0},
         {"identity", identity_text(s, identity), 0},
         {"reason", session_end_text(why), 0},
         {"age-ms", NULL, (long long)(now - s->opened)},
@@ -97,7 +97,7 @@ void report_end(const struct session *s, const struct conf_service *service, uin
         {"out-bytes", NULL, (long long)s->out_bytes},
         {"drops", NULL, (long long)s->drops},
         {"refused", NULL, (long long)s->refused},
-        {"backend-port", NULL, s->backend_port},
+        {"backend-port", NULL, (long long)s->backend_port},
         {is_chosen ? "backend-source" : NULL, source_text(s, service, source, from), 0},
         {NULL, NULL, 0},
     };
@@ -116,11 +116,11 @@ void report_failed(const struct session *s, const struct conf_service *service,
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
-        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"peer", addr_format(&s->peer, peer), 0},
         {"identity", identity_text(s, identity), 0},
         {"reason", session_end_text(why), 0},
         {"detail", session_why(s), 0},
-        {"age-ms", NULL, (long long)(now - s->born)},
+        {"age-ms", NULL, (long long)(now - s->pending->born)},
         {"left-out", NULL, skipped},
         {NULL, NULL, 0},
     };
@@ -139,7 +139,7 @@ void report_shared(const struct session *s, const struct conf_service *service, 
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
-        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"peer", addr_format(&s->peer, peer), 0},
         {"identity", identity_text(s, identity), 0},
         {"sessions", NULL, count},
         {"left-out", NULL, skipped},
@@ -161,7 +161,7 @@ void report_forgeries(const struct session *s, const struct conf_service *servic
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
-        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"peer", addr_format(&s->peer, peer), 0},
         {"suite", session_suite_name(s), 0},
         {"forged", NULL, (long long)forged},
         {"left-out", NULL, skipped},
@@ -201,7 +201,7 @@ void report_doubt(const struct session *s, const struct conf_service *service,
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
-        {"peer", addr_format(&s->route.peer, peer), 0},
+        {"peer", addr_format(&s->peer, peer), 0},
         {"identity", identity_text(s, identity), 0},
         {"detail", "no Finished opens: a wrong key, an unknown identity or a forgery", 0},
         {"left-out", NULL, skipped},

@@ -8,8 +8,10 @@
 #include "base/log.h"
 #include "proxy/session.h"
 
-/* One line when a session opens. */
-void report_open(const struct session *s, const struct conf_service *service);
+/* One line when a session opens, while it still has ->pending; `to`: the address the client wrote
+ * to. */
+void report_open(const struct session *s, const struct addr *to,
+                 const struct conf_service *service);
 /* One line each time a backend socket is opened for it (its first datagram, or one after
  * flow-timeout); with `limit`, which may be NULL, at most a few per second. `source` is the number
  * of its address in the list or the prefix of the service's backend_source, here as below. */

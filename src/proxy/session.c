@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "dtls/engine.h"
 
-#include <stdlib.h>
+#include <assert.h>
 #include <string.h>
 
 /* Repeated last flights and refused renegotiations: an authenticated client may cause a few. */
@@ -75,22 +75,34 @@ static enum fate take_handshake(struct session *s, const struct session_service 
                                 const uint8_t *plain, size_t len, uint64_t now,
                                 const struct session_sink *sink)
 {
-    bool is_finished = len > 0 && plain[0] == WIRE_FINISHED && s->farewell != NULL;
+    bool has_farewell = s->tail != NULL && s->tail->has_farewell;
+    bool is_finished = len > 0 && plain[0] == WIRE_FINISHED && has_farewell;
     bool is_hello = len > 0 && plain[0] == WIRE_CLIENT_HELLO;
 
     if (!is_finished && !is_hello)
         return FATE_CONTROL;
-    if (!rate_take(&s->farewell_rate, REPEATS_PER_SECOND, REPEATS_BURST, now, NULL))
+    if (s->tail == NULL) /* from now on it has one, for the rate */
+        s->tail = slab_take(&service->memory->tails);
+    if (s->tail == NULL || !rate_take(&s->tail->rate, REPEATS_PER_SECOND, REPEATS_BURST, now, NULL))
         return FATE_CONTROL;
     if (is_hello) {
         send_alert(s, service, WIRE_ALERT_WARNING, WIRE_NO_RENEGOTIATION, sink);
         return FATE_CONTROL;
     }
     uint8_t *room = sink->reserve(sink->arg, HANDSHAKE_FAREWELL_MAX);
-    size_t n = handshake_repeat_farewell(s->farewell, service->crypt, &s->association, room);
+    size_t n = handshake_repeat_farewell(&s->tail->farewell, service->crypt, &s->association, room);
     if (n > 0)
         sink->commit(sink->arg, n);
     return FATE_CONTROL;
+}
+
+/* Data proves that the client has our Finished. */
+static void drop_farewell(struct session *s)
+{
+    if (s->tail == NULL || !s->tail->has_farewell)
+        return;
+    slab_give(s->tail);
+    s->tail = NULL;
 }
 
 /* Only what has a way to the backend counts as a datagram of the session. */
@@ -149,6 +161,7 @@ static enum fate from_wire_open(struct session *s, const struct session_service 
 {
     size_t len;
 
+    assert(s->is_placed);
     if (rec->epoch != 1)
         return FATE_DROP_EPOCH;
     if (rec->type != WIRE_DATA && rec->type != WIRE_ALERT && rec->type != WIRE_HANDSHAKE)
@@ -164,9 +177,7 @@ static enum fate from_wire_open(struct session *s, const struct session_service 
         return take_alert(s, service, plain, len, sink);
     if (rec->type == WIRE_HANDSHAKE)
         return take_handshake(s, service, plain, len, now, sink);
-    /* Data proves that the client has our Finished. */
-    free(s->farewell);
-    s->farewell = NULL;
+    drop_farewell(s);
     return deliver(s, len, sink);
 }
 
@@ -206,7 +217,7 @@ static void on_legacy_record(void *arg, const uint8_t *record, size_t len)
         return;
     memcpy(room, record, len);
     if (rec.epoch == 0)
-        put_u48(room + 5, out->session->legacy_seq++);
+        put_u48(room + 5, out->session->legacy.seq++);
     out->sink->commit(out->sink->arg, len);
 }
 
@@ -220,15 +231,15 @@ static enum fate from_wire_legacy(struct session *s, const struct wire_record *r
         return FATE_DROP_EPOCH;
     if (rec->type != WIRE_DATA && rec->type != WIRE_ALERT && rec->type != WIRE_HANDSHAKE)
         return FATE_DROP_TYPE;
-    engine_set_sink(s->engine, on_legacy_record, &out);
-    switch (engine_read(s->engine, rec->whole, WIRE_RECORD_HEADER + rec->len,
+    engine_set_sink(s->legacy.engine, on_legacy_record, &out);
+    switch (engine_read(s->legacy.engine, rec->whole, WIRE_RECORD_HEADER + rec->len,
                         sink->plain_room(sink->arg), &len)) {
     case ENGINE_READ_DATA:
         return deliver(s, len, sink);
     case ENGINE_READ_NOTHING: /* libssl does not say whether it was forged, a replay or a repeat */
         return rec->type == WIRE_DATA ? FATE_DROP_FORGED : FATE_CONTROL;
     case ENGINE_READ_CLOSED:
-        engine_close(s->engine);
+        engine_close(s->legacy.engine);
         want_end(s, SESSION_END_CLOSED);
         return FATE_CONTROL;
     default:
@@ -244,8 +255,8 @@ static enum back_fate from_plain_legacy(struct session *s, const uint8_t *plain,
 
     if (len == 0) /* libssl sends no empty record */
         return BACK_DROP_EMPTY;
-    engine_set_sink(s->engine, on_legacy_record, &out);
-    if (engine_write(s->engine, plain, len))
+    engine_set_sink(s->legacy.engine, on_legacy_record, &out);
+    if (engine_write(s->legacy.engine, plain, len))
         return BACK_SEALED;
     want_end(s, SESSION_END_BROKEN);
     return BACK_DROP_SEAL_FAILED;
@@ -258,44 +269,56 @@ static void send_flight(struct session *s, const struct session_sink *sink)
     size_t n;
 
     do {
-        uint8_t *room = sink->reserve(sink->arg, s->mtu);
-        n = handshake_take(s->handshake, room);
+        uint8_t *room = sink->reserve(sink->arg, s->pending->mtu);
+        n = handshake_take(s->pending->handshake, room);
         if (n > 0 && (room[0] != WIRE_ALERT || sink->may_alert(sink->arg)))
             sink->commit(sink->arg, n);
     } while (n > 0);
 }
 
+/* As much of the result as there is room for: what the suite uses. */
+static void take_keys(struct session *s, const struct handshake_result *result)
+{
+    assert(s->association.suite == result->association.suite);
+    s->state = SESSION_OPEN;
+    memcpy(&s->association, &result->association, association_size(result->association.suite));
+    s->pending->farewell = result->farewell;
+}
+
+static void take_engine(struct session *s, const struct handshake_result *result)
+{
+    size_t max = engine_max_fragment(result->engine);
+
+    s->state = SESSION_LEGACY;
+    s->legacy.engine = result->engine;
+    s->legacy.seq = result->farewell.ccs_seq;
+    if (s->plain_max > max)
+        s->plain_max = max;
+}
+
 static void complete(struct session *s, const struct session_service *service, uint64_t now)
 {
+    struct session_pending *p = s->pending;
     struct handshake_result result;
 
-    handshake_finish(s->handshake, &result);
+    handshake_finish(p->handshake, &result);
     s->psk = result.psk;
     s->plain_max = result.max_fragment;
     s->has_ems = result.extended_master_secret;
     s->opened = s->used = now;
-    if (result.own_records) {
-        s->state = SESSION_OPEN;
-        s->association = result.association;
-        s->farewell = malloc(sizeof *s->farewell);
-        if (s->farewell != NULL)
-            *s->farewell = result.farewell;
-    } else {
-        s->state = SESSION_LEGACY;
-        s->engine = result.engine;
-        s->legacy_seq = result.farewell.ccs_seq;
-        if (s->plain_max > engine_max_fragment(s->engine))
-            s->plain_max = engine_max_fragment(s->engine);
-    }
+    if (result.own_records)
+        take_keys(s, &result);
+    else
+        take_engine(s, &result);
     bytes_wipe(&result, sizeof result);
     /* The keys may have changed since the handshake began. */
     session_rebase(s, service->conf->psk);
-    handshake_free(s->handshake);
-    s->handshake = NULL;
+    handshake_free(p->handshake);
+    p->handshake = NULL;
     if (s->ending != SESSION_END_NOT_YET)
         return; /* s->psk is the old snapshot's; session_free() lets go of it */
-    conf_unref(s->snapshot);
-    s->snapshot = NULL;
+    conf_unref(p->snapshot);
+    p->snapshot = NULL;
 }
 
 /* After each step of the handshake: sends what it has written and sees what became of it. */
@@ -303,7 +326,7 @@ static void follow(struct session *s, const struct session_service *service, uin
                    const struct session_sink *sink)
 {
     send_flight(s, sink);
-    switch (handshake_state(s->handshake)) {
+    switch (handshake_state(s->pending->handshake)) {
     case HANDSHAKE_PENDING:
         return;
     case HANDSHAKE_DONE:
@@ -315,9 +338,8 @@ static void follow(struct session *s, const struct session_service *service, uin
     }
 }
 
-struct session *session_new(const struct session_service *service,
-                            const struct session_route *route, const struct wire_record *rec,
-                            uint64_t now, const struct session_sink *sink)
+static struct handshake *begin_handshake(const struct session_service *service,
+                                         const struct wire_record *rec, uint64_t now)
 {
     const struct conf_service *conf = service->conf;
     const struct handshake_params params = {
@@ -333,36 +355,106 @@ struct session *session_new(const struct session_service *service,
         .retransmit_total = conf->retransmit_total,
         .timeout = conf->handshake_timeout,
     };
-    struct session *s = calloc(1, sizeof *s);
+
+    return handshake_new(&params, rec, now);
+}
+
+/* By now the handshake has settled the suite, so the session gets no more room than it needs. */
+static struct session *make_room(struct session_memory *memory, const struct suite *suite)
+{
+    struct session *s = slab_take(session_memory_of(memory, suite));
+
     if (s == NULL)
         return NULL;
-    s->handshake = handshake_new(&params, rec, now);
-    if (s->handshake == NULL) {
-        free(s);
+    s->pending = slab_take(&memory->pending);
+    if (s->pending == NULL) {
+        slab_give(s);
         return NULL;
     }
-    s->snapshot = conf_ref(service->snapshot);
-    s->mtu = conf->mtu;
-    s->route = *route;
-    s->born = s->used = now;
+    s->pending->session = s;
+    if (suite != NULL)
+        s->association.suite = suite;
+    return s;
+}
+
+void session_prepare(struct session_memory *m)
+{
+    static const struct session_sizes sizes = {
+        .session = offsetof(struct session, association.keys),
+        .pending = sizeof(struct session_pending),
+        .tail = sizeof(struct session_tail),
+    };
+
+    /* 240 with the keys of the commonest suites; with its slot in the table not over 256. */
+    _Static_assert(offsetof(struct session, association.keys) == 200, "a session has grown");
+    session_memory_init(m, &sizes);
+}
+
+struct session *session_new(const struct session_service *service, const struct wire_record *rec,
+                            uint64_t now, const struct session_sink *sink)
+{
+    struct handshake *handshake = begin_handshake(service, rec, now);
+    struct session *s;
+
+    if (handshake == NULL)
+        return NULL;
+    s = make_room(service->memory, handshake_suite(handshake));
+    if (s == NULL) {
+        handshake_free(handshake);
+        return NULL;
+    }
+    s->pending->handshake = handshake;
+    s->pending->snapshot = conf_ref(service->snapshot);
+    s->pending->mtu = service->conf->mtu;
+    s->pending->born = s->used = now;
     s->state = SESSION_HANDSHAKE;
     list_init(&s->idle);
-    list_init(&s->flow_idle);
     follow(s, service, now, sink);
     return s;
 }
 
+static void free_pending(struct session_pending *p)
+{
+    handshake_free(p->handshake);
+    conf_unref(p->snapshot);
+    slab_give(p);
+}
+
+void session_place(struct session *s, const struct session_service *service)
+{
+    struct session_pending *p = s->pending;
+
+    assert(!s->is_placed && s->state != SESSION_HANDSHAKE);
+    s->is_placed = true;
+    s->tail = NULL;
+    if (s->state == SESSION_OPEN)
+        s->tail = slab_take(&service->memory->tails);
+    if (s->tail != NULL) {
+        s->tail->farewell = p->farewell;
+        s->tail->has_farewell = true;
+    }
+    free_pending(p);
+}
+
 void session_free(struct session *s)
 {
-    handshake_free(s->handshake);
-    engine_free(s->engine);
-    conf_unref(s->snapshot);
-    free(s->farewell);
-    bytes_wipe(s, sizeof *s);
-    free(s);
+    if (s->is_placed)
+        slab_give(s->tail);
+    else
+        free_pending(s->pending);
+    if (s->state == SESSION_LEGACY)
+        engine_free(s->legacy.engine);
+    slab_give(s);
 }
 
 /* ---- what comes in ---- */
+
+/* Anybody can cause one: it stays at its largest. */
+static void count_drop(struct session *s)
+{
+    if (s->drops < UINT32_MAX)
+        s->drops++;
+}
 
 enum fate session_from_wire(struct session *s, const struct session_service *service,
                             const struct wire_record *rec, uint64_t now,
@@ -372,7 +464,7 @@ enum fate session_from_wire(struct session *s, const struct session_service *ser
 
     switch (s->state) {
     case SESSION_HANDSHAKE:
-        fate = handshake_feed(s->handshake, rec, now);
+        fate = handshake_feed(s->pending->handshake, rec, now);
         follow(s, service, now, sink);
         break;
     case SESSION_OPEN:
@@ -383,7 +475,7 @@ enum fate session_from_wire(struct session *s, const struct session_service *ser
         break;
     }
     if (fate_is_drop(fate))
-        s->drops++;
+        count_drop(s);
     return fate;
 }
 
@@ -399,7 +491,7 @@ enum back_fate session_from_plain(struct session *s, const struct session_servic
         s->out_datagrams++;
         s->out_bytes += len;
     } else {
-        s->drops++;
+        count_drop(s);
     }
     return fate;
 }
@@ -409,13 +501,14 @@ void session_on_timer(struct session *s, const struct session_service *service, 
 {
     if (s->state != SESSION_HANDSHAKE)
         return;
-    handshake_on_timer(s->handshake, now);
+    handshake_on_timer(s->pending->handshake, now);
     follow(s, service, now, sink);
 }
 
 uint64_t session_next_timer(const struct session *s)
 {
-    return s->state == SESSION_HANDSHAKE ? handshake_next_timer(s->handshake) : TIMER_NEVER;
+    return s->state == SESSION_HANDSHAKE ? handshake_next_timer(s->pending->handshake)
+                                         : TIMER_NEVER;
 }
 
 void session_say_goodbye(struct session *s, const struct session_service *service,
@@ -426,8 +519,8 @@ void session_say_goodbye(struct session *s, const struct session_service *servic
     if (s->state == SESSION_OPEN) {
         send_alert(s, service, WIRE_ALERT_WARNING, WIRE_CLOSE_NOTIFY, sink);
     } else if (s->state == SESSION_LEGACY) {
-        engine_set_sink(s->engine, on_legacy_record, &out);
-        engine_close(s->engine);
+        engine_set_sink(s->legacy.engine, on_legacy_record, &out);
+        engine_close(s->legacy.engine);
     }
 }
 
@@ -446,29 +539,39 @@ void session_rebase(struct session *s, const struct psk_set *set)
 
 /* ---- what the log tells ---- */
 
+/* NULL: it is complete. */
+static const struct handshake *handshake_of(const struct session *s)
+{
+    return s->is_placed ? NULL : s->pending->handshake;
+}
+
 const char *session_why(const struct session *s)
 {
-    return s->handshake != NULL ? handshake_why(s->handshake) : "";
+    const struct handshake *h = handshake_of(s);
+
+    return h != NULL ? handshake_why(h) : "";
 }
 
 const uint8_t *session_identity(const struct session *s, size_t *len)
 {
-    if (s->psk != NULL) {
-        *len = s->psk->identity_len;
-        return s->psk->identity;
-    }
+    const struct handshake *h = handshake_of(s);
+
     *len = 0;
-    return s->handshake != NULL ? handshake_identity(s->handshake, len) : NULL;
+    if (s->psk == NULL)
+        return h != NULL ? handshake_identity(h, len) : NULL;
+    *len = s->psk->identity_len;
+    return s->psk->identity;
 }
 
 const char *session_suite_name(const struct session *s)
 {
     if (s->state == SESSION_OPEN)
         return s->association.suite->name;
-    return s->state == SESSION_LEGACY ? engine_suite_name(s->engine) : "";
+    return s->state == SESSION_LEGACY ? engine_suite_name(s->legacy.engine) : "";
 }
 
 const char *session_version_name(const struct session *s)
 {
-    return s->state == SESSION_LEGACY && engine_version(s->engine) == WIRE_DTLS10 ? "1.0" : "1.2";
+    return s->state == SESSION_LEGACY && engine_version(s->legacy.engine) == WIRE_DTLS10 ? "1.0"
+                                                                                         : "1.2";
 }

@@ -16,6 +16,7 @@
 #include "dtls/handshake.h"
 #include "dtls/record.h"
 #include "proxy/gate.h"
+#include "proxy/session_memory.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,9 +52,9 @@ enum session_end {
 const char *session_end_text(enum session_end why);
 
 enum session_state {
-    SESSION_HANDSHAKE, /* ->handshake is there */
+    SESSION_HANDSHAKE, /* ->pending has its handshake */
     SESSION_OPEN,      /* ->association is in use */
-    SESSION_LEGACY,    /* ->engine keeps the records: CBC suites, DTLS 1.0 */
+    SESSION_LEGACY,    /* ->legacy.engine keeps the records: CBC suites, DTLS 1.0 */
 };
 
 /* Where a session's datagrams come from and go to. `local` has the listener's port. */
@@ -71,49 +72,77 @@ struct session_service {
     struct record_crypt *crypt;
     struct keys_kdf *kdf;
     struct rate *short_tag_tries; /* the worker's bound on forgeries under CCM_8 */
+    struct session_memory *memory;
 };
 
 struct flow; /* proxy/upstream.h */
 
-struct session {
-    struct table_link link;          /* in the worker's peers */
-    struct table_link identity_link; /* in the worker's identities, while is_indexed */
-    bool is_indexed;
-    const struct psk_set *home; /* where psk is counted */
+/* What is there until a session has its place among the open ones. */
+struct session_pending {
+    struct session *session;     /* whose this is */
+    struct handshake *handshake; /* NULL: it is complete */
+    const struct conf *snapshot; /* a reference, as long as the handshake goes by it; or NULL */
+    struct timer timer;
     struct gate_seat seat;
-    struct list idle;      /* among the open sessions of its service, longest idle first; or among
-                              pending handshakes */
-    struct list flow_idle; /* among those with a flow, longest idle first */
-    struct timer timer;    /* of the handshake */
-    struct session_route route;
-    unsigned service; /* index */
-    enum session_state state;
-    enum session_end ending; /* SESSION_END_NOT_YET, or it wants to be ended with this */
-    uint64_t id;
-    uint64_t hello_print;        /* of the client random it began with */
-    uint64_t born, opened, used; /* ms */
-    const struct conf *snapshot; /* a reference; what the handshake goes by, NULL after it */
-    size_t mtu;                  /* the handshake's */
-    struct handshake *handshake;
-    struct engine *engine;
-    uint64_t legacy_seq; /* of the engine's next plaintext record */
-    bool has_ems;        /* RFC 7627 was negotiated */
-    bool is_placed;      /* among the open ones: the relay has seen the handshake's end */
-    struct association association;
-    struct handshake_farewell
-        *farewell; /* what answers a repeated Finished; NULL once the client has sent data */
-    struct rate farewell_rate; /* of repeated last flights and no_renegotiation warnings */
-    const struct psk *psk;     /* of the current snapshot; NULL while the identity is not known */
-    size_t plain_max;          /* largest plaintext the client takes in a record */
-    struct flow *flow;         /* the relay's; NULL while there is none */
-    bool has_shared_flow;      /* one that costs no socket, so nobody gains when it closes */
-    uint16_t backend_port;     /* of the newest flow, 0: none yet */
-    uint8_t backend_source;    /* of it, while each has a socket: which address of the list */
-    uint64_t in_datagrams, in_bytes;   /* plaintext for the backend */
-    uint64_t out_datagrams, out_bytes; /* plaintext of it, sealed for the client */
-    uint64_t drops;                    /* both ways */
-    uint64_t refused;                  /* ICMP refusals of its backend */
-    bool is_doubted;                   /* a Finished did not open, and the log has been told */
+    uint64_t born;                      /* ms */
+    uint64_t hello_print;               /* all of it */
+    struct handshake_farewell farewell; /* once it is complete */
+    size_t mtu;
+    bool is_doubted; /* a Finished did not open, and the log has been told */
+};
+
+/* What answers the handshake messages of a client whose handshake is complete. */
+struct session_tail {
+    struct handshake_farewell farewell;
+    struct rate rate;  /* of repeated last flights and no_renegotiation warnings */
+    bool has_farewell; /* until the client has sent data; it is then that the tail goes */
+};
+
+/* Numbers of datagrams have 48 bits, as those of the records they came in. */
+#define SESSION_NUMBER_BITS 48
+
+/* There may be a million of them, so each bit has been asked what it is for. */
+struct session {
+    struct table_link link; /* in the worker's peers */
+    struct list idle;       /* among the open sessions of its service, longest idle first; or among
+                               pending handshakes */
+    struct addr peer;
+    const struct psk *psk; /* of the current snapshot; NULL while the identity is not known */
+    struct flow *flow;     /* the relay's; NULL while there is none */
+    union {
+        struct session_pending *pending; /* until is_placed */
+        struct session_tail *tail;       /* from then on; NULL: there is none */
+    };
+    uint64_t used : 48; /* ms, as is `opened` */
+    enum session_state state : 2;
+    enum session_end ending : 5; /* SESSION_END_NOT_YET, or it wants to be ended with this */
+    bool has_ems : 1;            /* RFC 7627 was negotiated */
+    bool is_placed : 1;          /* among the open ones: the relay has seen the handshake's end */
+    bool is_counted : 1;         /* among those of its identity */
+    bool is_indexed : 1;         /* it can be found by its identity, too */
+    uint64_t backend_source : 5; /* of the newest flow with a socket of its own: which address of
+                                    the settings' list */
+    uint64_t opened : 48;
+    uint64_t plain_max : 16; /* largest plaintext the client takes in a record */
+    uint64_t id : 48;
+    uint64_t backend_port : 16;                   /* of the newest flow, 0: none yet */
+    uint64_t in_datagrams : SESSION_NUMBER_BITS;  /* plaintext for the backend */
+    uint64_t service : 16;                        /* index */
+    uint64_t out_datagrams : SESSION_NUMBER_BITS; /* plaintext of it, sealed for the client */
+    uint64_t listener : 16;                       /* index in the worker */
+    uint64_t in_bytes, out_bytes;
+    uint32_t local;       /* the address it wrote to, by its number in the worker's peers */
+    uint32_t hello_print; /* of the client random it began with, the lower half */
+    uint32_t drops;       /* both ways */
+    uint32_t refused;     /* ICMP refusals of its backend */
+    union {
+        /* Only as long as the suite needs: association_size(). */
+        struct association association;
+        struct {
+            struct engine *engine;
+            uint64_t seq; /* of the engine's next plaintext record */
+        } legacy;
+    };
 };
 
 /* Where a session leaves what goes out. */
@@ -130,12 +159,17 @@ struct session_sink {
     void *arg;
 };
 
+/* Makes a worker's memory for sessions; session_memory_clear() is the other end. */
+void session_prepare(struct session_memory *m);
+
 /* Begins a handshake from a hello with a valid cookie, whose record is `rec`; answers through the
  * sink. The one allocation a stranger can cause. Takes a reference to the snapshot until the
  * handshake ends. NULL: out of memory. */
-struct session *session_new(const struct session_service *service,
-                            const struct session_route *route, const struct wire_record *rec,
+struct session *session_new(const struct session_service *service, const struct wire_record *rec,
                             uint64_t now, const struct session_sink *sink);
+/* The relay has given a session whose handshake is complete its place among the open ones: lets go
+ * of ->pending. Nothing of the client may reach it between the one and the other. */
+void session_place(struct session *s, const struct session_service *service);
 /* Frees, wiping the keys. Only the relay's one ending function calls this. */
 void session_free(struct session *s);
 

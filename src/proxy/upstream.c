@@ -5,6 +5,7 @@
 #include "proxy/upstream.h"
 
 #include "base/list.h"
+#include "base/slab.h"
 #include "base/udp_outbox.h"
 #include "proxy/fan.h"
 
@@ -28,6 +29,7 @@ struct upstream {
     struct side **sides;            /* by service */
     unsigned side_count;
     struct list lone;
+    struct slab joints;
     size_t count;   /* flows of both kinds */
     size_t refused; /* datagrams that the kernel did not take, since the last turn's end */
     uint64_t turn;  /* how often all was flushed */
@@ -53,6 +55,7 @@ struct lone {
     struct flow flow;
     struct event event;
     struct list node;
+    struct list order; /* the caller's, by idleness */
     int fd;
     uint16_t port;
     uint8_t source;              /* which of the side's list */
@@ -166,6 +169,7 @@ static struct flow *open_lone(struct side *side)
     if (!f)
         return NULL;
     f->flow.side = side;
+    list_init(&f->order);
     f->fd =
         side->count > 0 ? connect_from_list(f, side, &local) : udp_connect(&side->backend, &local);
     if (f->fd >= 0 && watch(f)) {
@@ -192,6 +196,7 @@ static void close_lone(struct lone *f)
     event_del(&f->event); /* takes it out of the turn under way, too */
     close(f->fd);
     list_remove(&f->node);
+    list_remove(&f->order);
     free(f);
 }
 
@@ -212,7 +217,7 @@ static void on_fan(void *arg, struct fan *fan)
 static struct flow *open_joint(struct side *side, uint32_t number)
 {
     struct sources *sources = fan_sources(side->fan);
-    struct joint *f = calloc(1, sizeof(*f));
+    struct joint *f = slab_take(&side->upstream->joints);
 
     if (!f)
         return NULL;
@@ -220,7 +225,7 @@ static struct flow *open_joint(struct side *side, uint32_t number)
     if (number == UPSTREAM_ANY ? sources_take_next(sources, &f->source)
                                : sources_take(sources, &f->source, number))
         return &f->flow;
-    free(f);
+    slab_give(f);
     errno = EBUSY;
     return NULL;
 }
@@ -228,7 +233,7 @@ static struct flow *open_joint(struct side *side, uint32_t number)
 static void close_joint(struct joint *f)
 {
     sources_give_back(fan_sources(f->flow.side->fan), &f->source);
-    free(f);
+    slab_give(f);
 }
 
 static void close_link(struct table_link *link, void *arg)
@@ -364,6 +369,7 @@ void upstream_free(struct upstream *u)
     for (unsigned i = 0; i < u->side_count; i++)
         side_free(u->sides[i]);
     free(u->sides);
+    slab_clear(&u->joints);
     udp_outbox_free(u->outbox);
     udp_inbox_free(u->inbox);
     udp_inbox_free(u->shared_inbox);
@@ -382,6 +388,7 @@ struct upstream *upstream_new(struct event_base *base, struct udp_offload offloa
     u->hooks = *hooks;
     u->turn = 1;
     list_init(&u->lone);
+    slab_init(&u->joints, sizeof(struct joint));
     u->inbox = udp_inbox_new(true);
     u->outbox = udp_outbox_new(offload.send, hooks->on_refused, hooks->arg);
     if (u->inbox && u->outbox)
@@ -425,4 +432,17 @@ size_t upstream_flush(struct upstream *u)
 size_t upstream_count(const struct upstream *u)
 {
     return u->count;
+}
+
+void upstream_touch(struct flow *f, struct list *order)
+{
+    if (!upstream_is_shared(f))
+        list_move_to_end(order, &lone_of(f)->order);
+}
+
+void *upstream_idlest(const struct list *order)
+{
+    struct list *node = list_first(order);
+
+    return node ? list_entry(node, struct lone, order)->flow.owner : NULL;
 }

@@ -6,6 +6,7 @@
 #ifndef DTLSGATE_PROXY_UPSTREAM_H
 #define DTLSGATE_PROXY_UPSTREAM_H
 
+#include "base/list.h"
 #include "base/prefix.h"
 #include "base/udp_inbox.h"
 
@@ -83,5 +84,11 @@ void upstream_commit(struct flow *f, size_t len);
 size_t upstream_flush(struct upstream *u);
 /* How many flows are open. */
 size_t upstream_count(const struct upstream *u);
+
+/* Puts a flow at the end of a list of flows that the caller keeps, taking it out of the one it was
+ * in; a flow that is closed leaves by itself. One on a shared socket stands in no list. */
+void upstream_touch(struct flow *f, struct list *order);
+/* The owner of the flow that stands first in such a list, or NULL. */
+void *upstream_idlest(const struct list *order);
 
 #endif

@@ -4,6 +4,8 @@
  * sealed with the client's keys first, so that libssl is met as well. Nobody can know the Finished,
  * so no input may complete the handshake.
  */
+#include "../unit/mirror.h"
+
 #include "base/errors.h"
 #include "dtls/handshake.h"
 
@@ -112,8 +114,7 @@ static void learn_keys(struct world *w, const uint8_t *datagram, size_t len)
     const struct keys_secrets secrets = {.psk = key, .psk_len = sizeof key};
     require(keys_master(params.kdf, w->client.suite, &secrets, &randoms, NULL, master) &&
             keys_expand(params.kdf, w->client.suite, master, &randoms, &keys));
-    memcpy(w->client.keys.server_key, keys.client_key, sizeof keys.client_key);
-    memcpy(w->client.keys.server_iv, keys.client_iv, sizeof keys.client_iv);
+    w->client.keys = mirror_keys(&keys, w->client.suite);
 }
 
 /* Takes all there is to send: whole records, none of them over the mtu. */

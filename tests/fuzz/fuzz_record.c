@@ -3,7 +3,7 @@
  * A record in epoch 2 is sealed first, so that those that open are met as well; then the window is
  * held against a plain list of what was seen.
  */
-#include "dtls/record.h"
+#include "../unit/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,13 +36,10 @@ static void begin(struct world *w, uint8_t choice)
 {
     memset(w, 0, sizeof *w);
     w->server.suite = suite_find(SUITES[choice % (sizeof SUITES / sizeof SUITES[0])]);
-    memset(w->server.keys.client_key, 0x11, sizeof w->server.keys.client_key);
-    memset(w->server.keys.server_key, 0x22, sizeof w->server.keys.server_key);
-    memset(w->server.keys.client_iv, 0x33, sizeof w->server.keys.client_iv);
-    memset(w->server.keys.server_iv, 0x44, sizeof w->server.keys.server_iv);
+    for (size_t i = 0; i < sizeof w->server.keys.block; i++)
+        w->server.keys.block[i] = (uint8_t)(0x11 + i);
     w->client.suite = w->server.suite;
-    memcpy(w->client.keys.server_key, w->server.keys.client_key, 32);
-    memcpy(w->client.keys.server_iv, w->server.keys.client_iv, 12);
+    w->client.keys = mirror_keys(&w->server.keys, w->server.suite);
 }
 
 /* RFC 6347 4.1.2.6 in its plainest form. */

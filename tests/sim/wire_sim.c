@@ -38,10 +38,13 @@ struct packet {
  */
 struct flow {
     struct flow *next;
+    struct list order;
     void *owner;
     unsigned client;
-    bool is_open;
+    bool is_open, is_shared;
 };
+
+#include "../unit/flow_order.h"
 
 struct client {
     SSL *ssl;
@@ -201,7 +204,11 @@ struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number
     (void)service;
     (void)number;
     assert(f != NULL);
-    *f = (struct flow){sim->flows, owner, s->route.peer.port - 40000u, true};
+    f->owner = owner;
+    f->client = s->peer.port - 40000u;
+    f->is_open = true;
+    list_init(&f->order);
+    f->next = sim->flows;
     sim->flows = f;
     return f;
 }
@@ -209,31 +216,14 @@ struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number
 void upstream_close(struct flow *f)
 {
     assert(f->is_open);
+    list_remove(&f->order);
     f->is_open = false;
-}
-
-uint16_t upstream_port(const struct flow *f)
-{
-    (void)f;
-    return 1;
-}
-
-size_t upstream_count(const struct upstream *u)
-{
-    (void)u;
-    return 0;
 }
 
 uint8_t *upstream_reserve(struct upstream *u, size_t max)
 {
     (void)u;
     return max < sizeof plain ? (uint8_t *)plain : NULL;
-}
-
-size_t upstream_flush(struct upstream *u)
-{
-    (void)u;
-    return 0;
 }
 
 /* The echo: the reply goes to whoever owns the flow then, if it is still open. */

@@ -5,6 +5,8 @@
 #ifndef DTLSGATE_TESTS_HANDSHAKE_RIG_H
 #define DTLSGATE_TESTS_HANDSHAKE_RIG_H
 
+#include "mirror.h"
+
 #include "base/addr.h"
 #include "base/errors.h"
 #include "dtls/cookie.h"
@@ -389,10 +391,7 @@ static inline struct association rig_client_association(const struct rig *rig)
     SSL_get_server_random(rig->client, server, sizeof server);
     SSL_SESSION_get_master_key(SSL_get_session(rig->client), master, sizeof master);
     rig_require(keys_expand(rig->params.kdf, a.suite, master, &randoms, &keys));
-    memcpy(a.keys.client_key, keys.server_key, sizeof keys.server_key);
-    memcpy(a.keys.server_key, keys.client_key, sizeof keys.client_key);
-    memcpy(a.keys.client_iv, keys.server_iv, sizeof keys.server_iv);
-    memcpy(a.keys.server_iv, keys.client_iv, sizeof keys.client_iv);
+    a.keys = mirror_keys(&keys, a.suite);
     return a;
 }
 

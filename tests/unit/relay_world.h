@@ -8,6 +8,7 @@
 #include "conf_text.h"
 #include "dtls_client.h"
 #include "log_text.h"
+#include "mirror.h"
 
 #include "proxy/relay.h"
 #include "proxy/session.h"
@@ -29,15 +30,18 @@ struct sent {
 /* The stand-in for upstream.c's, never reused in one world. */
 struct flow {
     struct session *owner;
+    struct list order;
     unsigned service;
     struct addr backend;
-    bool is_open;
+    bool is_open, is_shared;
     uint32_t source;
     uint16_t port;
     unsigned count; /* datagrams that the backend has got through it; the last one: */
     size_t len;
     uint8_t data[TEXT_MAX];
 };
+
+#include "flow_order.h"
 
 struct listener {
     unsigned index;
@@ -57,6 +61,7 @@ struct world {
     int open_errno;
     bool is_backend_full; /* the kernel takes nothing for it */
     unsigned untaken;     /* datagrams, until the next flush */
+    bool is_deaf;         /* nobody takes what leaves for clients */
     unsigned sent_first, sent_count;
     struct sent sent[SENT_MAX];
     uint8_t room[UDP_PAYLOAD_MAX], plain[WIRE_PLAINTEXT_MAX];
@@ -78,9 +83,12 @@ unsigned listener_service(const struct listener *l)
 void listener_commit(struct listener *l, struct udp_outbox *out, size_t len,
                      const struct addr *peer, const struct addr *local)
 {
-    struct sent *s = &world->sent[(world->sent_first + world->sent_count++) % SENT_MAX];
+    struct sent *s = &world->sent[(world->sent_first + world->sent_count) % SENT_MAX];
 
     (void)out;
+    if (world->is_deaf)
+        return;
+    world->sent_count++;
     assert_true(world->sent_count <= SENT_MAX);
     assert_true(len > 0 && len <= sizeof s->data);
     assert_int_equal(local->port, 5684 + l->index);
@@ -144,9 +152,11 @@ struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number
         return NULL;
     }
     f->owner = owner;
+    list_init(&f->order);
     f->service = service;
     f->backend = world->backends[service];
     f->is_open = true;
+    f->is_shared = world->shares[service];
     f->source = number != UPSTREAM_ANY ? number : world->flow_count;
     f->port = (uint16_t)(50000 + world->flow_count++);
     return f;
@@ -154,7 +164,7 @@ struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number
 
 bool upstream_is_shared(const struct flow *f)
 {
-    return world->shares[f->service];
+    return f->is_shared;
 }
 
 uint32_t upstream_source(const struct flow *f)
@@ -165,6 +175,7 @@ uint32_t upstream_source(const struct flow *f)
 void upstream_close(struct flow *f)
 {
     assert_true(f->is_open);
+    list_remove(&f->order);
     f->is_open = false;
 }
 
@@ -338,7 +349,7 @@ static inline struct flow *world_say(struct dtls_client *c, uint16_t port, const
     world_to_relay(c, port);
     assert_int_equal(world->stats.from_client[FATE_FORWARDED], before + 1);
     for (unsigned i = world->flow_count; i-- > 0;)
-        if (world->flows[i].is_open && world->flows[i].owner->route.peer.port == port)
+        if (world->flows[i].is_open && world->flows[i].owner->peer.port == port)
             return &world->flows[i];
     fail_msg("no flow of port %u", port);
     return NULL;
@@ -396,12 +407,12 @@ static inline size_t world_seal(const struct flow *f, uint8_t type, uint64_t seq
                                 size_t len, uint8_t *out)
 {
     struct record_crypt *crypt = record_crypt_new();
-    struct association a = f->owner->association;
-    const struct record_keys keys = a.keys;
+    const struct suite *suite = f->owner->association.suite;
+    struct association a = {0};
 
     assert_non_null(crypt);
-    memcpy(a.keys.server_key, keys.client_key, sizeof keys.client_key);
-    memcpy(a.keys.server_iv, keys.client_iv, sizeof keys.client_iv);
+    memcpy(&a, &f->owner->association, association_size(suite));
+    a.keys = mirror_keys(&a.keys, suite);
     a.write_seq = seq;
     size_t n = record_seal(crypt, &a, type, plain, len, out);
     record_crypt_free(crypt);
@@ -414,7 +425,7 @@ static inline void world_forge(const struct flow *f, uint8_t type, uint64_t seq,
                                size_t len)
 {
     uint8_t record[17000];
-    uint16_t port = f->owner->route.peer.port;
+    uint16_t port = f->owner->peer.port;
     size_t n = world_seal(f, type, seq, plain, len, record);
 
     world_from(port, 0, record, n);

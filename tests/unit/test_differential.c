@@ -3,6 +3,7 @@
  * same order: same verdict, same plaintext. Each suite of the default list, both directions.
  * DTLSGATE_DIFF_RECORDS: records per suite and direction. DTLSGATE_DIFF_SEED: the order of events.
  */
+#include "mirror.h"
 #include "ssl_pair.h"
 
 #include <openssl/err.h>
@@ -309,10 +310,7 @@ static void start_to_client(const char *suite)
     scene.reader = pair->client;
     scene.queue = &pair->to_client;
     scene.seal = seal_by_us;
-    memcpy(scene.opener.keys.client_key, association.keys.server_key,
-           sizeof association.keys.server_key);
-    memcpy(scene.opener.keys.client_iv, association.keys.server_iv,
-           sizeof association.keys.server_iv);
+    scene.opener.keys = mirror_keys(&association.keys, association.suite);
 }
 
 static void test_both_judge_alike_what_libssl_seals(void **state)

@@ -42,9 +42,11 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
+    const struct gate_rules rules = no_rules();
     struct world *w = *state;
     for (size_t i = 0; i < SEATS; i++)
         gate_leave(w->gate, &w->seat[i]);
+    gate_set_rules(w->gate, &rules); /* forgets the open ones */
     gate_free(w->gate);
     free(w);
     return 0;
@@ -57,6 +59,14 @@ static enum gate_verdict admit(struct world *w, size_t i, const char *who, uint6
     if (verdict == GATE_WELCOME)
         assert_true(gate_sit(w->gate, &w->seat[i], &a));
     return verdict;
+}
+
+/* A handshake becomes a session. */
+static void open_one(struct world *w, size_t i, const char *who)
+{
+    struct addr a = peer(who);
+    gate_leave(w->gate, &w->seat[i]);
+    gate_enter(w->gate, &a);
 }
 
 static void test_without_rules_everybody_is_welcome(void **state)
@@ -83,7 +93,7 @@ static void test_oldest_of_a_full_prefix_gives_way(void **state)
     assert_ptr_equal(gate_oldest(w->gate, &same), &w->seat[0]);
     assert_null(gate_oldest(w->gate, &other));
     /* One that has become a session no longer counts, nor can it be asked to go. */
-    gate_open(w->gate, &w->seat[0]);
+    open_one(w, 0, "192.0.2.1:1");
     assert_null(gate_oldest(w->gate, &same));
     admit(w, 2, "192.0.2.5:7", 1000);
     assert_ptr_equal(gate_oldest(w->gate, &same), &w->seat[1]);
@@ -114,18 +124,18 @@ static void test_sessions_never_give_way(void **state)
     gate_set_rules(w->gate, &rules);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(admit(w, i, "192.0.2.1:1", 1000), GATE_WELCOME);
-        gate_open(w->gate, &w->seat[i]);
+        open_one(w, i, "192.0.2.1:1");
     }
     assert_int_equal(admit(w, 2, "192.0.2.3:1", 1000), GATE_FULL);
     assert_null(w->seat[2].place);
-    assert_false(gate_may_open(w->gate, &w->seat[0], false));
-    assert_true(gate_may_open(w->gate, &w->seat[0], true));
+    assert_false(gate_may_open(w->gate, &a, false));
+    assert_true(gate_may_open(w->gate, &a, true));
     assert_int_equal(admit(w, 2, "192.0.3.3:1", 1000), GATE_WELCOME);
     /* Whoever has a session may renew it. */
     assert_int_equal(gate_admit(w->gate, &a, true, 1000), GATE_WELCOME);
     assert_true(gate_sit(w->gate, &w->seat[3], &a));
-    gate_leave(w->gate, &w->seat[0]);
-    gate_leave(w->gate, &w->seat[3]);
+    gate_exit(w->gate, &a);
+    assert_true(gate_may_open(w->gate, &a, false));
     assert_int_equal(admit(w, 4, "192.0.2.3:1", 1000), GATE_WELCOME);
 }
 
@@ -198,10 +208,44 @@ static void test_a_seat_keeps_its_prefix_when_the_rules_change(void **state)
     rules.prefix_v4 = 16;
     rules.pending_per_prefix = 1;
     gate_set_rules(w->gate, &rules);
-    gate_open(w->gate, &w->seat[0]);
     gate_leave(w->gate, &w->seat[0]);
     gate_leave(w->gate, &w->seat[0]);
     assert_null(w->seat[0].place);
+}
+
+static void test_sessions_are_counted_anew_when_the_rules_change(void **state)
+{
+    struct world *w = *state;
+    struct gate_rules rules = no_rules();
+    struct addr first = peer("192.0.2.1:1"), near = peer("192.0.3.1:1");
+
+    rules.sessions_per_prefix = 1;
+    gate_set_rules(w->gate, &rules);
+    gate_enter(w->gate, &first);
+    assert_false(gate_may_open(w->gate, &first, false));
+    assert_true(gate_may_open(w->gate, &near, false));
+    rules.prefix_v4 = 16;
+    gate_set_rules(w->gate, &rules);
+    assert_true(gate_may_open(w->gate, &near, false));
+    gate_enter(w->gate, &first);
+    assert_false(gate_may_open(w->gate, &near, false));
+    gate_exit(w->gate, &first);
+    assert_true(gate_may_open(w->gate, &near, false));
+}
+
+/* A session that went uncounted takes nobody's place when it goes. */
+static void test_without_a_cap_open_sessions_leave_no_trace(void **state)
+{
+    struct world *w = *state;
+    struct gate_rules rules = no_rules();
+    struct addr a = peer("192.0.2.1:1");
+
+    gate_enter(w->gate, &a);
+    rules.sessions_per_prefix = 1;
+    gate_set_rules(w->gate, &rules);
+    gate_exit(w->gate, &a);
+    gate_enter(w->gate, &a);
+    assert_false(gate_may_open(w->gate, &a, false));
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -218,6 +262,8 @@ int main(void)
         TEST(test_a_storm_of_failures_is_backed_off),
         TEST(test_memory_stays_bounded),
         TEST(test_a_seat_keeps_its_prefix_when_the_rules_change),
+        TEST(test_sessions_are_counted_anew_when_the_rules_change),
+        TEST(test_without_a_cap_open_sessions_leave_no_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

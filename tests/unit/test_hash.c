@@ -1,4 +1,4 @@
-/* hash: SipHash against its reference vectors; the table before, while and after it grows. */
+/* hash: SipHash against its reference vectors; the table at every size, growing and shrinking. */
 #include "base/hash.h"
 
 #include "base/bytes.h"
@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -120,22 +121,28 @@ static void test_empty_table_finds_nothing(void **state)
     assert_null(find(&t, 1));
     assert_int_equal(t.count, 0);
     table_clear(&t);
-    assert_null(t.slots[0]);
+    assert_null(t.segments);
 }
 
 static void test_init_makes_room_for_what_is_expected(void **state)
 {
     struct item *items = make_items(1000);
     struct table t;
-    size_t size;
 
     (void)state;
     assert_true(table_init(&t, 1000));
-    size = t.size[0];
-    assert_int_equal(size, 1024);
+    assert_int_equal(t.size, 1024);
     for (uint32_t i = 0; i < 1000; i++)
         insert(&t, &items[i]);
-    assert_int_equal(t.size[0], size);
+    assert_int_equal(t.size, 1024);
+    for (uint32_t i = 0; i < 1000; i++)
+        table_remove(&t, &items[i].link);
+    assert_int_equal(t.size, 1024);
+    table_clear(&t);
+    /* Not a power of two times a segment, and more than one. */
+    assert_true(table_init(&t, 20000));
+    assert_int_equal(t.size, 32768);
+    assert_null(find(&t, 1));
     table_clear(&t);
     free(items);
 }
@@ -163,7 +170,7 @@ static void test_same_hash_is_told_apart_by_equal(void **state)
         assert_ptr_equal(table_find(&t, 42, has_number, &number), &items[number].link);
     /* The same slot, another hash. */
     number = 1;
-    assert_null(table_find(&t, 42 + t.size[0], has_number, &number));
+    assert_null(table_find(&t, 42 + 64 * t.size, has_number, &number));
     table_remove(&t, &items[1].link);
     assert_null(table_find(&t, 42, has_number, &number));
     number = 2;
@@ -173,74 +180,66 @@ static void test_same_hash_is_told_apart_by_equal(void **state)
     free(items);
 }
 
-static void test_everything_is_found_at_each_moment_of_growing(void **state)
+static void test_everything_is_found_at_each_size(void **state)
 {
     struct item *items = make_items(600);
     struct table t;
-    bool grew = false;
 
     (void)state;
     assert_true(table_init(&t, 0));
     for (uint32_t i = 0; i < 600; i++) {
         insert(&t, &items[i]);
-        grew = grew || (t.slots[1] != NULL && t.moved > 0 && t.moved < t.size[1]);
         for (uint32_t j = 0; j <= i; j++)
             assert_ptr_equal(find(&t, j), &items[j].link);
         assert_null(find(&t, i + 1));
     }
-    assert_true(grew);
-    assert_true(t.size[0] >= 512);
-    table_clear(&t);
-    free(items);
-}
-
-/* Inserts until the table is half-way through a move. Returns how many are in. */
-static uint32_t fill_to_mid_growth(struct table *t, struct item *items)
-{
-    uint32_t n = 0;
-
-    while (t->slots[1] == NULL || t->moved < t->size[1] / 2 || t->size[1] < 256)
-        insert(t, &items[n++]);
-    return n;
-}
-
-static void test_remove_in_mid_growth(void **state)
-{
-    struct item *items = make_items(2000);
-    struct table t;
-    uint32_t n;
-
-    (void)state;
-    assert_true(table_init(&t, 0));
-    n = fill_to_mid_growth(&t, items);
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < 600; i++) {
         table_remove(&t, &items[i].link);
         assert_null(find(&t, i));
-        if (i + 1 < n)
-            assert_ptr_equal(find(&t, n - 1), &items[n - 1].link);
+        for (uint32_t j = i + 1; j < 600; j++)
+            assert_ptr_equal(find(&t, j), &items[j].link);
     }
-    assert_int_equal(t.count, 0);
-    /* Removing alone has ended the move, too. */
-    assert_null(t.slots[1]);
     table_clear(&t);
     free(items);
 }
 
-static void test_no_call_moves_more_than_a_few_chains(void **state)
+/* Slots cost 8 bytes each: as many as entries while it grows, a third more while it shrinks. */
+static void test_slots_follow_the_entries(void **state)
 {
-    struct item *items = make_items(5000);
+    struct item *items = make_items(MANY);
     struct table t;
 
     (void)state;
     assert_true(table_init(&t, 0));
-    for (uint32_t i = 0; i < 5000; i++) {
-        size_t size = t.size[1], moved = t.moved;
-
+    for (uint32_t i = 0; i < MANY; i++) {
         insert(&t, &items[i]);
-        if (size > 0 && t.size[1] == size)
-            assert_in_range(t.moved - moved, 1, 8);
-        else if (size > 0)
-            assert_in_range(size - moved, 0, 8);
+        assert_int_equal(t.size, i + 1 < 16 ? 16 : i + 1);
+    }
+    for (uint32_t i = MANY; i-- > 0;) {
+        table_remove(&t, &items[i].link);
+        assert_true(t.size == 16 || t.size * 3 / 4 <= i);
+    }
+    assert_int_equal(t.size, 16);
+    table_clear(&t);
+    free(items);
+}
+
+static void test_no_call_moves_more_than_a_few_slots(void **state)
+{
+    struct item *items = make_items(MANY);
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < MANY; i++) {
+        size_t size = t.size;
+        insert(&t, &items[i]);
+        assert_in_range(t.size - size, 0, 2);
+    }
+    for (uint32_t i = 0; i < MANY; i++) {
+        size_t size = t.size;
+        table_remove(&t, &items[i].link);
+        assert_in_range(size - t.size, 0, 2);
     }
     table_clear(&t);
     free(items);
@@ -261,15 +260,16 @@ static void count_visit(struct table_link *link, void *arg)
     table_entry(link, struct item, link)->visits++;
 }
 
-static void test_each_visits_all_in_mid_growth(void **state)
+static void test_each_visits_all(void **state)
 {
-    struct item *items = make_items(2000);
+    const uint32_t n = 1500; /* between two powers of two */
+    struct item *items = make_items(n);
     struct table t;
-    uint32_t n;
 
     (void)state;
     assert_true(table_init(&t, 0));
-    n = fill_to_mid_growth(&t, items);
+    for (uint32_t i = 0; i < n; i++)
+        insert(&t, &items[i]);
     table_each(&t, count_visit, NULL);
     for (uint32_t i = 0; i < n; i++)
         assert_int_equal(items[i].visits, 1);
@@ -278,17 +278,19 @@ static void test_each_visits_all_in_mid_growth(void **state)
     free(items);
 }
 
-static void test_each_may_remove_in_mid_growth(void **state)
+static void test_each_may_remove(void **state)
 {
-    struct item *items = make_items(2000);
+    const uint32_t n = 1500;
+    struct item *items = make_items(n);
     struct table t;
-    uint32_t n;
 
     (void)state;
     assert_true(table_init(&t, 0));
-    n = fill_to_mid_growth(&t, items);
+    for (uint32_t i = 0; i < n; i++)
+        insert(&t, &items[i]);
     table_each(&t, remove_odd, &t);
     assert_int_equal(t.count, (n + 1) / 2);
+    assert_in_range(t.size, t.count, t.count * 4 / 3 + 1); /* the slots have followed */
     for (uint32_t i = 0; i < n; i++) {
         assert_int_equal(items[i].visits, 1);
         assert_ptr_equal(find(&t, i), i % 2 == 0 ? &items[i].link : NULL);
@@ -307,7 +309,6 @@ static void test_many_entries(void **state)
     for (uint32_t i = 0; i < MANY; i++)
         insert(&t, &items[i]);
     assert_int_equal(t.count, MANY);
-    assert_in_range(t.size[0], MANY / 2, MANY * 2);
     table_each(&t, remove_odd, &t);
     assert_int_equal(t.count, MANY / 2);
     for (uint32_t i = 0; i < MANY; i++) {
@@ -324,23 +325,31 @@ static void test_many_entries(void **state)
     free(items);
 }
 
+/* Fills a table up to the end of its first segment, where the next slot needs memory. */
 static void test_insert_works_without_memory_for_growing(void **state)
 {
-    const size_t huge = SIZE_MAX / 4 + 1;
-    struct item *items = make_items(2);
-    uint32_t number = 1;
+    const uint32_t segment = 8192, n = segment + 100;
+    struct item *items = make_items(n);
+    struct rlimit before, none;
     struct table t;
 
     (void)state;
     assert_true(table_init(&t, 0));
-    /* Pretend a size whose double no allocation can serve; the small hashes stay in the real slots.
-     */
-    t.size[0] = t.count = huge;
-    table_insert(&t, &items[0].link, 3);
-    table_insert(&t, &items[1].link, 3);
-    assert_null(t.slots[1]);
-    assert_true(t.size[0] == huge && t.count == huge + 2);
-    assert_ptr_equal(table_find(&t, 3, has_number, &number), &items[1].link);
+    for (uint32_t i = 0; i < segment; i++)
+        insert(&t, &items[i]);
+    assert_int_equal(t.size, segment);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    for (uint32_t i = segment; i < n - 1; i++)
+        insert(&t, &items[i]);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(t.size, segment);
+    /* With memory it catches up, a little with each insert. */
+    insert(&t, &items[n - 1]);
+    assert_int_equal(t.size, segment + 2);
+    for (uint32_t i = 0; i < n; i++)
+        assert_ptr_equal(find(&t, i), &items[i].link);
     table_clear(&t);
     free(items);
 }
@@ -354,11 +363,11 @@ int main(void)
         cmocka_unit_test(test_init_makes_room_for_what_is_expected),
         cmocka_unit_test(test_init_refuses_the_impossible),
         cmocka_unit_test(test_same_hash_is_told_apart_by_equal),
-        cmocka_unit_test(test_everything_is_found_at_each_moment_of_growing),
-        cmocka_unit_test(test_remove_in_mid_growth),
-        cmocka_unit_test(test_no_call_moves_more_than_a_few_chains),
-        cmocka_unit_test(test_each_visits_all_in_mid_growth),
-        cmocka_unit_test(test_each_may_remove_in_mid_growth),
+        cmocka_unit_test(test_everything_is_found_at_each_size),
+        cmocka_unit_test(test_slots_follow_the_entries),
+        cmocka_unit_test(test_no_call_moves_more_than_a_few_slots),
+        cmocka_unit_test(test_each_visits_all),
+        cmocka_unit_test(test_each_may_remove),
         cmocka_unit_test(test_many_entries),
         cmocka_unit_test(test_insert_works_without_memory_for_growing),
     };

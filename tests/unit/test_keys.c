@@ -212,7 +212,7 @@ static void test_expand_cuts_the_key_block_as_rfc_5246_says(void **state)
         const struct suite *suite = suite_find(IDS[i]);
         size_t key = suite->key_len, iv = suite->iv_len;
         struct material secret = {.len = KEYS_MASTER}, seed = {0};
-        uint8_t client[WIRE_RANDOM], server[WIRE_RANDOM], block[KEY_BLOCK_MAX];
+        uint8_t client[WIRE_RANDOM], server[WIRE_RANDOM], block[RECORD_KEYS_MAX];
         struct keys_randoms randoms = {client, server};
         struct record_keys keys;
 
@@ -224,10 +224,10 @@ static void test_expand_cuts_the_key_block_as_rfc_5246_says(void **state)
         append(&seed, client, sizeof client);
         libcrypto_prf(suite->sha384, &secret, &seed, block, 2 * key + 2 * iv);
         assert_true(keys_expand(kdf, suite, secret.data, &randoms, &keys));
-        assert_memory_equal(keys.client_key, block, key);
-        assert_memory_equal(keys.server_key, block + key, key);
-        assert_memory_equal(keys.client_iv, block + 2 * key, iv);
-        assert_memory_equal(keys.server_iv, block + 2 * key + iv, iv);
+        assert_memory_equal(keys_client_key(&keys), block, key);
+        assert_memory_equal(keys_server_key(&keys, suite), block + key, key);
+        assert_memory_equal(keys_client_iv(&keys, suite), block + 2 * key, iv);
+        assert_memory_equal(keys_server_iv(&keys, suite), block + 2 * key + iv, iv);
     }
 }
 

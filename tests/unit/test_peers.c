@@ -27,15 +27,34 @@ static struct session_route route(const char *peer)
 
 static struct session session(const char *peer, enum session_state state)
 {
-    return (struct session){.route = route(peer), .state = state};
+    return (struct session){.peer = address(peer), .state = state};
 }
 
-/* Once it stands where it stays, for the nodes point to themselves. */
+/* Once it stands where it stays, for the node points to itself. */
 static void add(struct peers *p, struct session *s)
 {
+    struct session_route there = route("192.0.2.7:1");
+
+    there.peer = s->peer;
+    assert_true(peers_set_route(p, s, &there));
     list_init(&s->idle);
-    list_init(&s->flow_idle);
     peers_add(p, s);
+}
+
+/* The stand-in for upstream.c's. */
+struct flow {
+    struct list order;
+    struct session *owner;
+    bool is_shared;
+};
+
+#include "flow_order.h"
+
+static void give_flow(struct flow *f, struct session *s)
+{
+    f->owner = s;
+    list_init(&f->order);
+    s->flow = f;
 }
 
 static int set_up(void **state)
@@ -50,6 +69,7 @@ static int set_up(void **state)
 static void remove_one(struct session *s, void *arg)
 {
     peers_remove(arg, s);
+    peers_forget_route(arg, s);
 }
 
 static int tear_down(void **state)
@@ -83,25 +103,48 @@ static void test_each_part_of_the_route_counts(void **state)
 
     a = session("[fe80::1%1]:1000", SESSION_OPEN);
     add(*state, &a);
-    other = a.route;
+    other = peers_route(*state, &a);
     assert_ptr_equal(peers_find_open(*state, &other), &a);
     other.peer.port++;
     assert_null(peers_find_open(*state, &other));
-    other = a.route;
+    other = peers_route(*state, &a);
     other.peer.scope++;
     assert_null(peers_find_open(*state, &other));
-    other = a.route;
+    other = peers_route(*state, &a);
     other.peer.ip[15]++;
     assert_null(peers_find_open(*state, &other));
-    other = a.route;
+    other = peers_route(*state, &a);
     other.local.port++;
     assert_null(peers_find_open(*state, &other));
-    other = a.route;
+    other = peers_route(*state, &a);
     other.local.ip[3]++;
     assert_null(peers_find_open(*state, &other));
-    other = a.route;
+    other = peers_route(*state, &a);
     other.listener++;
     assert_null(peers_find_open(*state, &other));
+}
+
+/* Whatever address its peer has written to, a session's route is told as it was. */
+static void test_routes_are_told_as_they_were(void **state)
+{
+    static struct session s[3];
+    struct peers *p = *state;
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct session_route there = route("198.51.100.1:1000");
+        there.local.ip[3] = (uint8_t)(1 + i / 2);
+        there.listener = i;
+        s[i] = session("198.51.100.1:1000", SESSION_OPEN);
+        assert_true(peers_set_route(p, &s[i], &there));
+        list_init(&s[i].idle);
+        peers_add(p, &s[i]);
+        struct session_route told = peers_route(p, &s[i]);
+        assert_true(addr_equal(&told.local, &there.local));
+        assert_true(addr_equal(&told.peer, &there.peer));
+        assert_int_equal(told.listener, i);
+        assert_ptr_equal(peers_find_open(p, &there), &s[i]);
+    }
+    assert_int_equal(p->locals.table.count, 2);
 }
 
 static void test_families_are_apart(void **state)
@@ -111,7 +154,7 @@ static void test_families_are_apart(void **state)
 
     a = session("192.0.2.7:1000", SESSION_OPEN);
     add(*state, &a);
-    six = a.route;
+    six = peers_route(*state, &a);
     six.peer.family = AF_INET6;
     assert_null(peers_find_open(*state, &six));
 }
@@ -135,14 +178,16 @@ static void test_a_peer_may_have_one_of_each(void **state)
 static void test_removed_is_not_found(void **state)
 {
     static struct session a;
+    struct session_route there;
 
     a = session("192.0.2.7:1000", SESSION_OPEN);
     add(*state, &a);
+    there = peers_route(*state, &a);
     peers_remove(*state, &a);
-    assert_null(peers_find_open(*state, &a.route));
+    assert_null(peers_find_open(*state, &there));
     peers_remove(*state, &a); /* harmless */
     peers_add(*state, &a);
-    assert_ptr_equal(peers_find_open(*state, &a.route), &a);
+    assert_ptr_equal(peers_find_open(*state, &there), &a);
 }
 
 static void test_removes_one_whose_state_has_changed(void **state)
@@ -158,7 +203,7 @@ static void test_removes_one_whose_state_has_changed(void **state)
     peers_remove(*state, &fresh);
     assert_null(peers_find_pending(*state, &there));
     assert_ptr_equal(peers_find_open(*state, &there), &old);
-    peers_remove(*state, &old);
+    remove_one(&old, *state);
     peers_add(*state, &fresh);
     assert_ptr_equal(peers_find_open(*state, &there), &fresh);
 }
@@ -169,12 +214,12 @@ static void test_no_victim_below_the_caps(void **state)
 
     for (size_t i = 0; i < OPEN_MAX - 1; i++) {
         open[i] = session("192.0.2.7:1000", SESSION_OPEN);
-        open[i].route.peer.port = (uint16_t)(1000 + i);
+        open[i].peer.port = (uint16_t)(1000 + i);
         add(*state, &open[i]);
     }
     for (size_t i = 0; i < PENDING_MAX - 1; i++) {
         pending[i] = session("192.0.2.7:2000", SESSION_HANDSHAKE);
-        pending[i].route.peer.port = (uint16_t)(2000 + i);
+        pending[i].peer.port = (uint16_t)(2000 + i);
         add(*state, &pending[i]);
     }
     assert_null(peers_open_victim(*state));
@@ -187,7 +232,7 @@ static void test_the_longest_idle_of_all_services_gives_way(void **state)
 
     for (size_t i = 0; i < OPEN_MAX; i++) {
         s[i] = session("192.0.2.7:1000", SESSION_OPEN);
-        s[i].route.peer.port = (uint16_t)(1000 + i);
+        s[i].peer.port = (uint16_t)(1000 + i);
         s[i].service = i % SERVICES;
         s[i].used = 100 - i % SERVICES * 50 + i; /* 100, 51, 102, 53 */
         add(*state, &s[i]);
@@ -207,20 +252,20 @@ static void test_the_oldest_handshake_gives_way_busy_or_not(void **state)
 
     for (size_t i = 0; i < PENDING_MAX; i++) {
         s[i] = session("192.0.2.7:1000", SESSION_HANDSHAKE);
-        s[i].route.peer.port = (uint16_t)(1000 + i);
+        s[i].peer.port = (uint16_t)(1000 + i);
         add(*state, &s[i]);
     }
     peers_touch(*state, &s[0]);
     assert_ptr_equal(peers_pending_victim(*state), &s[0]);
-    peers_remove(*state, &s[0]);
+    remove_one(&s[0], *state);
     assert_null(peers_pending_victim(*state));
 }
 
 static void test_touch_keeps_the_order_of_flows(void **state)
 {
     static struct session a, b;
+    static struct flow of_a, of_b;
     struct peers *p = *state;
-    struct flow *some = (struct flow *)&a; /* only told from NULL */
 
     a = session("192.0.2.7:1000", SESSION_OPEN);
     b = session("192.0.2.7:1001", SESSION_OPEN);
@@ -228,36 +273,33 @@ static void test_touch_keeps_the_order_of_flows(void **state)
     add(p, &b);
     peers_touch(p, &a);
     assert_true(list_is_empty(&p->flows[0]));
-    a.flow = b.flow = some;
+    give_flow(&of_a, &a);
+    give_flow(&of_b, &b);
     peers_touch(p, &a);
     peers_touch(p, &b);
-    assert_ptr_equal(list_first(&p->flows[0]), &a.flow_idle);
+    assert_ptr_equal(upstream_idlest(&p->flows[0]), &a);
     peers_touch(p, &a);
-    assert_ptr_equal(list_first(&p->flows[0]), &b.flow_idle);
-    peers_remove(p, &b);
-    assert_ptr_equal(list_first(&p->flows[0]), &a.flow_idle);
-    peers_remove(p, &a);
-    assert_true(list_is_empty(&p->flows[0]));
+    assert_ptr_equal(upstream_idlest(&p->flows[0]), &b);
 }
 
 static void test_the_flow_that_is_longest_idle_of_all_services_is_told(void **state)
 {
     static struct session s[SERVICES];
-    struct flow *some = (struct flow *)s; /* only told from NULL */
+    static struct flow flows[SERVICES];
 
     for (size_t i = 0; i < SERVICES; i++) {
         s[i] = session("192.0.2.7:1000", SESSION_OPEN);
-        s[i].route.peer.port = (uint16_t)(1000 + i);
+        s[i].peer.port = (uint16_t)(1000 + i);
         s[i].service = (unsigned)i;
         s[i].used = 50 - i;
         add(*state, &s[i]);
         peers_touch(*state, &s[i]);
     }
     assert_null(peers_flow_victim(*state));
-    s[0].flow = some;
+    give_flow(&flows[0], &s[0]);
     peers_touch(*state, &s[0]);
     assert_ptr_equal(peers_flow_victim(*state), &s[0]);
-    s[1].flow = some;
+    give_flow(&flows[1], &s[1]);
     peers_touch(*state, &s[1]);
     assert_ptr_equal(peers_flow_victim(*state), &s[1]);
     s[1].used = 60;
@@ -295,12 +337,13 @@ static void test_each_may_remove_what_it_is_given(void **state)
 
     for (size_t i = 0; i < 3000; i++) {
         many[i] = session("192.0.2.7:1000", i % 3 ? SESSION_OPEN : SESSION_HANDSHAKE);
-        many[i].route.peer.port = (uint16_t)i;
+        many[i].peer.port = (uint16_t)i;
         add(p, &many[i]);
     }
     for (size_t i = 0; i < 3000; i++) {
-        struct session *open = peers_find_open(p, &many[i].route);
-        assert_ptr_equal(open ? open : peers_find_pending(p, &many[i].route), &many[i]);
+        struct session_route there = peers_route(p, &many[i]);
+        struct session *open = peers_find_open(p, &there);
+        assert_ptr_equal(open ? open : peers_find_pending(p, &there), &many[i]);
     }
     peers_each(p, remove_one, p);
     assert_int_equal(p->open.count, 0);
@@ -316,6 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_finds_by_route),
         TEST(test_each_part_of_the_route_counts),
+        TEST(test_routes_are_told_as_they_were),
         TEST(test_families_are_apart),
         TEST(test_a_peer_may_have_one_of_each),
         TEST(test_removed_is_not_found),

@@ -4,6 +4,7 @@
  */
 #include "dtls/record.h"
 
+#include "mirror.h"
 #include "record_vectors.h"
 
 #include <openssl/err.h>
@@ -57,8 +58,7 @@ static struct association mirror(const struct association *a)
 {
     struct association client = *a;
 
-    memcpy(client.keys.server_key, a->keys.client_key, sizeof a->keys.client_key);
-    memcpy(client.keys.server_iv, a->keys.client_iv, sizeof a->keys.client_iv);
+    client.keys = mirror_keys(&a->keys, a->suite);
     return client;
 }
 
@@ -169,7 +169,7 @@ static void seal_by_the_book(const struct association *a, const uint8_t nonce[12
     assert_true(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_IVLEN, 12, NULL));
     if (is_ccm)
         assert_true(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, tag, NULL));
-    assert_true(EVP_EncryptInit_ex(ctx, NULL, NULL, a->keys.server_key, nonce));
+    assert_true(EVP_EncryptInit_ex(ctx, NULL, NULL, keys_server_key(&a->keys, a->suite), nonce));
     if (is_ccm)
         assert_true(EVP_EncryptUpdate(ctx, NULL, &n, NULL, (int)len));
     assert_true(EVP_EncryptUpdate(ctx, NULL, &n, aad, 13));
@@ -194,12 +194,12 @@ static void check_by_the_book(struct association *a, size_t len)
     put_u16(aad + 9, 0xfefd);
     put_u16(aad + 11, (uint16_t)len);
     if (explicit_len == 8) {
-        memcpy(nonce, a->keys.server_iv, 4);
+        memcpy(nonce, keys_server_iv(&a->keys, a->suite), 4);
         memcpy(nonce + 4, is_gcm ? counter : number, 8);
     } else {
         memcpy(nonce + 4, number, 8);
         for (int i = 0; i < 12; i++)
-            nonce[i] ^= a->keys.server_iv[i];
+            nonce[i] ^= keys_server_iv(&a->keys, a->suite)[i];
     }
     expected[0] = WIRE_DATA;
     put_u16(expected + 1, 0xfefd);

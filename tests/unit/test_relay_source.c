@@ -130,7 +130,7 @@ static void test_an_identity_has_its_address_each_time(void **state)
     assert_true(new->is_open);
     assert_true(old->is_closed);
     assert_int_equal(only_flow()->source, source);
-    assert_int_equal(only_flow()->owner->route.peer.port, TWO);
+    assert_int_equal(only_flow()->owner->peer.port, TWO);
     client_free(old);
     client_free(new);
     end_by_identity();
@@ -157,7 +157,7 @@ static void test_a_reload_moves_what_has_to_move(void **state)
     const struct flow *f = world_say(a, ONE, "x"), *g = world_say(b, TWO, "x");
     assert_int_not_equal(f->source, g->source);
     assert_true(f->source != before[0] || g->source != before[1]);
-    assert_true(f->owner->route.peer.port == ONE && g->owner->route.peer.port == TWO);
+    assert_true(f->owner->peer.port == ONE && g->owner->peer.port == TWO);
     client_free(a);
     client_free(b);
     end_by_identity();

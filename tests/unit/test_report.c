@@ -9,6 +9,7 @@
 
 static char name[] = "coap";
 static struct conf_service service = {.name = name};
+static struct addr local;
 static const uint8_t identity[] = "dev \"1\"\n\x1b[31m";
 
 /* An open session of a client with an awkward identity. */
@@ -16,15 +17,15 @@ static struct session session(void)
 {
     static const struct suite *suite;
     static struct psk psk = {.identity = identity, .identity_len = sizeof identity - 1};
-    struct session s = {.id = 7, .state = SESSION_OPEN, .psk = &psk};
+    static struct session_pending pending = {.born = 1000};
+    struct session s = {.id = 7, .state = SESSION_OPEN, .psk = &psk, .pending = &pending};
 
     suite = suite_find(0x00a8);
     assert_non_null(suite);
     s.association.suite = suite;
-    assert_true(addr_parse(&s.route.peer, "[2001:db8::1]:40000"));
-    assert_true(addr_parse(&s.route.local, "192.0.2.1:5684"));
+    assert_true(addr_parse(&s.peer, "[2001:db8::1]:40000"));
+    assert_true(addr_parse(&local, "192.0.2.1:5684"));
     assert_true(addr_parse(&service.backend, "127.0.0.1:5683"));
-    s.born = 1000;
     s.opened = s.used = 1250;
     return s;
 }
@@ -51,9 +52,9 @@ static void test_an_opened_session_tells_who_and_how(void **state)
     struct session s = session();
 
     (void)state;
-    report_open(&s, &service);
+    report_open(&s, &local, &service);
     s.has_ems = true;
-    report_open(&s, &service);
+    report_open(&s, &local, &service);
     assert_int_equal(log_count("info session open: id=7 service=coap peer=[2001:db8::1]:40000 "
                                "local=192.0.2.1:5684 " IDENTITY_TEXT
                                " suite=PSK-AES128-GCM-SHA256 version=1.2 ems=no "
@@ -164,7 +165,7 @@ static void test_a_quiet_log_says_nothing(void **state)
     log_set_level(LOG_LEVEL_WARNING);
     for (int i = 0; i < 1000; i++)
         report_failed(&s, &service, SESSION_END_HANDSHAKE_TIMEOUT, &limit, 2000);
-    report_open(&s, &service);
+    report_open(&s, &local, &service);
     for (int i = 0; i < 100; i++)
         report_flow(&s, &service, 0, &limit, 2000);
     report_end(&s, &service, 0, SESSION_END_IDLE, 2000);

@@ -15,6 +15,7 @@
 struct world {
     struct relay_setup setup;
     struct session_service service;
+    struct session_memory memory;
     struct session *session;
     uint64_t now;
     enum fate deliver_fate;
@@ -94,6 +95,8 @@ static void begin(const char *const overrides[])
                                    .may_alert = may_alert,
                                    .arg = &w};
     w.service.short_tag_tries = &w.short_tag_tries;
+    session_prepare(&w.memory);
+    w.service.memory = &w.memory;
     w.service.crypt = record_crypt_new();
     w.service.kdf = keys_kdf_new();
     use_settings(overrides);
@@ -103,26 +106,33 @@ static void end(void)
 {
     if (w.session != NULL)
         session_free(w.session);
+    session_memory_clear(&w.memory);
     record_crypt_free(w.service.crypt);
     keys_kdf_free(w.service.kdf);
     relay_setup_clear(&w.setup);
 }
 
+/* As the relay does after each step. */
+static void place(void)
+{
+    if (w.session->state != SESSION_HANDSHAKE && !w.session->is_placed)
+        session_place(w.session, &w.service);
+}
+
 /* One datagram of the client, the first of which begins the session. Returns the last fate. */
 static enum fate give(const struct client_datagram *d)
 {
-    static const struct session_route route = {.peer = {.port = 1, .family = AF_INET},
-                                               .local = {.port = 2, .family = AF_INET}};
     struct reader r = reader_of(d->data, d->len);
     struct wire_record rec;
     enum fate fate = FATE_DROP_JUNK;
 
     while (wire_next_record(&r, &rec)) {
         if (w.session != NULL) {
+            place();
             fate = session_from_wire(w.session, &w.service, &rec, w.now, &w.sink);
             continue;
         }
-        w.session = session_new(&w.service, &route, &rec, w.now, &w.sink);
+        w.session = session_new(&w.service, &rec, w.now, &w.sink);
         assert_non_null(w.session);
         fate = FATE_HELLO_ACCEPTED;
     }
@@ -177,6 +187,7 @@ static struct dtls_client *open_one(const struct client_options *options)
     give_all(c);
     take_all(c);
     assert_true(c->is_open);
+    place();
     return c;
 }
 
@@ -246,7 +257,7 @@ static void test_from_hello_to_open(void **state)
     assert_int_equal(give_all(c), FATE_HANDSHAKE);
     assert_int_equal(w.session->state, SESSION_OPEN);
     assert_int_equal(w.session->ending, SESSION_END_NOT_YET);
-    assert_int_equal(w.session->opened - w.session->born, 70);
+    assert_int_equal(w.session->opened - w.session->pending->born, 70);
     assert_int_equal(w.session->used, w.now);
     assert_true(session_next_timer(w.session) == TIMER_NEVER);
     assert_memory_equal(session_identity(w.session, &len), "me", 2);
@@ -255,7 +266,7 @@ static void test_from_hello_to_open(void **state)
     assert_string_equal(session_version_name(w.session), "1.2");
     assert_true(w.session->has_ems);
     assert_int_equal(w.setup.conf->references, 1); /* the snapshot is let go */
-    assert_null(w.session->handshake);             /* and libssl's 70 KB */
+    assert_null(w.session->pending->handshake);    /* and libssl's 70 KB */
     take_all(c);
     assert_true(c->is_open);
     client_free(c);
@@ -267,9 +278,9 @@ static void test_data_lets_go_of_the_last_flight(void **state)
     (void)state;
     begin(usual);
     struct dtls_client *c = open_one(NULL);
-    assert_non_null(w.session->farewell);
+    assert_non_null(w.session->tail);
     assert_int_equal(say(c, "hello"), FATE_FORWARDED);
-    assert_null(w.session->farewell);
+    assert_null(w.session->tail);
     assert_int_equal(w.delivered_len, 5);
     client_free(c);
     end();

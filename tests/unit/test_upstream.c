@@ -351,6 +351,27 @@ static void test_out_of_descriptors_is_told(void **state)
     upstream_close(open_flow(w, NULL));
 }
 
+static void test_flows_are_told_by_their_order(void **state)
+{
+    struct world *w = *state;
+    struct list order;
+    int one, two;
+
+    list_init(&order);
+    assert_null(upstream_idlest(&order));
+    struct flow *f = open_flow(w, &one), *g = open_flow(w, &two);
+    assert_null(upstream_idlest(&order)); /* it is the caller's who is in it */
+    upstream_touch(f, &order);
+    upstream_touch(g, &order);
+    assert_ptr_equal(upstream_idlest(&order), &one);
+    upstream_touch(f, &order);
+    assert_ptr_equal(upstream_idlest(&order), &two);
+    upstream_close(g);
+    assert_ptr_equal(upstream_idlest(&order), &one);
+    upstream_close(f);
+    assert_null(upstream_idlest(&order));
+}
+
 static int lowest_free_descriptor(void)
 {
     int fd = dup(STDERR_FILENO);
@@ -555,6 +576,7 @@ int main(void)
         TEST(test_datagram_behind_a_refusal_is_read),
         TEST(test_too_big_is_told),
         TEST(test_out_of_descriptors_is_told),
+        TEST(test_flows_are_told_by_their_order),
         TEST(test_free_closes_what_is_open),
         TEST(test_what_is_queued_leaves_at_the_turns_end),
         TEST(test_one_turns_datagrams_arrive_as_one_message),

@@ -254,6 +254,22 @@ static void test_another_backend_is_shared_at_once(void **state)
     close(old);
 }
 
+static void test_shared_flows_stand_in_no_list(void **state)
+{
+    struct world *w = *state;
+    struct list order;
+    int one;
+
+    list_init(&order);
+    upstream_touch(open_flow(w, SHARED, UPSTREAM_ANY, NULL), &order);
+    assert_null(upstream_idlest(&order));
+    upstream_touch(open_flow(w, LISTED, UPSTREAM_ANY, &one), &order);
+    assert_ptr_equal(upstream_idlest(&order), &one);
+    upstream_free(w->upstream);
+    w->upstream = NULL;
+    assert_true(list_is_empty(&order));
+}
+
 /* What is still open when all ends, of both kinds: the sanitizer would find it. */
 static void test_free_closes_what_is_open(void **state)
 {
@@ -277,6 +293,7 @@ int main(void)
         TEST(test_a_number_is_one_flows_alone),
         TEST(test_a_flow_that_closes_in_the_middle_of_a_batch),
         TEST(test_another_backend_is_shared_at_once),
+        TEST(test_shared_flows_stand_in_no_list),
         TEST(test_free_closes_what_is_open),
     };
 

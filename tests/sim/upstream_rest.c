@@ -1,5 +1,6 @@
 /*
- * no_source: the stand-in for what upstream.c does about sources, which a sim's flows do not have.
+ * upstream_rest: the stand-in for what upstream.c does and a sim does not look at: sources, ports,
+ * counts.
  */
 #include "proxy/upstream.h"
 
@@ -26,5 +27,23 @@ bool upstream_is_shared(const struct flow *f)
 uint32_t upstream_source(const struct flow *f)
 {
     (void)f;
+    return 0;
+}
+
+uint16_t upstream_port(const struct flow *f)
+{
+    (void)f;
+    return 1;
+}
+
+size_t upstream_count(const struct upstream *u)
+{
+    (void)u;
+    return 0;
+}
+
+size_t upstream_flush(struct upstream *u)
+{
+    (void)u;
     return 0;
 }

@@ -1,0 +1,31 @@
+/*
+ * session_memory: where a worker's sessions lie: each in one piece that is no longer than its suite
+ * needs, for there may be a million of them. session.c decides what is in there.
+ */
+#ifndef DTLSGATE_PROXY_SESSION_MEMORY_H
+#define DTLSGATE_PROXY_SESSION_MEMORY_H
+
+#include "base/slab.h"
+#include "dtls/keys.h"
+
+#define SESSION_SIZES 3
+
+struct session_memory {
+    struct slab sessions[SESSION_SIZES]; /* by the length of the suite's keys */
+    struct slab pending, tails;
+};
+
+/* How long things are: a session without its keys, what it has besides before and after. */
+struct session_sizes {
+    size_t session, pending, tail;
+};
+
+/* It must stay where it is, and outlives its sessions. */
+void session_memory_init(struct session_memory *m, const struct session_sizes *sizes);
+/* All are back by then. */
+void session_memory_clear(struct session_memory *m);
+
+/* Where the sessions of a suite lie; NULL: those that libssl keeps. */
+struct slab *session_memory_of(struct session_memory *m, const struct suite *suite);
+
+#endif
