@@ -180,15 +180,17 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     struct turn turn = {r, &route, s, now};
     const struct session_sink sink = life_sink(&turn);
     struct stats *stats = r->parts.stats;
+    uint32_t source = source_of(s); /* while the flow is there */
 
     /* The client has said goodbye itself, or holds newer keys under the same address. */
     if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED)
         session_say_goodbye(s, &r->services[s->service], &sink);
+    life_close_flow(r, s); /* what it had to send may still meet a refusal, which the log counts */
     if (s->is_placed) {
         stats_add(&stats->sessions_ended, 1);
         if (why == SESSION_END_EVICTED)
             stats_add(&stats->sessions_evicted, 1);
-        report_end(s, life_conf(r, s), source_of(s), why, now);
+        report_end(s, life_conf(r, s), source, why, now);
     } else {
         stats_add(&stats->handshakes_failed, 1);
         note_failure(r, s, why, now);
@@ -196,7 +198,6 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
             seen_forget(r->seen, s->pending->hello_print);
         report_failed(s, life_conf(r, s), why, &r->failed_lines, now);
     }
-    life_close_flow(r, s);
     identities_leave(&r->identities, s, life_conf(r, s));
     leave_gate(r, s);
     peers_remove(&r->peers, s);

@@ -62,6 +62,7 @@ struct world {
     bool is_backend_full; /* the kernel takes nothing for it */
     unsigned untaken;     /* datagrams, until the next flush */
     bool is_deaf;         /* nobody takes what leaves for clients */
+    bool is_refused_late; /* a refusal shows when a flow closes */
     unsigned sent_first, sent_count;
     struct sent sent[SENT_MAX];
     uint8_t room[UDP_PAYLOAD_MAX], plain[WIRE_PLAINTEXT_MAX];
@@ -176,6 +177,8 @@ void upstream_close(struct flow *f)
 {
     assert_true(f->is_open);
     list_remove(&f->order);
+    if (world->is_refused_late)
+        relay_refused(world->relay, f->owner, 1, world->now);
     f->is_open = false;
 }
 

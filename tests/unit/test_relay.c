@@ -146,6 +146,20 @@ static void test_what_the_kernel_does_not_take_is_counted_apart(void **state)
     world_end();
 }
 
+static void test_a_refusal_at_the_end_is_in_the_log(void **state)
+{
+    (void)state;
+    world_begin(usual, 1);
+    struct dtls_client *c = world_open(ONE, NULL);
+    world_say(c, ONE, "abc");
+    world->is_refused_late = true;
+    relay_end_all(world->relay, world->now);
+    assert_int_equal(world->stats.backend_refused, 1);
+    assert_int_equal(log_count_both("info session end: ", "drops=0 refused=1"), 1);
+    client_free(c);
+    world_end();
+}
+
 /* ---- the same address again ---- */
 
 static void test_a_session_works_until_the_new_finished(void **state)
@@ -307,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_replies_that_do_not_fit_are_dropped_and_counted),
         cmocka_unit_test(test_the_fragment_limit_of_a_client_is_kept),
         cmocka_unit_test(test_what_the_kernel_does_not_take_is_counted_apart),
+        cmocka_unit_test(test_a_refusal_at_the_end_is_in_the_log),
         cmocka_unit_test(test_a_session_works_until_the_new_finished),
         cmocka_unit_test(test_the_old_keys_are_worth_nothing_after_a_reconnect),
         cmocka_unit_test(test_a_newer_hello_replaces_a_handshake),

@@ -6,6 +6,8 @@
 
 #include "base/udp.h"
 
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -310,6 +312,41 @@ static void test_the_smallest_buffer_is_remembered(void **state)
     assert_in_range(f->sockets.buffer, 64 * 1024, SIZE_MAX - 1);
 }
 
+/* What a socket was told about joined datagrams. */
+static int joins_received(const struct worker_socket *s)
+{
+    int on = -1;
+    socklen_t len = sizeof(on);
+
+    (void)getsockopt(s->fd, IPPROTO_UDP, UDP_GRO, &on, &len);
+    return on;
+}
+
+static void test_offloading_is_used_where_the_kernel_can(void **state)
+{
+    struct fixture *f = *state;
+    struct udp_offload can = udp_probe_offload();
+
+    add(f, 0, address("127.0.0.1:0"));
+    f->conf.daemon.udp_offload = CONF_OFFLOAD_AUTO;
+    assert_open(f);
+    assert_int_equal(f->sockets.offload.send, can.send);
+    assert_int_equal(f->sockets.offload.receive, can.receive);
+    for (unsigned w = 0; can.receive && w < WORKERS; w++)
+        assert_int_equal(joins_received(sockets_of(&f->sockets, w)), 1);
+}
+
+static void test_offloading_can_be_off(void **state)
+{
+    struct fixture *f = *state;
+
+    add(f, 0, address("127.0.0.1:0"));
+    f->conf.daemon.udp_offload = CONF_OFFLOAD_OFF;
+    assert_open(f);
+    assert_false(f->sockets.offload.send || f->sockets.offload.receive);
+    assert_true(joins_received(sockets_of(&f->sockets, 0)) <= 0);
+}
+
 static void test_closing_twice_is_harmless(void **state)
 {
     struct fixture *f = *state;
@@ -340,6 +377,8 @@ int main(void)
         TEST(test_the_ipv6_wildcard_leaves_ipv4_to_who_lists_it),
         TEST(test_other_ipv6_addresses_take_ipv6_only),
         TEST(test_the_smallest_buffer_is_remembered),
+        TEST(test_offloading_is_used_where_the_kernel_can),
+        TEST(test_offloading_can_be_off),
         TEST(test_closing_twice_is_harmless),
     };
 

@@ -321,6 +321,38 @@ static void test_peers_are_joined_each_for_itself(void **state)
     }
 }
 
+/* One socket, one peer, several addresses to send from. */
+static void test_source_addresses_are_kept_apart(void **state)
+{
+    const struct addr at[3] = {parse("127.0.0.1:0"), parse("127.0.0.2:0"), {.family = 0}};
+    struct addr any;
+    int receiver, wildcard = listen_at("0.0.0.0:0", false, &any);
+
+    (void)state;
+    receiver = listen_at("127.0.0.3:0", false, &bound);
+    for (unsigned i = 0; i < 12; i++) {
+        const struct udp_way way = {
+            .fd = wildcard, .family = AF_INET, .peer = &bound, .local = &at[i % 3]};
+        memcpy(udp_outbox_reserve(outbox, 4), &i, sizeof(i));
+        udp_outbox_commit(outbox, sizeof(i), &way);
+    }
+    assert_int_equal(udp_outbox_flush(outbox), 0);
+    assert_int_equal(send_calls, 1);
+    assert_int_equal(seen_count, is_joined ? 3 : 12);
+    for (unsigned n = 0; n < 12;) {
+        const struct udp_datagram *d;
+        assert_int_equal(udp_receive(receiver, inbox, UDP_BATCH_MAX), UDP_OK);
+        for (; (d = udp_next(inbox)) != NULL; n++) {
+            unsigned i;
+            memcpy(&i, d->data, sizeof(i));
+            if (i % 3 < 2)
+                assert_int_equal(d->peer.ip[3], at[i % 3].ip[3]);
+        }
+    }
+    close(wildcard);
+    close(receiver);
+}
+
 /* ---- any mixture ---- */
 
 #define WAYS 400
@@ -503,6 +535,7 @@ int main(void)
         JOINED(test_no_message_is_longer_than_a_packet_can_be),
         JOINED(test_those_of_a_connected_socket_are_joined_too),
         JOINED(test_peers_are_joined_each_for_itself),
+        BOTH(test_source_addresses_are_kept_apart),
         BOTH(test_each_way_keeps_its_order_in_any_mixture),
         JOINED(test_what_fails_joined_leaves_one_by_one),
         JOINED(test_what_fails_joined_on_a_connected_socket_leaves_one_by_one),
