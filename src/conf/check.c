@@ -225,8 +225,23 @@ static void check_source(const struct subject *s, const struct conf_daemon *daem
         check_room(s, daemon);
 }
 
+static bool has_too_many(const struct conf *c, const struct draft *d)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < c->service_count; i++)
+        count += c->service[i].listen_count;
+    if (count <= CONF_LISTEN_MAX)
+        return false;
+    errors_add(d->errors, "%s: %zu addresses to listen on in all; at most %d can be",
+               d->path ? d->path : "command line", count, CONF_LISTEN_MAX);
+    return true;
+}
+
 void check_settings(const struct conf *c, const struct draft *d)
 {
+    if (has_too_many(c, d))
+        return;
     for (size_t i = 0; i < c->service_count; i++) {
         const struct subject s = {d, &d->service[i], &c->service[i]};
 

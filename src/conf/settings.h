@@ -66,6 +66,9 @@ struct conf_service {
     unsigned line;             /* of the section in the file, for messages; 0: the command line */
 };
 
+/* Addresses of all services to listen on: their indexes, and those of services, have 16 bits. */
+#define CONF_LISTEN_MAX UINT16_MAX
+
 struct conf {
     struct conf_daemon daemon;
     struct conf_service *service; /* ordered by name */

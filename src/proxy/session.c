@@ -70,18 +70,22 @@ static enum fate take_alert(struct session *s, const struct session_service *ser
     return FATE_CONTROL;
 }
 
+static bool has_farewell(const struct session *s)
+{
+    return s->tail != NULL && s->tail->farewell.finished[0] == WIRE_FINISHED;
+}
+
 /* A client that repeats its Finished has not got ours; one that says hello wants to renegotiate. */
 static enum fate take_handshake(struct session *s, const struct session_service *service,
                                 const uint8_t *plain, size_t len, uint64_t now,
                                 const struct session_sink *sink)
 {
-    bool has_farewell = s->tail != NULL && s->tail->has_farewell;
-    bool is_finished = len > 0 && plain[0] == WIRE_FINISHED && has_farewell;
+    bool is_finished = len > 0 && plain[0] == WIRE_FINISHED && has_farewell(s);
     bool is_hello = len > 0 && plain[0] == WIRE_CLIENT_HELLO;
 
     if (!is_finished && !is_hello)
         return FATE_CONTROL;
-    if (s->tail == NULL) /* from now on it has one, for the rate */
+    if (s->tail == NULL)
         s->tail = slab_take(&service->memory->tails);
     if (s->tail == NULL || !rate_take(&s->tail->rate, REPEATS_PER_SECOND, REPEATS_BURST, now, NULL))
         return FATE_CONTROL;
@@ -99,7 +103,7 @@ static enum fate take_handshake(struct session *s, const struct session_service 
 /* Data proves that the client has our Finished. */
 static void drop_farewell(struct session *s)
 {
-    if (s->tail == NULL || !s->tail->has_farewell)
+    if (!has_farewell(s))
         return;
     slab_give(s->tail);
     s->tail = NULL;
@@ -429,10 +433,8 @@ void session_place(struct session *s, const struct session_service *service)
     s->tail = NULL;
     if (s->state == SESSION_OPEN)
         s->tail = slab_take(&service->memory->tails);
-    if (s->tail != NULL) {
+    if (s->tail != NULL)
         s->tail->farewell = p->farewell;
-        s->tail->has_farewell = true;
-    }
     free_pending(p);
 }
 

@@ -91,11 +91,12 @@ struct session_pending {
     bool is_doubted; /* a Finished did not open, and the log has been told */
 };
 
-/* What answers the handshake messages of a client whose handshake is complete. */
+/* What answers the handshake messages of a client whose handshake is complete. Made with a
+ * farewell, it goes with the client's first data. One that is made later has none, and stays for
+ * its rate. */
 struct session_tail {
-    struct handshake_farewell farewell;
-    struct rate rate;  /* of repeated last flights and no_renegotiation warnings */
-    bool has_farewell; /* until the client has sent data; it is then that the tail goes */
+    struct handshake_farewell farewell; /* all zero: none */
+    struct rate rate;                   /* of repeated last flights and no_renegotiation warnings */
 };
 
 /* Numbers of datagrams have 48 bits, as those of the records they came in. */

@@ -3,6 +3,8 @@
 
 #include "conf_text.h"
 
+#include "conf/draft.h"
+
 #include <stdio.h>
 
 static void test_both_wildcards_may_share_a_port(void **state)
@@ -74,6 +76,21 @@ static void test_listen_addresses_must_differ(void **state)
     conf_unref(load_good("[service a]\nlisten = 127.0.0.1:0, 127.0.0.1:0\nbackend = 127.0.0.1:1\n"
                          "psk-file = keys\n",
                          NULL));
+}
+
+static void test_indexes_of_addresses_have_their_room(void **state)
+{
+    struct conf_service services[2] = {{.listen_count = CONF_LISTEN_MAX}, {.listen_count = 1}};
+    const struct conf c = {.service = services, .service_count = 2};
+    const struct draft d = {.path = "x.ini", .errors = &errors};
+
+    (void)state;
+    errors_clear(&errors);
+    check_settings(&c, &d);
+    assert_int_equal(errors.count, 1);
+    assert_string_equal(errors.line[0],
+                        "x.ini: 65536 addresses to listen on in all; at most 65535 can be");
+    errors_clear(&errors);
 }
 
 static void test_backend_must_not_be_a_listener(void **state)
@@ -189,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_wrong_value_is_not_told_twice),
         cmocka_unit_test(test_cipher_lists_are_asked_of_the_library),
         cmocka_unit_test(test_listen_addresses_must_differ),
+        cmocka_unit_test(test_indexes_of_addresses_have_their_room),
         cmocka_unit_test(test_backend_must_not_be_a_listener),
         cmocka_unit_test(test_sources_that_fit),
         cmocka_unit_test(test_sources_that_cannot_be),

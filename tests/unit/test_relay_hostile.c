@@ -435,6 +435,25 @@ static void test_renegotiation_is_refused_a_few_times(void **state)
     world_end();
 }
 
+/* What is remembered of it does not go with the data. */
+static void test_renegotiation_between_data_is_refused_a_few_times(void **state)
+{
+    static const uint8_t hello[WIRE_MESSAGE_HEADER] = {WIRE_CLIENT_HELLO};
+
+    (void)state;
+    world_begin(usual, 1);
+    struct dtls_client *c = world_open(ONE, NULL);
+    const struct flow *f = world_say(c, ONE, "x");
+    for (uint64_t seq = 100; seq < 200; seq += 2) {
+        world_forge(f, WIRE_HANDSHAKE, seq, hello, sizeof hello);
+        world_forge(f, WIRE_DATA, seq + 1, "y", 1);
+    }
+    assert_in_range(world->sent_count, 1, 10);
+    assert_int_equal(f->count, 51);
+    client_free(c);
+    world_end();
+}
+
 static void test_a_lost_last_flight_comes_again_until_data_came(void **state)
 {
     static const uint8_t finished[WIRE_MESSAGE_HEADER + 12] = {WIRE_FINISHED};
@@ -485,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_a_goodbye_is_answered_once),
         cmocka_unit_test(test_a_fatal_alert_ends_the_session_in_silence),
         cmocka_unit_test(test_renegotiation_is_refused_a_few_times),
+        cmocka_unit_test(test_renegotiation_between_data_is_refused_a_few_times),
         cmocka_unit_test(test_a_lost_last_flight_comes_again_until_data_came),
     };
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);
