@@ -113,6 +113,49 @@ bool prefix_contains(const struct prefix *p, const struct addr *a)
     return memcmp(other.base.ip, p->base.ip, sizeof p->base.ip) == 0;
 }
 
+uint32_t prefix_hosts(const struct prefix *p)
+{
+    unsigned host_bits = width_of(&p->base) - p->bits;
+
+    if (host_bits < 2)
+        return 0;
+    return host_bits < 32 ? (UINT32_C(1) << host_bits) - 2 : UINT32_MAX - 1;
+}
+
+/* The last four bytes of the address, which hold all that tells one host from another. */
+static uint8_t *tail_of(struct addr *a)
+{
+    return a->ip + width_of(a) / 8 - 4;
+}
+
+static uint32_t load_tail(struct addr a)
+{
+    const uint8_t *t = tail_of(&a);
+
+    return (uint32_t)t[0] << 24 | (uint32_t)t[1] << 16 | (uint32_t)t[2] << 8 | t[3];
+}
+
+struct addr prefix_host(const struct prefix *p, uint32_t i)
+{
+    struct addr a = p->base;
+    uint32_t value = load_tail(a) + i + 1;
+    uint8_t *t = tail_of(&a);
+
+    for (int at = 3; at >= 0; at--, value >>= 8)
+        t[at] = (uint8_t)value;
+    return a;
+}
+
+bool prefix_host_number(const struct prefix *p, const struct addr *a, uint32_t *i)
+{
+    if (!prefix_contains(p, a))
+        return false;
+    uint32_t number = load_tail(*a) - load_tail(p->base) - 1; /* the first wraps around */
+    struct addr back = prefix_host(p, number);
+    *i = number;
+    return number < prefix_hosts(p) && memcmp(back.ip, a->ip, sizeof back.ip) == 0 && a->scope == 0;
+}
+
 static bool parse_one(struct prefix *out, const char *item, size_t len)
 {
     char text[PREFIX_TEXT_MAX];
@@ -168,6 +211,11 @@ void prefixes_clear(struct prefixes *p)
 {
     free(p->list);
     *p = (struct prefixes){0};
+}
+
+const struct prefix *prefixes_range(const struct prefixes *p)
+{
+    return p->count == 1 && prefix_hosts(p->list) > 0 ? p->list : NULL;
 }
 
 bool prefixes_contain(const struct prefixes *p, const struct addr *a)

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Room for "ipv6/128" and its NUL. */
 #define PREFIX_TEXT_MAX (ADDR_TEXT_MAX + 4)
@@ -27,6 +28,15 @@ bool prefix_contains(const struct prefix *p, const struct addr *a);
 /* The prefix of `bits` that `a` is in. `bits` is cut to what the family has. */
 struct prefix prefix_of(const struct addr *a, unsigned bits);
 
+/* The addresses of a prefix that a host may have, by number: all but its first and its last, and of
+ * more than 2^32 the lowest. How many there are; 0 of a prefix that is one or two addresses. */
+uint32_t prefix_hosts(const struct prefix *p);
+/* Number `i`, which is below prefix_hosts(), with the port 0. */
+struct addr prefix_host(const struct prefix *p, uint32_t i);
+/* The other way round. False: `a`, whose port does not count, is none of them. */
+bool prefix_host_number(const struct prefix *p, const struct addr *a, uint32_t *i)
+    __attribute__((warn_unused_result));
+
 struct prefixes {
     struct prefix *list; /* owned */
     size_t count;
@@ -37,6 +47,8 @@ struct prefixes {
 bool prefixes_parse(struct prefixes *out, const char *text, const char **fault, size_t *fault_len)
     __attribute__((warn_unused_result));
 void prefixes_clear(struct prefixes *p);
+/* The one prefix whose addresses prefix_host() numbers, where the list is such a one; else NULL. */
+const struct prefix *prefixes_range(const struct prefixes *p);
 bool prefixes_contain(const struct prefixes *p, const struct addr *a);
 
 #endif

@@ -81,16 +81,21 @@ static bool prepare(int fd, const struct addr *at, bool dual)
                    : set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
 }
 
-/* A bind without SO_REUSEPORT fails when anybody holds the address, whatever options the holder
- * set. The option set afterwards lets later sockets of the same user join. */
-static bool bind_socket(int fd, const struct addr *at, bool shared)
+static bool bind_to(int fd, const struct addr *at)
 {
     struct sockaddr_storage name;
     socklen_t len = addr_to_sockaddr(at, at->family, &name);
 
+    return bind(fd, (struct sockaddr *)&name, len) == 0;
+}
+
+/* A bind without SO_REUSEPORT fails when anybody holds the address, whatever options the holder
+ * set. The option set afterwards lets later sockets of the same user join. */
+static bool bind_socket(int fd, const struct addr *at, bool shared)
+{
     if (shared && !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1))
         return false;
-    if (bind(fd, (struct sockaddr *)&name, len) != 0)
+    if (!bind_to(fd, at))
         return false;
     return shared || set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 }
@@ -113,7 +118,24 @@ int udp_listen(const struct addr *at, bool shared, bool dual, struct addr *bound
     return fd;
 }
 
-int udp_connect(const struct addr *to, struct addr *local)
+int udp_share(int family, bool loopback, struct addr *bound)
+{
+    static const char device[] = "lo";
+    const struct addr any = {.family = (uint16_t)family};
+    int fd = open_socket(family);
+
+    if (fd < 0)
+        return -1;
+    if (loopback) /* older kernels want a privilege for it, and then it is one wall less */
+        (void)setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, sizeof(device));
+    if (!prepare(fd, &any, false) ||
+        (family == AF_INET6 && !set_option(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)) ||
+        !bind_to(fd, &any) || !own_address(fd, bound))
+        return close_failed(fd);
+    return fd;
+}
+
+int udp_connect_from(const struct addr *from, const struct addr *to, struct addr *local)
 {
     struct sockaddr_storage name;
     socklen_t len = addr_to_sockaddr(to, to->family, &name);
@@ -121,9 +143,25 @@ int udp_connect(const struct addr *to, struct addr *local)
 
     if (fd < 0)
         return -1;
-    if (connect(fd, (struct sockaddr *)&name, len) != 0 || !own_address(fd, local))
+    if ((from && !bind_to(fd, from)) || connect(fd, (struct sockaddr *)&name, len) != 0 ||
+        !own_address(fd, local))
         return close_failed(fd);
     return fd;
+}
+
+int udp_connect(const struct addr *to, struct addr *local)
+{
+    return udp_connect_from(NULL, to, local);
+}
+
+bool udp_is_local(const struct addr *a)
+{
+    int fd = open_socket(a->family);
+    bool is_bound = fd >= 0 && bind_to(fd, a);
+
+    if (fd >= 0)
+        close(fd);
+    return is_bound;
 }
 
 size_t udp_set_buffers(int fd, size_t bytes)

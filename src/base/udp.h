@@ -36,6 +36,17 @@ int udp_listen(const struct addr *at, bool shared, bool dual, struct addr *bound
 /* A connected non-blocking socket to `to`; never SO_REUSEADDR, so no two share a port. *local gets
  * the address it was given. Returns the descriptor, or -1 with errno. */
 int udp_connect(const struct addr *to, struct addr *local);
+/* The same from an address of ours, whose port is 0; NULL: the kernel chooses. Sockets of different
+ * addresses may share a port. EADDRINUSE: no port of this address is left. */
+int udp_connect_from(const struct addr *from, const struct addr *to, struct addr *local);
+/* A non-blocking socket that is not connected, at a port of the kernel's choice on all addresses of
+ * `family`, local addresses reported. It can send from each address that a route makes local, those
+ * of IPv6 that no interface has, too. `loopback`: hears nothing but this host, where the kernel can
+ * do that. *bound gets its address. Returns the descriptor, or -1 with errno. */
+int udp_share(int family, bool loopback, struct addr *bound);
+
+/* Whether a socket can be bound to the address, whose port is 0: it is one of this host's. */
+bool udp_is_local(const struct addr *a);
 
 /* Asks for socket buffers of `bytes` each way, beyond the system's limit when we may. Returns what
  * the kernel granted for receiving, in the same unit as asked. */

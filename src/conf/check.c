@@ -6,6 +6,7 @@
 
 #include "base/addr.h"
 #include "base/bytes.h"
+#include "base/prefix.h"
 #include "conf/value.h"
 #include "dtls/tlsctx.h"
 
@@ -136,6 +137,112 @@ static void check_backend(const struct subject *s, const struct conf *c)
                         addr_format(&s->service->backend, text), c->service[i].name);
 }
 
+static unsigned width_of(const struct prefix *p)
+{
+    return p->base.family == AF_INET ? 32 : 128;
+}
+
+/* What nobody may send from, or what would need to name an interface as well. */
+static bool has_unfit(const struct prefix *p)
+{
+    static const char *const unfit[] = {"0.0.0.0/8", "224.0.0.0/3", "::", "fe80::/10", "ff00::/8"};
+
+    for (size_t i = 0; i < sizeof(unfit) / sizeof(*unfit); i++) {
+        struct prefix u;
+        if (prefix_parse(&u, unfit[i]) &&
+            (prefix_contains(p, &u.base) || prefix_contains(&u, &p->base)))
+            return true;
+    }
+    return false;
+}
+
+/* What is wrong with one address or prefix of backend-source, as draft_error() has it; NULL:
+ * nothing is. */
+static const char *fault_of_source(const struct conf_service *s, const struct prefix *p)
+{
+    bool is_address = p->bits == width_of(p);
+
+    if (p->base.family != s->backend.family)
+        return "is of another family than the backend; take one of the same";
+    if (has_unfit(p))
+        return "holds addresses that nothing can be sent from; take others";
+    if (!is_address && s->backend_source.count > 1)
+        return "is a prefix, which must stand alone; give one prefix or only addresses";
+    if (!is_address && prefix_contains(p, &s->backend))
+        return "holds the backend's address; take another prefix";
+    if (!is_address && prefix_hosts(p) == 0)
+        return "has no address between its first and its last; give a larger prefix";
+    return NULL;
+}
+
+static bool is_repeated(const struct prefixes *list, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (list->list[i].bits == list->list[at].bits &&
+            addr_equal(&list->list[i].base, &list->list[at].base))
+            return true;
+    return false;
+}
+
+/* False: it told of a fault. */
+static bool check_each_source(const struct subject *s)
+{
+    const struct prefixes *list = &s->service->backend_source;
+    char text[PREFIX_TEXT_MAX];
+    bool is_good = true;
+
+    for (size_t i = 0; i < list->count; i++) {
+        const char *fault = is_repeated(list, i) ? "stands there twice; leave one out"
+                                                 : fault_of_source(s->service, &list->list[i]);
+        if (fault)
+            draft_error(s->draft, place(s, "backend-source"), "%s %s",
+                        prefix_format(&list->list[i], text), fault);
+        is_good = is_good && !fault;
+    }
+    return is_good;
+}
+
+/* Each worker hands out its own share of the addresses, and may hold its share of the sessions. */
+static void check_room(const struct subject *s, const struct conf_daemon *daemon)
+{
+    const struct prefix *p = s->service->backend_source.list;
+    uint64_t each = ((uint64_t)daemon->max_sessions + daemon->workers - 1) / daemon->workers;
+    char text[PREFIX_TEXT_MAX];
+
+    if (prefix_hosts(p) / daemon->workers < each)
+        draft_error(s->draft, place(s, "backend-source"),
+                    "%s has %" PRIu32 " addresses, and daemon.max-sessions is %u with %u workers; "
+                    "give a larger prefix or allow fewer sessions",
+                    prefix_format(p, text), prefix_hosts(p), daemon->max_sessions, daemon->workers);
+}
+
+/* It was made 1 where nobody gave a value. */
+static void check_identities(const struct subject *s)
+{
+    if (!is_wrong(s, "max-sessions-per-identity") && s->service->max_sessions_per_identity != 1)
+        draft_error(s->draft, place(s, "max-sessions-per-identity"),
+                    "is %u, but with source-by = identity it must be 1, for two sessions cannot "
+                    "have one address; leave it out",
+                    s->service->max_sessions_per_identity);
+}
+
+static void check_source(const struct subject *s, const struct conf_daemon *daemon)
+{
+    const struct conf_service *v = s->service;
+    bool by_identity = !is_wrong(s, "source-by") && v->source_by == CONF_SOURCE_BY_IDENTITY;
+
+    if (by_identity)
+        check_identities(s);
+    if (is_wrong(s, "backend-source") || is_wrong(s, "backend") || !check_each_source(s))
+        return;
+    bool is_prefix = prefixes_range(&v->backend_source) != NULL;
+    if (by_identity && !is_prefix)
+        draft_error(s->draft, place(s, "source-by"),
+                    "is identity, which needs one prefix as backend-source; give that, too");
+    if (!by_identity && is_prefix && daemon->workers > 0)
+        check_room(s, daemon);
+}
+
 static bool has_too_many(const struct conf *c, const struct draft *d)
 {
     size_t count = 0;
@@ -161,6 +268,7 @@ void check_settings(const struct conf *c, const struct draft *d)
         for (size_t j = 0; j < s.service->listen_count; j++)
             check_listen(&s, c, j);
         check_backend(&s, c);
+        check_source(&s, &c->daemon);
     }
     if (c->service_count > 0)
         return;

@@ -8,9 +8,11 @@
 #include "conf/check.h"
 #include "conf/draft.h"
 #include "conf/options.h"
+#include "conf/source_map.h"
 #include "conf/value.h"
 #include "dtls/tlsctx.h"
 
+#include <inttypes.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -67,6 +69,15 @@ static bool settle_ciphers(struct conf_service *s)
     return s->ciphers != NULL;
 }
 
+/* Two sessions of one identity could not both have its address. */
+static void settle_identities(struct conf_service *s, struct draft_section *section)
+{
+    const struct option *o = option_find(options_service, "max-sessions-per-identity");
+
+    if (s->source_by == CONF_SOURCE_BY_IDENTITY && !draft_value(section, o)->text)
+        s->max_sessions_per_identity = 1;
+}
+
 static bool fill(struct conf *c, struct draft *d)
 {
     c->service = calloc(d->service_count + 1, sizeof(*c->service));
@@ -83,6 +94,7 @@ static bool fill(struct conf *c, struct draft *d)
         s->name = strdup(d->service[i].name);
         if (!s->name || !settle_ciphers(s))
             return false;
+        settle_identities(s, &d->service[i]);
     }
     return true;
 }
@@ -105,12 +117,39 @@ static void load_keys(struct conf *c, const struct draft *d)
     }
 }
 
+/* Each identity's address, where identities have them. A prefix that is too small, or none at all,
+ * has been told of; here only the number of identities is new. */
+static void place_identities(struct conf *c, const struct draft *d)
+{
+    for (size_t i = 0; i < c->service_count; i++) {
+        struct conf_service *s = &c->service[i];
+        const struct prefix *prefix = prefixes_range(&s->backend_source);
+        const struct draft_place at = {&d->service[i],
+                                       option_find(options_service, "backend-source")};
+        char text[PREFIX_TEXT_MAX];
+
+        if (s->source_by != CONF_SOURCE_BY_IDENTITY || !s->psk || !prefix)
+            continue;
+        if (prefix_hosts(prefix) < psk_count(s->psk)) {
+            draft_error(d, at,
+                        "%s has %" PRIu32 " addresses, and psk-file has %zu identities; give a "
+                        "larger prefix",
+                        prefix_format(prefix, text), prefix_hosts(prefix), psk_count(s->psk));
+            continue;
+        }
+        s->identity_source = source_map_new(prefix, s->psk, s->name);
+        if (!s->identity_source)
+            draft_error(d, at, "finds no memory for the addresses of the identities");
+    }
+}
+
 static void clear_service(struct conf_service *s)
 {
     for (const struct option *o = options_service; o->key; o++)
         value_clear(o, s);
     free(s->name);
     psk_free(s->psk);
+    free(s->identity_source);
 }
 
 static void conf_free(struct conf *c)
@@ -232,6 +271,7 @@ static struct conf *build(struct draft *d)
     }
     check_settings(c, d);
     load_keys(c, d);
+    place_identities(c, d);
     qsort(c->service, c->service_count, sizeof(*c->service), by_name);
     return c;
 }

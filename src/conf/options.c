@@ -22,12 +22,14 @@
 #define HINT_LONGEST 128 /* RFC 4279 5.3: what every client can take */
 #define ADDRS_LONGEST 64
 #define PREFIXES_LONGEST 64
+#define SOURCES_LONGEST 32 /* a session remembers which of them in a few bits */
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 static const char *const versions[] = {"1.0", "1.2", NULL};
 static const char *const unknowns[] = {"hide", "alert", NULL};
 static const char *const offloads[] = {"off", "auto", NULL};
+static const char *const source_bys[] = {"session", "identity", NULL};
 static const char *const ems_words[] = {"prefer", "require", NULL};
 
 _Static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_DEBUG == 3, "log_levels follows the enum");
@@ -35,6 +37,8 @@ _Static_assert(LOG_FORMAT_TEXT == 0 && LOG_FORMAT_JSON == 1, "log_formats follow
 _Static_assert(CONF_DTLS10 == 0 && CONF_DTLS12 == 1, "versions follows the enum");
 _Static_assert(CONF_UNKNOWN_HIDE == 0 && CONF_UNKNOWN_ALERT == 1, "unknowns follows the enum");
 _Static_assert(CONF_OFFLOAD_OFF == 0 && CONF_OFFLOAD_AUTO == 1, "offloads follows the enum");
+_Static_assert(CONF_SOURCE_BY_SESSION == 0 && CONF_SOURCE_BY_IDENTITY == 1,
+               "source_bys follows the enum");
 _Static_assert(CONF_EMS_PREFER == 0 && CONF_EMS_REQUIRE == 1, "ems_words follows the enum");
 _Static_assert(offsetof(struct conf_service, listen_count) ==
                    offsetof(struct conf_service, listen) + sizeof(struct addr *),
@@ -285,6 +289,18 @@ const struct option options_service[] = {
      .initial = "0",
      .reloadable = true,
      .sentence = "How long a silent session keeps its backend socket; 0 is as long as it lives."},
+    {.key = "backend-source",
+     .type = OPTION_SOURCE,
+     AT(backend_source),
+     .max = SOURCES_LONGEST,
+     .initial = "",
+     .sentence = "Whence to the backend: addresses, or a prefix that has one for each session."},
+    {.key = "source-by",
+     .type = OPTION_CHOICE,
+     AT(source_by),
+     .choices = source_bys,
+     .initial = "session",
+     .sentence = "Whether an address of the prefix is a session's, or an identity's for good."},
     {.key = "allow",
      .type = OPTION_PREFIXES,
      AT(allow),

@@ -22,6 +22,7 @@ enum option_type {
     OPTION_ADDRS,    /* struct addr array + size_t count behind it; comma separated */
     OPTION_BACKEND,  /* struct addr; a name is resolved */
     OPTION_PREFIXES, /* struct prefixes; comma separated, empty is none */
+    OPTION_SOURCE,   /* the same; addresses alone, or one prefix */
 };
 
 struct option {

@@ -17,6 +17,7 @@
 enum conf_version { CONF_DTLS10, CONF_DTLS12 };
 enum conf_unknown { CONF_UNKNOWN_HIDE, CONF_UNKNOWN_ALERT };
 enum conf_offload { CONF_OFFLOAD_OFF, CONF_OFFLOAD_AUTO };
+enum conf_source_by { CONF_SOURCE_BY_SESSION, CONF_SOURCE_BY_IDENTITY };
 enum conf_ems { CONF_EMS_PREFER, CONF_EMS_REQUIRE };
 
 struct conf_daemon {
@@ -41,6 +42,9 @@ struct conf_service {
     struct addr *listen;
     size_t listen_count; /* stands behind `listen`: the option table counts on it */
     struct addr backend;
+    /* Where datagrams to the backend come from: nothing, single addresses, or one prefix. */
+    struct prefixes backend_source;
+    enum conf_source_by source_by;
     char *psk_file;
     bool allow_weak_keys;
     enum conf_unknown unknown_identity;
@@ -57,7 +61,9 @@ struct conf_service {
     unsigned usage_limit;   /* records under one key, both ways; 0: by the suite */
     unsigned max_sessions_per_identity; /* 0: no cap */
     struct psk_set *psk;                /* loaded */
-    unsigned line; /* of the section in the file, for messages; 0: the command line */
+    uint32_t *identity_source; /* by index in `psk`: the number of its address in the prefix of
+                                  backend_source; NULL unless source_by says identity */
+    unsigned line;             /* of the section in the file, for messages; 0: the command line */
 };
 
 /* Addresses of all services to listen on: their indexes, and those of services, have 16 bits. */

@@ -146,6 +146,9 @@ const char *value_allowed(const struct option *o, char *buf, size_t size)
     case OPTION_PREFIXES:
         snprintf(buf, size, "addresses or prefixes, up to %" PRIu64 " with commas", o->max);
         break;
+    case OPTION_SOURCE:
+        snprintf(buf, size, "up to %" PRIu64 " addresses, or one prefix", o->max);
+        break;
     }
     return buf;
 }
@@ -383,6 +386,7 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
     case OPTION_BACKEND:
         return set_backend(f.addr, text, reason);
     case OPTION_PREFIXES:
+    case OPTION_SOURCE:
         return set_prefixes(o, f.prefixes, text, reason);
     }
     assert(!"a type without a parser");
@@ -444,6 +448,7 @@ const char *value_text(const struct option *o, const void *base, char buf[VALUE_
         addrs_text((struct addrs){f.addr, 1}, buf, size);
         break;
     case OPTION_PREFIXES:
+    case OPTION_SOURCE:
         prefixes_text(f.prefixes, buf, size);
         break;
     }
@@ -473,6 +478,7 @@ void value_clear(const struct option *o, void *base)
         memset(f.any, 0, sizeof(struct addrs));
         break;
     case OPTION_PREFIXES:
+    case OPTION_SOURCE:
         prefixes_clear(f.prefixes);
         break;
     default:

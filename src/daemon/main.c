@@ -136,6 +136,7 @@ static void warn(const struct process *p, size_t descriptors)
                      p->conf->service[i].name);
     review_keys(p->conf);
     sockets_check_buffers(&p->sockets, p->conf);
+    sockets_check_sources(p->conf);
     priv_check_files(&p->priv, p->conf, p->cmdline->source.path);
 }
 

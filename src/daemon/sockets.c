@@ -196,6 +196,32 @@ void sockets_check_buffers(const struct sockets *s, const struct conf *conf)
                     s->buffer, conf->daemon.socket_buffer);
 }
 
+static void check_source(const struct conf_service *service, const struct addr *a)
+{
+    const struct prefix shown = prefix_of(a, 128);
+    char text[PREFIX_TEXT_MAX];
+
+    if (!udp_is_local(a))
+        log_warning("service %s: backend-source: %s is no address of this host; give it to an "
+                    "interface or make a route to it (ip route add local PREFIX dev lo)",
+                    service->name, prefix_format(&shown, text));
+}
+
+void sockets_check_sources(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->service_count; i++) {
+        const struct conf_service *service = &conf->service[i];
+        const struct prefix *range = prefixes_range(&service->backend_source);
+
+        if (range != NULL && range->base.family == AF_INET) {
+            const struct addr first = prefix_host(range, 0);
+            check_source(service, &first);
+        }
+        for (size_t j = 0; range == NULL && j < service->backend_source.count; j++)
+            check_source(service, &service->backend_source.list[j].base);
+    }
+}
+
 void sockets_log(const struct sockets *s, const struct conf *conf)
 {
     char text[ADDR_TEXT_MAX];

@@ -34,6 +34,9 @@ void sockets_close(struct sockets *s);
 const struct worker_socket *sockets_of(const struct sockets *s, unsigned worker);
 /* Warns, once, when the kernel granted smaller buffers than the settings ask for. */
 void sockets_check_buffers(const struct sockets *s, const struct conf *conf);
+/* Warns of each address of a backend-source that this host does not have (yet), of a prefix of IPv4
+ * by its first. Those of an IPv6 prefix are no interface's, so there it cannot be told. */
+void sockets_check_sources(const struct conf *conf);
 /* One line per listen address, with the port it really has, and one on offloading. */
 void sockets_log(const struct sockets *s, const struct conf *conf);
 

@@ -40,7 +40,8 @@
     X(DROP_TOO_BIG, "drop_too_big")         /* over 16384 bytes, or the client's fragment limit */ \
     X(DROP_EMPTY, "drop_empty")             /* 0 bytes for an association that libssl keeps */     \
     X(DROP_EXHAUSTED, "drop_exhausted")     /* the session has used up its sequence numbers */     \
-    X(DROP_SEAL_FAILED, "drop_seal_failed") /* the crypto library refused: out of memory */
+    X(DROP_SEAL_FAILED, "drop_seal_failed") /* the crypto library refused: out of memory */        \
+    X(DROP_STRANGER, "drop_stranger")       /* on a shared socket: of somebody else, or to nobody */
 
 #define FATE_ENUM(name, text) FATE_##name,
 enum fate { FATES_FROM_CLIENT(FATE_ENUM) FATE_COUNT };

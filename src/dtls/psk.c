@@ -317,6 +317,11 @@ const struct psk *psk_at(const struct psk_set *set, size_t index)
     return &set->entries[index];
 }
 
+size_t psk_index(const struct psk_set *set, const struct psk *psk)
+{
+    return (size_t)(psk - set->entries);
+}
+
 const struct psk *psk_find(const struct psk_set *set, const uint8_t *identity, size_t len)
 {
     uint32_t slot;

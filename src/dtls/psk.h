@@ -43,6 +43,8 @@ void psk_free(struct psk_set *set);
 size_t psk_count(const struct psk_set *set);
 /* Entry `index` below the count, in the order of the file. */
 const struct psk *psk_at(const struct psk_set *set, size_t index);
+/* The index of an entry of this set. */
+size_t psk_index(const struct psk_set *set, const struct psk *psk);
 /* False: the keys may come to lie on swap, for RLIMIT_MEMLOCK is too small. */
 bool psk_is_locked(const struct psk_set *set);
 /* The identity's entry, compared byte by byte (RFC 7925 4.2), or NULL. Borrowed from the set. */

@@ -33,25 +33,48 @@ void life_close_flow(struct relay *r, struct session *s)
     life_update_gauges(r);
 }
 
+/* The number of the address that the session must have, if it must have one. */
+static uint32_t wanted_source(const struct relay *r, const struct session *s)
+{
+    const struct conf_service *conf = life_conf(r, s);
+
+    return conf->identity_source != NULL ? conf->identity_source[psk_index(conf->psk, s->psk)]
+                                         : UPSTREAM_ANY;
+}
+
+void life_leave_source(struct relay *r, struct session *s)
+{
+    uint32_t wanted = wanted_source(r, s);
+
+    if (s->flow != NULL && wanted != UPSTREAM_ANY && wanted != upstream_source(s->flow))
+        life_close_flow(r, s);
+}
+
+/* The number of the address that the backend knows it by, or knew it by. */
+static uint32_t source_of(const struct session *s)
+{
+    return s->flow != NULL ? upstream_source(s->flow) : s->backend_source;
+}
+
 /* Out of descriptors or ports: what can be cured by closing another flow. */
 static bool is_shortage(int error)
 {
     return error == EMFILE || error == ENFILE || error == EAGAIN || error == EADDRNOTAVAIL ||
-           error == ENOBUFS;
+           error == EADDRINUSE || error == ENOBUFS;
 }
 
 /* While there is a shortage, any datagram may take a flow from another session, so the lines that
  * tell of it are limited. */
 static bool open_flow(struct relay *r, struct session *s, uint64_t now)
 {
-    const struct addr *backend = &life_conf(r, s)->backend;
+    uint32_t source = wanted_source(r, s);
     struct log_limit *limit = NULL;
     struct session *victim;
 
-    s->flow = upstream_open(r->parts.upstream, backend, s);
+    s->flow = upstream_open(r->parts.upstream, s->service, source, s);
     if (s->flow == NULL && is_shortage(errno) && (victim = peers_flow_victim(&r->peers)) != NULL) {
         life_close_flow(r, victim);
-        s->flow = upstream_open(r->parts.upstream, backend, s);
+        s->flow = upstream_open(r->parts.upstream, s->service, source, s);
         limit = &r->shortage_lines;
     }
     if (s->flow == NULL) {
@@ -59,10 +82,18 @@ static bool open_flow(struct relay *r, struct session *s, uint64_t now)
         return false;
     }
     s->backend_port = upstream_port(s->flow);
+    if (!upstream_is_shared(s->flow))
+        s->backend_source = upstream_source(s->flow) & 31; /* there are no more in a list */
     stats_add(&r->parts.stats->flows_opened, 1);
     life_update_gauges(r);
-    report_flow(s, life_conf(r, s), limit, now);
+    report_flow(s, life_conf(r, s), source_of(s), limit, now);
     return true;
+}
+
+void life_keep_flow(struct relay *r, struct session *s, uint64_t now)
+{
+    if (s->flow == NULL && prefixes_range(&life_conf(r, s)->backend_source) != NULL)
+        (void)open_flow(r, s, now);
 }
 
 /* ---- the sink: where a session leaves what goes out ---- */
@@ -149,6 +180,7 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     struct turn turn = {r, &route, s, now};
     const struct session_sink sink = life_sink(&turn);
     struct stats *stats = r->parts.stats;
+    uint32_t source = source_of(s); /* while the flow is there */
 
     /* The client has said goodbye itself, or holds newer keys under the same address. */
     if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED)
@@ -158,7 +190,7 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
         stats_add(&stats->sessions_ended, 1);
         if (why == SESSION_END_EVICTED)
             stats_add(&stats->sessions_evicted, 1);
-        report_end(s, life_conf(r, s), why, now);
+        report_end(s, life_conf(r, s), source, why, now);
     } else {
         stats_add(&stats->handshakes_failed, 1);
         note_failure(r, s, why, now);
@@ -221,6 +253,7 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
     session_place(s, &r->services[s->service]);
     gate_enter(r->gate, &s->peer);
     limit_identity(r, s, identities_enter(&r->identities, s, life_conf(r, s)), now);
+    life_keep_flow(r, s, now); /* behind the end of another that may have had its address */
     life_update_gauges(r);
 }
 

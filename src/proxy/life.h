@@ -45,6 +45,12 @@ struct turn {
 const struct conf_service *life_conf(const struct relay *r, const struct session *s);
 void life_update_gauges(struct relay *r);
 void life_close_flow(struct relay *r, struct session *s);
+/* Opens the flow of an open session that keeps it for as long as it lives: one that costs no
+ * socket. Harmless when it is there already; where it fails, the client's next datagram tries
+ * again. */
+void life_keep_flow(struct relay *r, struct session *s, uint64_t now);
+/* Behind a reload: closes the flow if its address has become another identity's. */
+void life_leave_source(struct relay *r, struct session *s);
 /* Where the session of a turn leaves what goes out; borrows `t`. */
 struct session_sink life_sink(struct turn *t);
 

@@ -200,6 +200,13 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
 
 /* ---- from backends ---- */
 
+static void count_back(struct relay *r, const struct udp_datagram *d, enum back_fate fate)
+{
+    stats_add(&r->parts.stats->backend_datagrams, 1);
+    stats_add(&r->parts.stats->backend_bytes, d->len);
+    stats_add(&r->parts.stats->from_backend[fate], 1);
+}
+
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now)
 {
     struct session *s = session;
@@ -209,11 +216,13 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
 
     s->used = now;
     peers_touch(&r->peers, s);
-    enum back_fate fate = session_from_plain(s, &r->services[s->service], d->data, d->len, &sink);
-    stats_add(&r->parts.stats->backend_datagrams, 1);
-    stats_add(&r->parts.stats->backend_bytes, d->len);
-    stats_add(&r->parts.stats->from_backend[fate], 1);
+    count_back(r, d, session_from_plain(s, &r->services[s->service], d->data, d->len, &sink));
     return life_settle(r, s, now);
+}
+
+void relay_from_stranger(struct relay *r, const struct udp_datagram *d)
+{
+    count_back(r, d, BACK_DROP_STRANGER);
 }
 
 void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
@@ -311,6 +320,8 @@ static void use_setup(struct relay *r, struct relay_setup *setup)
         r->services[i] =
             (struct session_service){conf,   &conf->service[i],   r->setup.tls[i], r->crypt,
                                      r->kdf, &r->short_tag_tries, &r->memory};
+    for (unsigned i = 0; i < conf->service_count; i++)
+        upstream_set_backend(r->parts.upstream, i, &conf->service[i].backend);
     const struct gate_rules rules = {
         .prefix_v4 = conf->daemon.prefix_v4,
         .prefix_v6 = conf->daemon.prefix_v6,
@@ -339,8 +350,18 @@ static void rebase_one(struct session *s, void *arg)
     gate_enter(sweep->relay->gate, &s->peer);
     identities_leave(&sweep->relay->identities, s, &sweep->before->service[s->service]);
     session_rebase(s, life_conf(sweep->relay, s)->psk);
-    if (life_settle(sweep->relay, s, sweep->now))
-        identities_enter(&sweep->relay->identities, s, life_conf(sweep->relay, s));
+    if (!life_settle(sweep->relay, s, sweep->now))
+        return;
+    life_leave_source(sweep->relay, s);
+    identities_enter(&sweep->relay->identities, s, life_conf(sweep->relay, s));
+}
+
+static void place_one(struct session *s, void *arg)
+{
+    const struct sweep *sweep = arg;
+
+    if (s->is_placed)
+        life_keep_flow(sweep->relay, s, sweep->now);
 }
 
 void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
@@ -351,6 +372,7 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
     assert(setup->conf->service_count == old.conf->service_count);
     use_setup(r, setup);
     peers_each(&r->peers, rebase_one, &sweep);
+    peers_each(&r->peers, place_one, &sweep); /* where another has left */
     relay_setup_clear(&old);
 }
 
@@ -424,6 +446,21 @@ bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t n
     return true;
 }
 
+/* The sources stay as they are for the life of the process; the backends may change. */
+static bool add_services(const struct relay *r, const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->service_count; i++) {
+        const struct upstream_service service = {.backend = conf->service[i].backend,
+                                                 .source = &conf->service[i].backend_source,
+                                                 .worker = r->parts.worker,
+                                                 .workers = r->parts.worker_count,
+                                                 .buffer = conf->daemon.socket_buffer};
+        if (!upstream_add(r->parts.upstream, &service))
+            return false;
+    }
+    return true;
+}
+
 struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *setup,
                         const struct cookie_secrets *cookies)
 {
@@ -435,7 +472,7 @@ struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *set
     r->next_id = parts->worker + 1;
     timers_init(&r->timers);
     session_prepare(&r->memory);
-    if (!make_parts(r, setup->conf->service_count)) {
+    if (!add_services(r, setup->conf) || !make_parts(r, setup->conf->service_count)) {
         cookie_secrets_wipe(&r->cookies);
         free_parts(r);
         free(r);

@@ -24,6 +24,9 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
 /* One datagram from the backend of `session` (the flow's owner). False: the session is gone, give
  * it no more of this batch. */
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now);
+/* One datagram on a socket that sessions share, of somebody else than the backend or to an address
+ * that no session has. */
+void relay_from_stranger(struct relay *r, const struct udp_datagram *d);
 /* `n` ICMP refusals came from the backend of `session`. */
 void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now);
 

@@ -38,27 +38,51 @@ void report_open(const struct session *s, const struct addr *to, const struct co
     log_event(LOG_LEVEL_INFO, "session open", fields);
 }
 
-void report_flow(const struct session *s, const struct conf_service *service,
+/* "-": there is none yet, or the kernel has chosen it. */
+static const char *source_text(const struct session *s, const struct conf_service *service,
+                               uint32_t source, char buf[PREFIX_TEXT_MAX])
+{
+    const struct prefixes *list = &service->backend_source;
+    const struct prefix *range = prefixes_range(list);
+    struct prefix one = {.bits = 128};
+
+    if (s->backend_port == 0)
+        return prefix_format(&one, buf);
+    if (range != NULL) {
+        struct addr a = prefix_host(range, source);
+        one = prefix_of(&a, 128);
+    } else if (source < list->count) {
+        one = list->list[source];
+    }
+    return prefix_format(&one, buf);
+}
+
+void report_flow(const struct session *s, const struct conf_service *service, uint32_t source,
                  struct log_limit *limit, uint64_t now)
 {
+    struct log_field fields[6] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"backend-port", NULL, (long long)s->backend_port},
+    };
+    struct log_field *end = &fields[3]; /* the rest is zero, and so ends the list */
+    char from[PREFIX_TEXT_MAX];
     uint32_t skipped = 0;
 
     if (!log_wants(LOG_LEVEL_INFO) || (limit != NULL && !log_allowed(limit, now, &skipped)))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"backend-port", NULL, (long long)s->backend_port},
-        {limit != NULL ? "left-out" : NULL, NULL, skipped},
-        {NULL, NULL, 0},
-    };
+    if (service->backend_source.count > 0)
+        *end++ = (struct log_field){"backend-source", source_text(s, service, source, from), 0};
+    if (limit != NULL)
+        *end++ = (struct log_field){"left-out", NULL, skipped};
     log_event(LOG_LEVEL_INFO, "session flow", fields);
 }
 
-void report_end(const struct session *s, const struct conf_service *service, enum session_end why,
-                uint64_t now)
+void report_end(const struct session *s, const struct conf_service *service, uint32_t source,
+                enum session_end why, uint64_t now)
 {
-    char peer[ADDR_TEXT_MAX];
+    bool is_chosen = service->backend_source.count > 0;
+    char peer[ADDR_TEXT_MAX], from[PREFIX_TEXT_MAX];
     char identity[IDENTITY_TEXT_MAX];
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
@@ -74,6 +98,7 @@ void report_end(const struct session *s, const struct conf_service *service, enu
         {"drops", NULL, (long long)s->drops},
         {"refused", NULL, (long long)s->refused},
         {"backend-port", NULL, (long long)s->backend_port},
+        {is_chosen ? "backend-source" : NULL, source_text(s, service, source, from), 0},
         {NULL, NULL, 0},
     };
     log_event(LOG_LEVEL_INFO, "session end", fields);

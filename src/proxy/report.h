@@ -13,12 +13,13 @@
 void report_open(const struct session *s, const struct addr *to,
                  const struct conf_service *service);
 /* One line each time a backend socket is opened for it (its first datagram, or one after
- * flow-timeout); with `limit`, which may be NULL, at most a few per second. */
-void report_flow(const struct session *s, const struct conf_service *service,
+ * flow-timeout); with `limit`, which may be NULL, at most a few per second. `source` is the number
+ * of its address in the list or the prefix of the service's backend_source, here as below. */
+void report_flow(const struct session *s, const struct conf_service *service, uint32_t source,
                  struct log_limit *limit, uint64_t now);
 /* One line when an open session ends. */
-void report_end(const struct session *s, const struct conf_service *service, enum session_end why,
-                uint64_t now);
+void report_end(const struct session *s, const struct conf_service *service, uint32_t source,
+                enum session_end why, uint64_t now);
 /* One line when an identity has a further session beside others: `count` in all. */
 void report_shared(const struct session *s, const struct conf_service *service, unsigned count,
                    struct log_limit *limit, uint64_t now);

@@ -121,6 +121,8 @@ struct session {
     bool is_placed : 1;          /* among the open ones: the relay has seen the handshake's end */
     bool is_counted : 1;         /* among those of its identity */
     bool is_indexed : 1;         /* it can be found by its identity, too */
+    uint64_t backend_source : 5; /* of the newest flow with a socket of its own: which address of
+                                    the settings' list */
     uint64_t opened : 48;
     uint64_t plain_max : 16; /* largest plaintext the client takes in a record */
     uint64_t id : 48;

@@ -1,15 +1,19 @@
 /*
- * upstream: opens, reads and closes the sockets towards the backends.
+ * upstream: opens, reads and closes flows towards the backends, of both kinds.
  * Must never look into a datagram, nor touch a flow behind a hook that may have closed it.
  */
 #include "proxy/upstream.h"
 
+#include "base/list.h"
+#include "base/slab.h"
 #include "base/udp_outbox.h"
+#include "proxy/fan.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Pending ICMP errors that one wake-up steps over; each costs a system call. */
@@ -21,33 +25,72 @@ struct upstream {
     struct udp_outbox *outbox;
     struct udp_offload offload;
     struct upstream_hooks hooks;
-    struct list flows;
-    size_t count;
+    struct udp_inbox *shared_inbox; /* of all fans; NULL: there are none */
+    struct side **sides;            /* by service */
+    unsigned side_count;
+    struct list lone;
+    struct slab joints;
+    size_t count;   /* flows of both kinds */
     size_t refused; /* datagrams that the kernel did not take, since the last turn's end */
     uint64_t turn;  /* how often all was flushed */
 };
 
+/* One service. */
+struct side {
+    struct upstream *upstream;
+    struct addr backend;
+    struct prefix *list; /* addresses to take in turn; owned */
+    size_t count, next;
+    struct fan *fan; /* the socket that all flows share; NULL: each has its own */
+};
+
+/* What both kinds begin with. */
 struct flow {
+    struct side *side;
+    void *owner;
+};
+
+/* With a socket of its own. */
+struct lone {
+    struct flow flow;
     struct event event;
     struct list node;
     struct list order; /* the caller's, by idleness */
-    struct upstream *upstream;
-    void *owner;
     int fd;
     uint16_t port;
+    uint8_t source;              /* which of the side's list */
     bool was_filled;             /* the last batch */
     uint8_t burst;               /* messages that came at a time, in one batch or several */
     uint64_t read_in, queued_in; /* turns, from 1 on */
 };
 
+/* With an address of its own: small, for there may be millions. */
+struct joint {
+    struct flow flow;
+    struct source source;
+};
+
+/* Constness is the handle's, not the flow's. */
+static struct lone *lone_of(const struct flow *f)
+{
+    return (struct lone *)(uintptr_t)f;
+}
+
+static struct joint *joint_of(const struct flow *f)
+{
+    return (struct joint *)(uintptr_t)f;
+}
+
+/* ---- flows with sockets of their own ---- */
+
 /* How many messages to ask for: as many as came the last time, for a batch that is not filled costs
  * a failing attempt; more when the loop comes again right behind a batch that was. */
-static unsigned next_batch(struct flow *f)
+static unsigned next_batch(struct lone *f, uint64_t turn)
 {
-    bool goes_on = f->was_filled && f->read_in + 1 == f->upstream->turn;
+    bool goes_on = f->was_filled && f->read_in + 1 == turn;
     unsigned batch = goes_on ? 2u * f->burst : f->burst;
 
-    f->read_in = f->upstream->turn;
+    f->read_in = turn;
     if (!goes_on)
         f->burst = 0;
     if (batch == 0)
@@ -55,9 +98,9 @@ static unsigned next_batch(struct flow *f)
     return batch < UDP_BATCH_MAX ? batch : UDP_BATCH_MAX;
 }
 
-static void note_batch(struct flow *f, unsigned batch)
+static void note_batch(struct lone *f, unsigned got, unsigned batch)
 {
-    unsigned got = udp_received(f->upstream->inbox), burst = f->burst + got;
+    unsigned burst = f->burst + got;
 
     f->was_filled = got == batch;
     f->burst = (uint8_t)(burst < UDP_BATCH_MAX ? burst : UDP_BATCH_MAX);
@@ -67,53 +110,74 @@ static void note_batch(struct flow *f, unsigned batch)
  * on_datagrams(), so that call is the last thing done. */
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
-    struct flow *f = arg;
-    struct udp_inbox *inbox = f->upstream->inbox;
-    const struct upstream_hooks *hooks = &f->upstream->hooks;
-    unsigned batch = next_batch(f);
+    struct lone *f = arg;
+    const struct upstream *u = f->flow.side->upstream;
+    const struct upstream_hooks *hooks = &u->hooks;
+    unsigned batch = next_batch(f, u->turn);
 
     (void)what;
     for (int tries = 0; tries < READ_TRIES; tries++) {
-        enum udp_status status = udp_receive(fd, inbox, batch);
+        enum udp_status status = udp_receive(fd, u->inbox, batch);
         if (status == UDP_REFUSED) {
-            hooks->on_refused(hooks->arg, f->owner, 1);
+            hooks->on_refused(hooks->arg, f->flow.owner, 1);
             continue;
         }
         if (status != UDP_OK)
             return;
-        note_batch(f, batch);
-        hooks->on_datagrams(hooks->arg, f->owner, inbox);
+        note_batch(f, udp_received(u->inbox), batch);
+        hooks->on_datagrams(hooks->arg, f->flow.owner, u->inbox);
         return;
     }
 }
 
-static bool watch(struct flow *f)
+static bool watch(struct lone *f)
 {
-    struct event_base *base = f->upstream->base;
+    struct event_base *base = f->flow.side->upstream->base;
 
     return event_assign(&f->event, base, f->fd, EV_READ | EV_PERSIST, on_readable, f) == 0 &&
            event_add(&f->event, NULL) == 0;
 }
 
-struct flow *upstream_open(struct upstream *u, const struct addr *backend, void *owner)
+/* What another address of the list may cure. */
+static bool is_of_the_address(int error)
 {
-    struct flow *f = calloc(1, sizeof(*f));
+    return error == EADDRINUSE || error == EADDRNOTAVAIL || error == EAGAIN;
+}
+
+/* From each address of the list in turn, as long as one will do. */
+static int connect_from_list(struct lone *f, struct side *side, struct addr *local)
+{
+    int fd = -1;
+
+    for (size_t tries = 0; fd < 0 && tries < side->count; tries++) {
+        f->source = (uint8_t)side->next;
+        fd = udp_connect_from(&side->list[side->next].base, &side->backend, local);
+        if (fd < 0 && !is_of_the_address(errno))
+            break;
+        side->next = (side->next + 1) % side->count;
+    }
+    return fd;
+}
+
+static struct flow *open_lone(struct side *side)
+{
+    struct lone *f = calloc(1, sizeof(*f));
+    struct upstream *u = side->upstream;
     struct addr local;
     int error;
 
     if (!f)
         return NULL;
-    f->upstream = u;
-    f->owner = owner;
+    f->flow.side = side;
     list_init(&f->order);
-    f->fd = udp_connect(backend, &local);
+    f->fd =
+        side->count > 0 ? connect_from_list(f, side, &local) : udp_connect(&side->backend, &local);
     if (f->fd >= 0 && watch(f)) {
         if (u->offload.receive)
             (void)udp_join_received(f->fd); /* without, it merely costs more */
         f->port = local.port;
-        list_append(&u->flows, &f->node);
-        u->count++;
-        return f;
+        list_append(&u->lone, &f->node);
+        return &f->flow;
     }
     error = errno;
     if (f->fd >= 0)
@@ -123,9 +187,9 @@ struct flow *upstream_open(struct upstream *u, const struct addr *backend, void 
     return NULL;
 }
 
-void upstream_close(struct flow *f)
+static void close_lone(struct lone *f)
 {
-    struct upstream *u = f->upstream;
+    struct upstream *u = f->flow.side->upstream;
 
     if (f->queued_in == u->turn)
         u->refused += udp_outbox_flush(u->outbox);
@@ -133,18 +197,182 @@ void upstream_close(struct flow *f)
     close(f->fd);
     list_remove(&f->node);
     list_remove(&f->order);
-    u->count--;
     free(f);
+}
+
+/* ---- flows on a shared socket ---- */
+
+static void on_fan(void *arg, struct fan *fan)
+{
+    const struct side *side = arg;
+    const struct upstream_hooks *hooks = &side->upstream->hooks;
+    const struct udp_datagram *d;
+    struct source *to;
+
+    while ((d = fan_next(fan, &to)) != NULL)
+        hooks->on_shared(hooks->arg, to ? table_entry(to, struct joint, source)->flow.owner : NULL,
+                         d);
+}
+
+static struct flow *open_joint(struct side *side, uint32_t number)
+{
+    struct sources *sources = fan_sources(side->fan);
+    struct joint *f = slab_take(&side->upstream->joints);
+
+    if (!f)
+        return NULL;
+    f->flow.side = side;
+    if (number == UPSTREAM_ANY ? sources_take_next(sources, &f->source)
+                               : sources_take(sources, &f->source, number))
+        return &f->flow;
+    slab_give(f);
+    errno = EBUSY;
+    return NULL;
+}
+
+static void close_joint(struct joint *f)
+{
+    sources_give_back(fan_sources(f->flow.side->fan), &f->source);
+    slab_give(f);
+}
+
+static void close_link(struct table_link *link, void *arg)
+{
+    (void)arg;
+    upstream_close(
+        &table_entry(table_entry(link, struct source, link), struct joint, source)->flow);
+}
+
+static bool open_fan(struct side *side, const struct prefix *prefix,
+                     const struct upstream_service *service)
+{
+    struct upstream *u = side->upstream;
+    const struct fan_params params = {.backend = service->backend,
+                                      .prefix = *prefix,
+                                      .worker = service->worker,
+                                      .workers = service->workers,
+                                      .buffer = service->buffer,
+                                      .joins = u->offload.receive,
+                                      .on_datagrams = on_fan,
+                                      .arg = side};
+
+    if (!u->shared_inbox)
+        u->shared_inbox = udp_inbox_new(false);
+    if (!u->shared_inbox)
+        return false;
+    side->fan = fan_new(u->base, u->shared_inbox, &params);
+    return side->fan != NULL;
+}
+
+/* ---- services ---- */
+
+static bool copy_list(struct side *side, const struct prefixes *list)
+{
+    if (list->count == 0)
+        return true;
+    side->list = calloc(list->count, sizeof(*side->list));
+    if (!side->list)
+        return false;
+    memcpy(side->list, list->list, list->count * sizeof(*side->list));
+    side->count = list->count;
+    return true;
+}
+
+static struct side *side_new(struct upstream *u, const struct upstream_service *service)
+{
+    const struct prefix *prefix = prefixes_range(service->source);
+    struct side *side = calloc(1, sizeof(*side));
+
+    if (!side)
+        return NULL;
+    side->upstream = u;
+    side->backend = service->backend;
+    if (prefix ? open_fan(side, prefix, service) : copy_list(side, service->source))
+        return side;
+    free(side);
+    return NULL;
+}
+
+static void side_free(struct side *side)
+{
+    if (side->fan)
+        table_each(&fan_sources(side->fan)->table, close_link, NULL);
+    fan_free(side->fan);
+    free(side->list);
+    free(side);
+}
+
+bool upstream_add(struct upstream *u, const struct upstream_service *service)
+{
+    struct side **more = realloc(u->sides, (u->side_count + 1) * sizeof(struct side *));
+
+    if (!more)
+        return false;
+    u->sides = more;
+    u->sides[u->side_count] = side_new(u, service);
+    if (!u->sides[u->side_count])
+        return false;
+    u->side_count++;
+    return true;
+}
+
+void upstream_set_backend(struct upstream *u, unsigned service, const struct addr *backend)
+{
+    struct side *side = u->sides[service];
+
+    side->backend = *backend;
+    if (side->fan)
+        fan_set_backend(side->fan, backend);
+}
+
+/* ---- both kinds ---- */
+
+struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner)
+{
+    struct side *side = u->sides[service];
+    struct flow *f = side->fan ? open_joint(side, number) : open_lone(side);
+
+    if (!f)
+        return NULL;
+    f->owner = owner;
+    u->count++;
+    return f;
+}
+
+void upstream_close(struct flow *f)
+{
+    f->side->upstream->count--;
+    if (upstream_is_shared(f))
+        close_joint(joint_of(f));
+    else
+        close_lone(lone_of(f));
+}
+
+bool upstream_is_shared(const struct flow *f)
+{
+    return f->side->fan != NULL;
+}
+
+uint32_t upstream_source(const struct flow *f)
+{
+    return upstream_is_shared(f) ? joint_of(f)->source.number : lone_of(f)->source;
 }
 
 void upstream_free(struct upstream *u)
 {
     if (!u)
         return;
-    while (!list_is_empty(&u->flows))
-        upstream_close(list_entry(list_first(&u->flows), struct flow, node));
+    while (!list_is_empty(&u->lone))
+        upstream_close(&list_entry(list_first(&u->lone), struct lone, node)->flow);
+    if (u->outbox)
+        udp_outbox_flush(u->outbox);
+    for (unsigned i = 0; i < u->side_count; i++)
+        side_free(u->sides[i]);
+    free(u->sides);
+    slab_clear(&u->joints);
     udp_outbox_free(u->outbox);
     udp_inbox_free(u->inbox);
+    udp_inbox_free(u->shared_inbox);
     free(u);
 }
 
@@ -159,7 +387,8 @@ struct upstream *upstream_new(struct event_base *base, struct udp_offload offloa
     u->offload = offload;
     u->hooks = *hooks;
     u->turn = 1;
-    list_init(&u->flows);
+    list_init(&u->lone);
+    slab_init(&u->joints, sizeof(struct joint));
     u->inbox = udp_inbox_new(true);
     u->outbox = udp_outbox_new(offload.send, hooks->on_refused, hooks->arg);
     if (u->inbox && u->outbox)
@@ -170,7 +399,7 @@ struct upstream *upstream_new(struct event_base *base, struct udp_offload offloa
 
 uint16_t upstream_port(const struct flow *f)
 {
-    return f->port;
+    return upstream_is_shared(f) ? fan_port(f->side->fan) : lone_of(f)->port;
 }
 
 uint8_t *upstream_reserve(struct upstream *u, size_t max)
@@ -180,10 +409,15 @@ uint8_t *upstream_reserve(struct upstream *u, size_t max)
 
 void upstream_commit(struct flow *f, size_t len)
 {
-    const struct udp_way way = {.fd = f->fd, .owner = f->owner};
+    struct upstream *u = f->side->upstream;
 
-    f->queued_in = f->upstream->turn;
-    udp_outbox_commit(f->upstream->outbox, len, &way);
+    if (upstream_is_shared(f)) {
+        fan_commit(f->side->fan, u->outbox, len, &joint_of(f)->source);
+        return;
+    }
+    const struct udp_way way = {.fd = lone_of(f)->fd, .owner = f->owner};
+    lone_of(f)->queued_in = u->turn;
+    udp_outbox_commit(u->outbox, len, &way);
 }
 
 size_t upstream_flush(struct upstream *u)
@@ -202,12 +436,13 @@ size_t upstream_count(const struct upstream *u)
 
 void upstream_touch(struct flow *f, struct list *order)
 {
-    list_move_to_end(order, &f->order);
+    if (!upstream_is_shared(f))
+        list_move_to_end(order, &lone_of(f)->order);
 }
 
 void *upstream_idlest(const struct list *order)
 {
     struct list *node = list_first(order);
 
-    return node ? list_entry(node, struct flow, order)->owner : NULL;
+    return node ? list_entry(node, struct lone, order)->flow.owner : NULL;
 }

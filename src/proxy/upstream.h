@@ -1,12 +1,18 @@
 /*
- * upstream: a connected socket per session towards its backend, on the worker's event loop.
- * Knows nothing of DTLS and nothing of sessions but an owner's pointer.
+ * upstream: flows towards the backends, on the worker's event loop. A flow is a connected socket of
+ * its own, or an address of its own on the one socket (proxy/fan) that all flows of a service
+ * share. Knows nothing of DTLS and nothing of sessions but an owner's pointer.
  */
 #ifndef DTLSGATE_PROXY_UPSTREAM_H
 #define DTLSGATE_PROXY_UPSTREAM_H
 
 #include "base/list.h"
+#include "base/prefix.h"
 #include "base/udp_inbox.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct event_base;
 struct upstream; /* one per worker */
@@ -19,8 +25,13 @@ typedef void (*upstream_fn)(void *arg, void *owner, struct udp_inbox *in);
  * nor send. */
 typedef void (*upstream_refused_fn)(void *arg, void *owner, unsigned n);
 
+/* One datagram on a shared socket, for `owner`; or, with NULL, of somebody else than the backend or
+ * to an address that no flow has. The callee may close and open flows. */
+typedef void (*upstream_shared_fn)(void *arg, void *owner, const struct udp_datagram *d);
+
 struct upstream_hooks {
     upstream_fn on_datagrams;
+    upstream_shared_fn on_shared;
     upstream_refused_fn on_refused;
     void *arg;
 };
@@ -31,9 +42,33 @@ struct upstream *upstream_new(struct event_base *base, struct udp_offload offloa
 /* Closes what is open; what is still queued goes first. Not from within a hook. NULL is fine. */
 void upstream_free(struct upstream *u);
 
-/* Opens a flow: a fresh port of its own, never one that another flow holds. NULL with errno
- * (EMFILE: out of descriptors). */
-struct flow *upstream_open(struct upstream *u, const struct addr *backend, void *owner);
+/* How the flows of a service reach its backend. */
+struct upstream_service {
+    struct addr backend;
+    const struct prefixes *source; /* borrowed for the call: empty, addresses, or one prefix, all of
+                                      the backend's family */
+    unsigned worker, workers;      /* which of how many share a prefix */
+    size_t buffer;                 /* bytes asked of the kernel for a shared socket, each way */
+};
+
+/* Adds a service; the first one is number 0. False with errno: out of memory or descriptors. */
+bool upstream_add(struct upstream *u, const struct upstream_service *service)
+    __attribute__((warn_unused_result));
+/* What opens from now on goes to this address, of the same family. Connected sockets stay with
+ * theirs, a shared one changes at once. */
+void upstream_set_backend(struct upstream *u, unsigned service, const struct addr *backend);
+
+/* Leaves the choice of the source to upstream_open(). */
+#define UPSTREAM_ANY UINT32_MAX
+
+/* Opens a flow of a service. Where flows share a socket, `number` is that of its address in the
+ * prefix, or UPSTREAM_ANY; else it has a fresh port, never one that another flow holds. NULL with
+ * errno (EMFILE: out of descriptors; EADDRINUSE: of ports; EBUSY: the number is in use). */
+struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner);
+/* Whether it costs neither descriptor nor port, so that closing it helps nobody. */
+bool upstream_is_shared(const struct flow *f);
+/* The number of its address in the prefix, or of the address in the list; 0 without either. */
+uint32_t upstream_source(const struct flow *f);
 /* What is queued for it goes first. */
 void upstream_close(struct flow *f);
 /* Our own port, host order, by which the backend knows the flow. */
@@ -51,7 +86,7 @@ size_t upstream_flush(struct upstream *u);
 size_t upstream_count(const struct upstream *u);
 
 /* Puts a flow at the end of a list of flows that the caller keeps, taking it out of the one it was
- * in; a flow that is closed leaves by itself. */
+ * in; a flow that is closed leaves by itself. One on a shared socket stands in no list. */
 void upstream_touch(struct flow *f, struct list *order);
 /* The owner of the flow that stands first in such a list, or NULL. */
 void *upstream_idlest(const struct list *order);

@@ -183,6 +183,16 @@ static void on_backend_batch(void *arg, void *owner, struct udp_inbox *in)
             return;
 }
 
+static void on_shared(void *arg, void *owner, const struct udp_datagram *d)
+{
+    struct worker *w = arg;
+
+    if (owner)
+        (void)relay_from_backend(w->relay, owner, d, now_of(w));
+    else
+        relay_from_stranger(w->relay, d);
+}
+
 static void on_refused(void *arg, void *owner, unsigned n)
 {
     struct worker *w = arg;
@@ -243,8 +253,10 @@ static bool make_loop(struct worker *w)
 
 static bool make_upstream(struct worker *w, const struct worker_params *params)
 {
-    struct upstream_hooks hooks = {
-        .on_datagrams = on_backend_batch, .on_refused = on_refused, .arg = w};
+    struct upstream_hooks hooks = {.on_datagrams = on_backend_batch,
+                                   .on_shared = on_shared,
+                                   .on_refused = on_refused,
+                                   .arg = w};
 
     w->upstream = upstream_new(w->base, params->offload, &hooks);
     return w->upstream != NULL;

@@ -41,7 +41,7 @@ struct flow {
     struct list order;
     void *owner;
     unsigned client;
-    bool is_open;
+    bool is_open, is_shared;
 };
 
 #include "../unit/flow_order.h"
@@ -195,13 +195,14 @@ size_t udp_outbox_flush(struct udp_outbox *out)
     return 0;
 }
 
-struct flow *upstream_open(struct upstream *u, const struct addr *backend, void *owner)
+struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner)
 {
     const struct session *s = owner;
     struct flow *f = calloc(1, sizeof *f);
 
     (void)u;
-    (void)backend;
+    (void)service;
+    (void)number;
     assert(f != NULL);
     f->owner = owner;
     f->client = s->peer.port - 40000u;
@@ -219,28 +220,10 @@ void upstream_close(struct flow *f)
     f->is_open = false;
 }
 
-uint16_t upstream_port(const struct flow *f)
-{
-    (void)f;
-    return 1;
-}
-
-size_t upstream_count(const struct upstream *u)
-{
-    (void)u;
-    return 0;
-}
-
 uint8_t *upstream_reserve(struct upstream *u, size_t max)
 {
     (void)u;
     return max < sizeof plain ? (uint8_t *)plain : NULL;
-}
-
-size_t upstream_flush(struct upstream *u)
-{
-    (void)u;
-    return 0;
 }
 
 /* The echo: the reply goes to whoever owns the flow then, if it is still open. */

@@ -1,6 +1,6 @@
 /*
  * flow_order: upstream.c's order of flows for those who stand in for the rest of it. To be included
- * behind their struct flow, which has ->order and ->owner.
+ * behind their struct flow, which has ->order, ->owner and ->is_shared.
  */
 #ifndef DTLSGATE_TESTS_FLOW_ORDER_H
 #define DTLSGATE_TESTS_FLOW_ORDER_H
@@ -9,7 +9,8 @@
 
 void upstream_touch(struct flow *f, struct list *order)
 {
-    list_move_to_end(order, &f->order);
+    if (!f->is_shared)
+        list_move_to_end(order, &f->order);
 }
 
 void *upstream_idlest(const struct list *order)

@@ -17,6 +17,7 @@
 
 #define SENT_MAX 64
 #define FLOWS_MAX 64
+#define SERVICES_MAX 4
 #define TEXT_MAX 16384
 
 /* What has left for a client. */
@@ -30,8 +31,10 @@ struct sent {
 struct flow {
     struct session *owner;
     struct list order;
+    unsigned service;
     struct addr backend;
-    bool is_open;
+    bool is_open, is_shared;
+    uint32_t source;
     uint16_t port;
     unsigned count; /* datagrams that the backend has got through it; the last one: */
     size_t len;
@@ -49,14 +52,17 @@ struct world {
     struct stats stats;
     struct cookie_secrets cookies;
     uint64_t now;
+    struct addr backends[SERVICES_MAX];
+    bool shares[SERVICES_MAX]; /* flows of the service share a socket */
+    unsigned service_count;
     struct flow flows[FLOWS_MAX];
     unsigned flow_count;
     unsigned open_failures; /* of the next attempts to open a flow, with open_errno */
     int open_errno;
     bool is_backend_full; /* the kernel takes nothing for it */
     unsigned untaken;     /* datagrams, until the next flush */
-    bool is_refused_late; /* a refusal shows when a flow closes */
     bool is_deaf;         /* nobody takes what leaves for clients */
+    bool is_refused_late; /* a refusal shows when a flow closes */
     unsigned sent_first, sent_count;
     struct sent sent[SENT_MAX];
     uint8_t room[UDP_PAYLOAD_MAX], plain[WIRE_PLAINTEXT_MAX];
@@ -105,32 +111,74 @@ size_t udp_outbox_flush(struct udp_outbox *out)
     return 0;
 }
 
-struct flow *upstream_open(struct upstream *u, const struct addr *backend, void *owner)
+bool upstream_add(struct upstream *u, const struct upstream_service *service)
+{
+    (void)u;
+    assert_true(world->service_count < SERVICES_MAX);
+    world->shares[world->service_count] = prefixes_range(service->source) != NULL;
+    world->backends[world->service_count++] = service->backend;
+    return true;
+}
+
+void upstream_set_backend(struct upstream *u, unsigned service, const struct addr *backend)
+{
+    (void)u;
+    assert_true(service < world->service_count);
+    world->backends[service] = *backend;
+}
+
+static inline bool world_is_taken(unsigned service, uint32_t source)
+{
+    for (unsigned i = 0; i < world->flow_count; i++)
+        if (world->flows[i].is_open && world->flows[i].service == service &&
+            world->flows[i].source == source)
+            return true;
+    return false;
+}
+
+struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner)
 {
     struct flow *f = &world->flows[world->flow_count];
 
     (void)u;
-    assert_int_equal(backend->family, AF_INET);
+    assert_true(service < world->service_count);
     assert_true(world->flow_count < FLOWS_MAX);
     if (world->open_failures > 0) {
         world->open_failures--;
         errno = world->open_errno;
         return NULL;
     }
+    if (number != UPSTREAM_ANY && world_is_taken(service, number)) {
+        errno = EBUSY;
+        return NULL;
+    }
     f->owner = owner;
     list_init(&f->order);
-    f->backend = *backend;
+    f->service = service;
+    f->backend = world->backends[service];
     f->is_open = true;
+    f->is_shared = world->shares[service];
+    f->source = number != UPSTREAM_ANY ? number : world->flow_count;
     f->port = (uint16_t)(50000 + world->flow_count++);
     return f;
+}
+
+bool upstream_is_shared(const struct flow *f)
+{
+    return f->is_shared;
+}
+
+uint32_t upstream_source(const struct flow *f)
+{
+    return f->source;
 }
 
 void upstream_close(struct flow *f)
 {
     assert_true(f->is_open);
+    list_remove(&f->order);
     if (world->is_refused_late)
         relay_refused(world->relay, f->owner, 1, world->now);
-    list_remove(&f->order);
     f->is_open = false;
 }
 

@@ -5,6 +5,8 @@
 
 #include "conf/draft.h"
 
+#include <stdio.h>
+
 static void test_both_wildcards_may_share_a_port(void **state)
 {
     (void)state;
@@ -103,6 +105,102 @@ static void test_backend_must_not_be_a_listener(void **state)
                  "address of the plain service");
 }
 
+#define SOURCE MINIMAL "backend-source = "
+
+static void test_sources_that_fit(void **state)
+{
+    struct conf *c;
+
+    (void)state;
+    c = load_good(SOURCE "127.0.0.2, 127.0.0.1\n", NULL);
+    assert_int_equal(c->service[0].backend_source.count, 2);
+    assert_null(c->service[0].identity_source);
+    conf_unref(c);
+    conf_unref(load_good(SOURCE "127.64.0.0/10\n", NULL));
+    c = load_good(SOURCE "127.64.0.0/30\nsource-by = identity\n", NULL);
+    assert_true(c->service[0].identity_source[0] < 2);
+    assert_int_equal(c->service[0].max_sessions_per_identity, 1);
+    conf_unref(c);
+    conf_unref(load_good(
+        SOURCE "127.64.0.0/30\nsource-by = identity\nmax-sessions-per-identity = 1\n", NULL));
+}
+
+static void test_sources_that_cannot_be(void **state)
+{
+    static const struct {
+        const char *source, *why;
+    } cases[] = {
+        {"::1", "::1 is of another family than the backend; take one of the same"},
+        {"0.0.0.0", "0.0.0.0 holds addresses that nothing can be sent from; take others"},
+        {"0.0.0.0/0", "0.0.0.0/0 holds addresses that nothing can be sent from; take others"},
+        {"128.0.0.0/1", "128.0.0.0/1 holds addresses that nothing can be sent from; take others"},
+        {"230.1.0.0/16", "230.1.0.0/16 holds addresses that nothing can be sent from; take others"},
+        {"127.0.0.0/9", "127.0.0.0/9 holds the backend's address; take another prefix"},
+        {"127.64.0.0/31", "127.64.0.0/31 has no address between its first and its last; give a "
+                          "larger prefix"},
+        {"127.0.0.2, 127.0.0.2", "127.0.0.2 stands there twice; leave one out"},
+        {"127.0.0.2, 127.64.0.0/10",
+         "127.64.0.0/10 is a prefix, which must stand alone; give one prefix or only addresses"},
+    };
+    char text[256], line[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        snprintf(text, sizeof(text), SOURCE "%s\n", cases[i].source);
+        snprintf(line, sizeof(line), "x.ini:5: service.a.backend-source: %s", cases[i].why);
+        assert_error(text, line);
+    }
+}
+
+static void test_all_faults_of_a_source_are_told_at_once(void **state)
+{
+    static const char *const expected[] = {
+        "x.ini:7: service.a.max-sessions-per-identity: is 2, but with source-by = identity it must "
+        "be 1, for two sessions cannot have one address; leave it out",
+        "x.ini:5: service.a.backend-source: ::1 is of another family than the backend; take one of "
+        "the same",
+        "x.ini:5: service.a.backend-source: fe80::/10 is of another family than the backend; take "
+        "one of the same",
+        NULL};
+
+    (void)state;
+    assert_errors(SOURCE "::1, fe80::/10\nsource-by = identity\nmax-sessions-per-identity = 2\n",
+                  NULL, expected);
+}
+
+static void test_a_prefix_must_have_room_for_the_sessions(void **state)
+{
+    (void)state;
+    assert_error("[daemon]\nworkers = 2\nmax-sessions = 255\n" SOURCE "10.1.2.0/24\n",
+                 "x.ini:8: service.a.backend-source: 10.1.2.0/24 has 254 addresses, and "
+                 "daemon.max-sessions is 255 with 2 workers; give a larger prefix or allow fewer "
+                 "sessions");
+}
+
+static void test_an_identity_needs_a_prefix(void **state)
+{
+    static const char *const texts[] = {MINIMAL "source-by = identity\n",
+                                        MINIMAL "source-by = identity\nbackend-source = 127.0.0.2"};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++)
+        assert_error(texts[i], "x.ini:5: service.a.source-by: is identity, which needs one prefix "
+                               "as backend-source; give that, too");
+}
+
+static void test_a_prefix_must_have_room_for_the_identities(void **state)
+{
+    (void)state;
+    write_file("short",
+               "a:00112233445566778899aabbccddeeff\nb:00112233445566778899aabbccddee00\n"
+               "c:00112233445566778899aabbccddee01\n",
+               0600);
+    assert_error("[service a]\nlisten = 127.0.0.1:0\nbackend = 127.0.0.1:5683\npsk-file = short\n"
+                 "source-by = identity\nbackend-source = 127.64.0.0/30\n",
+                 "x.ini:6: service.a.backend-source: 127.64.0.0/30 has 2 addresses, and psk-file "
+                 "has 3 identities; give a larger prefix");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +212,12 @@ int main(void)
         cmocka_unit_test(test_listen_addresses_must_differ),
         cmocka_unit_test(test_indexes_of_addresses_have_their_room),
         cmocka_unit_test(test_backend_must_not_be_a_listener),
+        cmocka_unit_test(test_sources_that_fit),
+        cmocka_unit_test(test_sources_that_cannot_be),
+        cmocka_unit_test(test_all_faults_of_a_source_are_told_at_once),
+        cmocka_unit_test(test_a_prefix_must_have_room_for_the_sessions),
+        cmocka_unit_test(test_an_identity_needs_a_prefix),
+        cmocka_unit_test(test_a_prefix_must_have_room_for_the_identities),
     };
 
     return cmocka_run_group_tests_name("check", tests, conf_text_setup, conf_text_teardown);

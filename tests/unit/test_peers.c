@@ -45,6 +45,7 @@ static void add(struct peers *p, struct session *s)
 struct flow {
     struct list order;
     struct session *owner;
+    bool is_shared;
 };
 
 #include "flow_order.h"

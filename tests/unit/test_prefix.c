@@ -104,6 +104,65 @@ static void test_prefix_of_an_address(void **state)
     assert_string_equal(prefix_format(&p, buf), "192.0.2.77");
 }
 
+static void test_hosts_by_number(void **state)
+{
+    static const struct {
+        const char *prefix;
+        uint32_t hosts;
+        const char *first, *last;
+    } cases[] = {
+        {"192.0.2.8/30", 2, "192.0.2.9:0", "192.0.2.10:0"},
+        {"127.64.0.0/10", 4194302, "127.64.0.1:0", "127.127.255.254:0"},
+        {"0.0.0.0/0", UINT32_MAX - 1, "0.0.0.1:0", "255.255.255.254:0"},
+        {"2001:db8::/96", UINT32_MAX - 1, "[2001:db8::1]:0", "[2001:db8::ffff:fffe]:0"},
+        {"2001:db8::/32", UINT32_MAX - 1, "[2001:db8::1]:0", "[2001:db8::ffff:fffe]:0"},
+        {"2001:db8::c0:0/108", 1048574, "[2001:db8::c0:1]:0", "[2001:db8::cf:fffe]:0"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct prefix p = range(cases[i].prefix);
+        struct addr first = addr_of(cases[i].first), last = addr_of(cases[i].last);
+        struct addr got = prefix_host(&p, 0);
+        uint32_t n = 7;
+
+        assert_int_equal(prefix_hosts(&p), cases[i].hosts);
+        assert_true(addr_equal(&got, &first));
+        got = prefix_host(&p, cases[i].hosts - 1);
+        assert_true(addr_equal(&got, &last));
+        first.port = last.port = 99; /* of no account */
+        assert_true(prefix_host_number(&p, &first, &n));
+        assert_int_equal(n, 0);
+        assert_true(prefix_host_number(&p, &last, &n));
+        assert_int_equal(n, cases[i].hosts - 1);
+    }
+}
+
+static void test_no_host_at_the_edges_and_outside(void **state)
+{
+    static const struct {
+        const char *prefix, *addr;
+    } cases[] = {
+        {"192.0.2.8/30", "192.0.2.8:0"},          {"192.0.2.8/30", "192.0.2.11:0"},
+        {"192.0.2.8/30", "192.0.2.12:0"},         {"192.0.2.8/30", "192.0.3.9:0"},
+        {"192.0.2.8/30", "[2001:db8::9]:0"},      {"2001:db8::/64", "[2001:db8::]:0"},
+        {"2001:db8::/64", "[2001:db8::1:0:1]:0"}, {"2001:db8::/64", "[2001:db8::ffff:ffff]:0"},
+        {"2001:db8::/64", "192.0.2.8:0"},
+    };
+    struct prefix single = range("192.0.2.1"), pair = range("192.0.2.2/31");
+
+    (void)state;
+    assert_int_equal(prefix_hosts(&single), 0);
+    assert_int_equal(prefix_hosts(&pair), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct prefix p = range(cases[i].prefix);
+        struct addr a = addr_of(cases[i].addr);
+        uint32_t n;
+
+        assert_false(prefix_host_number(&p, &a, &n));
+    }
+}
+
 static void test_lists(void **state)
 {
     struct prefixes list = {0};
@@ -131,9 +190,14 @@ static void test_lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text_is_read_back),    cmocka_unit_test(test_nonsense_is_refused),
-        cmocka_unit_test(test_v4_mapped_is_ipv4),    cmocka_unit_test(test_contains_to_the_bit),
-        cmocka_unit_test(test_prefix_of_an_address), cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_text_is_read_back),
+        cmocka_unit_test(test_nonsense_is_refused),
+        cmocka_unit_test(test_v4_mapped_is_ipv4),
+        cmocka_unit_test(test_contains_to_the_bit),
+        cmocka_unit_test(test_prefix_of_an_address),
+        cmocka_unit_test(test_hosts_by_number),
+        cmocka_unit_test(test_no_host_at_the_edges_and_outside),
+        cmocka_unit_test(test_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 
 #define ONE 40001
 #define TWO 40002
+#define THREE 40003
 
 #define KEY_OF_ME "me:00112233445566778899aabbccddeeff\n"
 #define OTHER_KEY "me:ffeeddccbbaa99887766554433221100\n"
@@ -37,6 +38,41 @@ static void test_an_unchanged_key_keeps_the_session(void **state)
     client_free(c);
     world_end();
     write_file("keys", KEY_OF_ME, 0600);
+}
+
+/* Sessions that were there before there was a cap, or another one, count under the new one. */
+static void test_a_cap_of_a_prefix_counts_those_who_are_there(void **state)
+{
+    static const char *const one[] = {"daemon.max-sessions-per-prefix=1", NULL};
+    static const char *const two[] = {"daemon.max-sessions-per-prefix=2", "daemon.prefix-v4=16",
+                                      NULL};
+    static const struct client_options options = {0};
+
+    (void)state;
+    world_begin(usual, 1);
+    struct dtls_client *c = world_open(ONE, NULL), *other = client_new(&options);
+    reload(KEY_OF_ME, one);
+    world_talk(other, TWO);
+    assert_fate(DROP_CAP, 1);
+    reload(KEY_OF_ME, two);
+    client_free(other);
+    other = world_open(TWO, NULL);
+    struct dtls_client *third = client_new(&options);
+    world_talk(third, THREE);
+    assert_fate(DROP_CAP, 2);
+    client_free(third);
+    reload(KEY_OF_ME, one); /* ends nobody */
+    assert_int_equal(world->stats.sessions, 2);
+    SSL_shutdown(other->ssl);
+    world_to_relay(other, TWO);
+    world_forget_sent();
+    client_free(other);
+    other = client_new(&options);
+    world_talk(other, TWO);
+    assert_fate(DROP_CAP, 3);
+    client_free(other);
+    client_free(c);
+    world_end();
 }
 
 static void assert_ended_by(const char *keys, const char *reason)
@@ -233,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_unchanged_key_keeps_the_session),
+        cmocka_unit_test(test_a_cap_of_a_prefix_counts_those_who_are_there),
         cmocka_unit_test(test_a_removed_identity_ends_its_session),
         cmocka_unit_test(test_a_changed_key_ends_its_session),
         cmocka_unit_test(test_a_handshake_survives_a_reload),

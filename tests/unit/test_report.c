@@ -74,7 +74,7 @@ static void test_an_ended_session_tells_why_and_how_much(void **state)
     s.out_bytes = 2000;
     s.drops = 1;
     s.backend_port = 50001;
-    report_end(&s, &service, SESSION_END_IDLE, 61250);
+    report_end(&s, &service, 0, SESSION_END_IDLE, 61250);
     assert_int_equal(
         log_count("info session end: id=7 service=coap peer=[2001:db8::1]:40000 " IDENTITY_TEXT
                   " reason=\"idle timeout\" age-ms=60000 "
@@ -90,8 +90,31 @@ static void test_a_flow_tells_its_port(void **state)
     (void)state;
     s.backend_port = 50001;
     for (int i = 0; i < 20; i++)
-        report_flow(&s, &service, NULL, 0);
+        report_flow(&s, &service, 0, NULL, 0);
     assert_int_equal(log_count("info session flow: id=7 service=coap backend-port=50001\n"), 20);
+}
+
+static void test_an_address_towards_the_backend_is_told(void **state)
+{
+    struct session s = session();
+    struct prefix list[2];
+    struct conf_service chosen = service;
+    struct log_limit limit = {0};
+
+    (void)state;
+    assert_true(prefix_parse(&list[0], "2001:db8::/64"));
+    chosen.backend_source = (struct prefixes){list, 1};
+    report_end(&s, &chosen, 4, SESSION_END_IDLE, 61250);
+    assert_int_equal(log_count(" backend-port=0 backend-source=-\n"), 1);
+    s.backend_port = 50001;
+    report_flow(&s, &chosen, 4, NULL, 0);
+    report_end(&s, &chosen, 4, SESSION_END_IDLE, 61250);
+    assert_int_equal(log_count(" backend-port=50001 backend-source=2001:db8::5\n"), 2);
+    assert_true(prefix_parse(&list[0], "127.0.0.2"));
+    assert_true(prefix_parse(&list[1], "127.0.0.3"));
+    chosen.backend_source.count = 2;
+    report_flow(&s, &chosen, 1, &limit, 1000);
+    assert_int_equal(log_count(" backend-port=50001 backend-source=127.0.0.3 left-out=0\n"), 1);
 }
 
 static void test_flows_of_a_shortage_are_limited(void **state)
@@ -102,10 +125,10 @@ static void test_flows_of_a_shortage_are_limited(void **state)
 
     (void)state;
     for (int i = 0; i < 100; i++)
-        report_flow(&s, &service, &limit, 1000);
+        report_flow(&s, &service, 0, &limit, 1000);
     lines = log_count("session flow");
     assert_in_range(lines, 1, 20);
-    report_flow(&s, &service, &limit, 3000);
+    report_flow(&s, &service, 0, &limit, 3000);
     assert_int_equal(log_count("session flow"), lines + 1);
     char left_out[32];
     snprintf(left_out, sizeof left_out, " left-out=%u\n", 100 - lines);
@@ -144,8 +167,8 @@ static void test_a_quiet_log_says_nothing(void **state)
         report_failed(&s, &service, SESSION_END_HANDSHAKE_TIMEOUT, &limit, 2000);
     report_open(&s, &local, &service);
     for (int i = 0; i < 100; i++)
-        report_flow(&s, &service, &limit, 2000);
-    report_end(&s, &service, SESSION_END_IDLE, 2000);
+        report_flow(&s, &service, 0, &limit, 2000);
+    report_end(&s, &service, 0, SESSION_END_IDLE, 2000);
     assert_int_equal(log_count(""), 0);
     log_set_level(LOG_LEVEL_INFO);
     report_failed(&s, &service, SESSION_END_HANDSHAKE_TIMEOUT, &limit, 2000);
@@ -160,6 +183,7 @@ int main(void)
         WITH_LOG(test_an_opened_session_tells_who_and_how),
         WITH_LOG(test_an_ended_session_tells_why_and_how_much),
         WITH_LOG(test_a_flow_tells_its_port),
+        WITH_LOG(test_an_address_towards_the_backend_is_told),
         WITH_LOG(test_flows_of_a_shortage_are_limited),
         WITH_LOG(test_failed_handshakes_are_limited),
         WITH_LOG(test_a_quiet_log_says_nothing),

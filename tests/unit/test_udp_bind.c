@@ -205,6 +205,47 @@ static void test_connected_sockets_never_share_a_port(void **state)
         close(fd[i]);
 }
 
+static void test_connected_sockets_leave_from_where_they_are_told(void **state)
+{
+    struct addr from = parse("127.0.0.7:0"), foreign = parse("203.0.113.1:0"), local;
+    int fd = udp_connect_from(&from, &bound, &local);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_true(local.port != 0);
+    from.port = local.port;
+    assert_true(addr_equal(&local, &from));
+    close(fd);
+    assert_int_equal(udp_connect_from(&foreign, &bound, &local), -1);
+    assert_int_equal(errno, EADDRNOTAVAIL);
+}
+
+static void test_addresses_are_told_from_foreign_ones(void **state)
+{
+    struct addr ours = parse("127.1.2.3:0"), foreign = parse("203.0.113.1:0");
+
+    (void)state;
+    assert_true(udp_is_local(&ours));
+    assert_false(udp_is_local(&foreign));
+}
+
+/* Its port is its own on every address, and nobody can join it. */
+static void test_shared_socket_has_a_port_of_its_own(void **state)
+{
+    struct addr one, two, all = parse("0.0.0.0:0"), here = parse("127.0.0.1:0"), at;
+    int a = udp_share(AF_INET, true, &one), b = udp_share(AF_INET, false, &two);
+
+    (void)state;
+    assert_true(a >= 0 && b >= 0);
+    assert_true(one.port != 0 && two.port != 0 && one.port != two.port);
+    here.port = two.port;
+    assert_int_equal(udp_listen(&here, true, false, &at), -1);
+    all.port = two.port;
+    assert_true(addr_equal(&two, &all));
+    close(a);
+    close(b);
+}
+
 static void test_buffers_are_told_in_the_unit_asked(void **state)
 {
     (void)state;
@@ -227,6 +268,9 @@ int main(void)
         TEST(test_group_shares_the_traffic),
         TEST(test_group_shares_the_traffic_on_dual_wildcard),
         TEST(test_connected_sockets_never_share_a_port),
+        TEST(test_connected_sockets_leave_from_where_they_are_told),
+        TEST(test_addresses_are_told_from_foreign_ones),
+        TEST(test_shared_socket_has_a_port_of_its_own),
         TEST(test_buffers_are_told_in_the_unit_asked),
     };
 

@@ -73,7 +73,10 @@ void relay_setup_clear(struct relay_setup *setup)
 struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *setup,
                         const struct cookie_secrets *cookies)
 {
-    if (is_refusing)
+    static const struct prefixes no_source;
+    const struct upstream_service service = {.backend = backend_at, .source = &no_source};
+
+    if (is_refusing || !upstream_add(parts->upstream, &service))
         return NULL;
     relay = (struct relay){.parts = *parts, .conf = setup->conf, .generation = cookies->generation};
     return &relay;
@@ -111,7 +114,7 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
         return;
     }
     if (!r->flow)
-        r->flow = upstream_open(r->parts.upstream, &backend_at, r);
+        r->flow = upstream_open(r->parts.upstream, 0, UPSTREAM_ANY, r);
     if (r->flow) {
         memcpy(upstream_reserve(r->parts.upstream, d->len), d->data, d->len);
         upstream_commit(r->flow, d->len);
@@ -131,6 +134,12 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
     r->flow = NULL;
     mailbox_ring(rung);
     return false;
+}
+
+void relay_from_stranger(struct relay *r, const struct udp_datagram *d)
+{
+    (void)d;
+    say(r, '?'); /* no service here shares a socket */
 }
 
 void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)

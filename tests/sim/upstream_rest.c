@@ -1,0 +1,49 @@
+/*
+ * upstream_rest: the stand-in for what upstream.c does and a sim does not look at: sources, ports,
+ * counts.
+ */
+#include "proxy/upstream.h"
+
+bool upstream_add(struct upstream *u, const struct upstream_service *service)
+{
+    (void)u;
+    (void)service;
+    return true;
+}
+
+void upstream_set_backend(struct upstream *u, unsigned service, const struct addr *backend)
+{
+    (void)u;
+    (void)service;
+    (void)backend;
+}
+
+bool upstream_is_shared(const struct flow *f)
+{
+    (void)f;
+    return false;
+}
+
+uint32_t upstream_source(const struct flow *f)
+{
+    (void)f;
+    return 0;
+}
+
+uint16_t upstream_port(const struct flow *f)
+{
+    (void)f;
+    return 1;
+}
+
+size_t upstream_count(const struct upstream *u)
+{
+    (void)u;
+    return 0;
+}
+
+size_t upstream_flush(struct upstream *u)
+{
+    (void)u;
+    return 0;
+}

@@ -1,0 +1,301 @@
+/* upstream: flows whose source the settings choose: addresses in turn, or one for each flow on a
+ * socket that all share. On a real loop and loopback sockets. */
+#include "proxy/upstream.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define GOT_MAX 16
+
+/* The services. */
+enum { LISTED, SHARED };
+
+struct world {
+    struct event_base *base;
+    struct upstream *upstream;
+    struct addr backend, bound[2];
+    int backend_fd;
+    size_t count;
+    void *owner[GOT_MAX];
+    uint8_t first[GOT_MAX];
+    struct flow *doomed; /* closed within the hook */
+};
+
+static void on_datagrams(void *arg, void *owner, struct udp_inbox *in)
+{
+    (void)arg;
+    (void)owner;
+    (void)in;
+    fail_msg("nobody answers a socket of its own here");
+}
+
+static void on_refused(void *arg, void *owner, unsigned n)
+{
+    (void)arg;
+    (void)owner;
+    (void)n;
+    fail_msg("nobody refuses");
+}
+
+static void on_shared(void *arg, void *owner, const struct udp_datagram *d)
+{
+    struct world *w = arg;
+
+    assert_true(w->count < GOT_MAX && d->len == 1);
+    w->owner[w->count] = owner;
+    w->first[w->count++] = d->data[0];
+    if (w->doomed)
+        upstream_close(w->doomed);
+    w->doomed = NULL;
+}
+
+static void add(struct world *w, const char *source)
+{
+    struct prefixes list = {0};
+    const char *fault;
+    size_t len;
+
+    assert_true(prefixes_parse(&list, source, &fault, &len));
+    const struct upstream_service service = {
+        .backend = w->backend, .source = &list, .worker = 1, .workers = 2, .buffer = 65536};
+    assert_true(upstream_add(w->upstream, &service));
+    prefixes_clear(&list); /* was borrowed for the call only */
+}
+
+static int set_up(void **state)
+{
+    static struct world w;
+    const struct upstream_hooks hooks = {
+        .on_datagrams = on_datagrams, .on_shared = on_shared, .on_refused = on_refused, .arg = &w};
+    struct addr any;
+
+    w = (struct world){.base = event_base_new()};
+    w.upstream = upstream_new(w.base, udp_probe_offload(), &hooks);
+    assert_non_null(w.upstream);
+    assert_true(addr_parse(&any, "127.0.0.1:0"));
+    w.backend_fd = udp_listen(&any, false, false, &w.backend);
+    assert_true(w.backend_fd >= 0);
+    add(&w, "127.0.0.2, 203.0.113.1, 127.0.0.3");
+    add(&w, "127.64.0.0/29");
+    *state = &w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+
+    upstream_free(w->upstream);
+    close(w->backend_fd);
+    event_base_free(w->base);
+    return 0;
+}
+
+static struct flow *open_flow(struct world *w, unsigned service, uint32_t number, void *owner)
+{
+    struct flow *f = upstream_open(w->upstream, service, number, owner);
+
+    assert_non_null(f);
+    return f;
+}
+
+/* The backend sees it come from there. */
+static struct addr assert_comes_from(struct world *w, struct flow *f, const char *host)
+{
+    struct sockaddr_storage name;
+    socklen_t len = sizeof(name);
+    char got[8], text[ADDR_TEXT_MAX];
+    struct addr peer, shown;
+
+    memcpy(upstream_reserve(w->upstream, 2), "hi", 2);
+    upstream_commit(f, 2);
+    assert_int_equal(upstream_flush(w->upstream), 0);
+    assert_int_equal(recvfrom(w->backend_fd, got, sizeof(got), 0, (struct sockaddr *)&name, &len),
+                     2);
+    assert_true(addr_from_sockaddr(&peer, (struct sockaddr *)&name));
+    assert_int_equal(peer.port, upstream_port(f));
+    shown = peer;
+    shown.port = 0;
+    assert_string_equal(addr_format(&shown, text), host);
+    return peer;
+}
+
+static void answer(const struct world *w, const struct addr *to, char what)
+{
+    struct sockaddr_storage name;
+    socklen_t len = addr_to_sockaddr(to, AF_INET, &name);
+
+    assert_int_equal(sendto(w->backend_fd, &what, 1, 0, (struct sockaddr *)&name, len), 1);
+}
+
+static void on_guard(evutil_socket_t fd, short what, void *arg)
+{
+    bool *expired = arg;
+
+    (void)fd;
+    (void)what;
+    *expired = true;
+}
+
+static void await(struct world *w, size_t count)
+{
+    struct timeval limit = {.tv_sec = 5};
+    bool expired = false;
+    struct event *guard = evtimer_new(w->base, on_guard, &expired);
+
+    assert_int_equal(evtimer_add(guard, &limit), 0);
+    while (w->count < count && !expired)
+        event_base_loop(w->base, EVLOOP_ONCE);
+    event_free(guard);
+    assert_int_equal(w->count, count);
+}
+
+static void test_addresses_are_taken_in_turn(void **state)
+{
+    struct world *w = *state;
+    struct flow *a = open_flow(w, LISTED, UPSTREAM_ANY, NULL);
+    struct flow *b = open_flow(w, LISTED, UPSTREAM_ANY, NULL);
+    struct flow *c = open_flow(w, LISTED, UPSTREAM_ANY, NULL);
+
+    assert_comes_from(w, a, "127.0.0.2:0");
+    assert_comes_from(w, b, "127.0.0.3:0"); /* the one between is not ours */
+    assert_comes_from(w, c, "127.0.0.2:0");
+    assert_int_equal(upstream_source(a), 0);
+    assert_int_equal(upstream_source(b), 2);
+    assert_false(upstream_is_shared(a));
+    assert_int_equal(upstream_count(w->upstream), 3);
+}
+
+static void test_no_address_will_do(void **state)
+{
+    struct world *w = *state;
+
+    add(w, "203.0.113.1, 203.0.113.2");
+    assert_null(upstream_open(w->upstream, SHARED + 1, UPSTREAM_ANY, NULL));
+    assert_int_equal(errno, EADDRNOTAVAIL);
+    assert_int_equal(upstream_count(w->upstream), 0);
+}
+
+static void test_shared_flows_find_their_owners(void **state)
+{
+    struct world *w = *state;
+    int one, two, three;
+    struct flow *a = open_flow(w, SHARED, UPSTREAM_ANY, &one);
+    struct flow *b = open_flow(w, SHARED, UPSTREAM_ANY, &two);
+    struct flow *c = open_flow(w, SHARED, 2, &three);
+    struct addr at_a = assert_comes_from(w, a, "127.64.0.2:0"); /* the second worker's first */
+    struct addr at_b = assert_comes_from(w, b, "127.64.0.4:0");
+    struct addr at_c = assert_comes_from(w, c, "127.64.0.3:0");
+
+    assert_true(upstream_is_shared(a));
+    assert_int_equal(upstream_source(c), 2);
+    assert_int_equal(upstream_port(a), upstream_port(b));
+    answer(w, &at_c, 'c');
+    answer(w, &at_a, 'a');
+    answer(w, &at_b, 'b');
+    await(w, 3);
+    assert_memory_equal(w->first, "cab", 3);
+    assert_ptr_equal(w->owner[0], &three);
+    assert_ptr_equal(w->owner[1], &one);
+    assert_ptr_equal(w->owner[2], &two);
+}
+
+static void test_a_number_is_one_flows_alone(void **state)
+{
+    struct world *w = *state;
+    struct flow *a = open_flow(w, SHARED, 5, NULL);
+
+    assert_null(upstream_open(w->upstream, SHARED, 5, NULL));
+    assert_int_equal(errno, EBUSY);
+    upstream_close(a);
+    upstream_close(open_flow(w, SHARED, 5, NULL));
+    assert_int_equal(upstream_count(w->upstream), 0);
+}
+
+static void test_a_flow_that_closes_in_the_middle_of_a_batch(void **state)
+{
+    struct world *w = *state;
+    int one, two;
+    struct flow *a = open_flow(w, SHARED, UPSTREAM_ANY, &one);
+    struct flow *b = open_flow(w, SHARED, UPSTREAM_ANY, &two);
+    struct addr at_a = assert_comes_from(w, a, "127.64.0.2:0");
+    struct addr at_b = assert_comes_from(w, b, "127.64.0.4:0");
+
+    w->doomed = b;
+    answer(w, &at_a, 'a');
+    answer(w, &at_b, 'b');
+    await(w, 2);
+    assert_ptr_equal(w->owner[0], &one);
+    assert_null(w->owner[1]);
+}
+
+static void test_another_backend_is_shared_at_once(void **state)
+{
+    struct world *w = *state;
+    struct flow *a = open_flow(w, SHARED, UPSTREAM_ANY, NULL);
+    struct addr any;
+    int old = w->backend_fd;
+
+    assert_true(addr_parse(&any, "127.0.0.1:0"));
+    w->backend_fd = udp_listen(&any, false, false, &w->backend);
+    upstream_set_backend(w->upstream, SHARED, &w->backend);
+    upstream_set_backend(w->upstream, LISTED, &w->backend);
+    assert_comes_from(w, a, "127.64.0.2:0");
+    assert_comes_from(w, open_flow(w, LISTED, UPSTREAM_ANY, NULL), "127.0.0.2:0");
+    close(old);
+}
+
+static void test_shared_flows_stand_in_no_list(void **state)
+{
+    struct world *w = *state;
+    struct list order;
+    int one;
+
+    list_init(&order);
+    upstream_touch(open_flow(w, SHARED, UPSTREAM_ANY, NULL), &order);
+    assert_null(upstream_idlest(&order));
+    upstream_touch(open_flow(w, LISTED, UPSTREAM_ANY, &one), &order);
+    assert_ptr_equal(upstream_idlest(&order), &one);
+    upstream_free(w->upstream);
+    w->upstream = NULL;
+    assert_true(list_is_empty(&order));
+}
+
+/* What is still open when all ends, of both kinds: the sanitizer would find it. */
+static void test_free_closes_what_is_open(void **state)
+{
+    struct world *w = *state;
+
+    for (int i = 0; i < 3; i++) {
+        open_flow(w, SHARED, UPSTREAM_ANY, NULL);
+        open_flow(w, LISTED, UPSTREAM_ANY, NULL);
+    }
+    assert_int_equal(upstream_count(w->upstream), 6);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_addresses_are_taken_in_turn),
+        TEST(test_no_address_will_do),
+        TEST(test_shared_flows_find_their_owners),
+        TEST(test_a_number_is_one_flows_alone),
+        TEST(test_a_flow_that_closes_in_the_middle_of_a_batch),
+        TEST(test_another_backend_is_shared_at_once),
+        TEST(test_shared_flows_stand_in_no_list),
+        TEST(test_free_closes_what_is_open),
+    };
+
+    return cmocka_run_group_tests_name("upstream_source", tests, NULL, NULL);
+}
