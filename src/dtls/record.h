@@ -1,8 +1,7 @@
 /*
  * record: an established association's records: seal and open, sequence numbers, replay window.
  * Bytes in, bytes out. An association is keys and counters only; the cipher contexts are the
- * worker's and are keyed anew for each record, which is the smaller and, with many sessions, the
- * faster way. AEAD by EVP alone: nothing of a cipher or MAC is written here.
+ * worker's (dtls/aead.h).
  */
 #ifndef DTLSGATE_DTLS_RECORD_H
 #define DTLSGATE_DTLS_RECORD_H
