@@ -86,15 +86,6 @@ enum record_verdict record_open(struct record_crypt *c, struct association *a,
     return verdict;
 }
 
-enum record_verdict record_open_own(struct record_crypt *c, const struct association *a,
-                                    const struct wire_record *rec, uint8_t *plain, size_t *len)
-{
-    struct aead_side server = {a->suite, a->keys.server_key, a->keys.server_iv, a};
-    enum record_verdict verdict = check_shape(a->suite, rec);
-
-    return verdict == RECORD_OK ? open_checked(c, &server, rec, plain, len) : verdict;
-}
-
 size_t record_seal(struct record_crypt *c, struct association *a, uint8_t type,
                    const uint8_t *plain, size_t len, uint8_t *out)
 {

@@ -452,6 +452,26 @@ static void test_farewell_ends_with_the_numbers(void **state)
     rig_free(rig);
 }
 
+/* RFC 9325 7.2.1; the Finished, too, and as a farewell. */
+static void test_gcm_nonces_are_the_record_numbers(void **state)
+{
+    struct rig *rig = rig_answered(&(struct rig_options){.suites = "PSK-AES128-GCM-SHA256"});
+    uint8_t sealed[HANDSHAKE_FAREWELL_MAX];
+    struct handshake_result result;
+
+    (void)state;
+    assert_true(rig_finish(rig, RIG_NOW));
+    const struct rig_record *finished = &rig->to_client.one[rig->to_client.count - 1];
+    assert_memory_equal(finished->data + WIRE_RECORD_HEADER, finished->data + 3, 8);
+    handshake_finish(rig->h, &result);
+    for (int i = 0; i < 3; i++) {
+        assert_true(
+            record_seal(rig->params.crypt, &result.association, WIRE_DATA, NULL, 0, sealed) > 0);
+        assert_memory_equal(sealed + WIRE_RECORD_HEADER, sealed + 3, 8);
+    }
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -476,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_late_hello_copy_disturbs_nothing),
         cmocka_unit_test(test_farewell_is_readable_each_time),
         cmocka_unit_test(test_farewell_ends_with_the_numbers),
+        cmocka_unit_test(test_gcm_nonces_are_the_record_numbers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
