@@ -491,7 +491,7 @@ static void begin(struct handshake *h, const struct wire_record *hello, uint64_t
         return fail(h, "out of memory");
     if (h->exchange != EXCHANGE_PSK)
         return; /* libssl has the ephemeral key */
-    engine_free(h->engine);
+    engine_recycle(h->engine, h->params.tls);
     h->engine = NULL;
 }
 

@@ -25,7 +25,7 @@
 #define HANDSHAKE_SEQ_LIMIT (WIRE_SEQ_MAX / 2)
 
 struct handshake_params {
-    const struct tlsctx *tls;
+    struct tlsctx *tls;         /* the worker's */
     const struct psk_set *keys; /* must outlive the handshake */
     struct record_crypt *crypt; /* the worker's */
     struct keys_kdf *kdf;       /* the worker's */
