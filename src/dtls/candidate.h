@@ -28,9 +28,10 @@ struct candidate {
     const uint8_t *public_value; /* inside of message: the client's, for (EC)DHE only */
     size_t public_len;
     const struct psk *psk; /* NULL: unknown, it gets a key that nobody has */
-    bool is_derived;       /* association is set */
+    bool is_derived;       /* master and association are set */
     bool is_bad;           /* no keys come of it */
     uint32_t turn;         /* counts up: who came later */
+    uint8_t master[KEYS_MASTER];
     struct association association;
 };
 

@@ -19,6 +19,7 @@
 
 struct engine {
     SSL *ssl;
+    size_t mtu;
     const uint8_t *in; /* the record that libssl may read next; borrowed for one call */
     size_t in_len;
     engine_fn on_record;
@@ -106,30 +107,43 @@ static unsigned int never(SSL *ssl, unsigned int us)
     return UINT_MAX;
 }
 
-static bool attach(struct engine *e, size_t mtu)
+/* A recycled SSL has its BIO already. */
+static BIO *bio_of(SSL *ssl)
 {
+    BIO *bio = SSL_get_rbio(ssl);
+
     pthread_once(&method_once, make_method);
-    BIO *bio = method == NULL ? NULL : BIO_new(method);
+    if (bio != NULL || method == NULL)
+        return bio;
+    bio = BIO_new(method);
+    if (bio != NULL)
+        SSL_set_bio(ssl, bio, bio);
+    return bio;
+}
+
+static bool attach(struct engine *e)
+{
+    BIO *bio = bio_of(e->ssl);
     if (bio == NULL)
         return false;
     BIO_set_data(bio, e);
-    SSL_set_bio(e->ssl, bio, bio);
     SSL_set_app_data(e->ssl, e);
     SSL_set_accept_state(e->ssl);
     SSL_set_psk_server_callback(e->ssl, give_key);
-    DTLS_set_link_mtu(e->ssl, (long)mtu);
+    DTLS_set_link_mtu(e->ssl, (long)e->mtu);
     return true;
 }
 
-struct engine *engine_new(const struct tlsctx *ctx, size_t mtu, engine_fn on_record, void *arg)
+struct engine *engine_new(struct tlsctx *ctx, size_t mtu, engine_fn on_record, void *arg)
 {
     struct engine *e = calloc(1, sizeof *e);
     if (e == NULL)
         return NULL;
     e->on_record = on_record;
     e->arg = arg;
-    e->ssl = tlsctx_new_ssl(ctx);
-    if (e->ssl == NULL || !attach(e, mtu)) {
+    e->mtu = mtu;
+    e->ssl = tlsctx_take_ssl(ctx);
+    if (e->ssl == NULL || !attach(e)) {
         engine_free(e);
         return NULL;
     }
@@ -143,6 +157,15 @@ void engine_free(struct engine *e)
     SSL_free(e->ssl);
     bytes_wipe(e, sizeof *e);
     free(e);
+}
+
+void engine_recycle(struct engine *e, struct tlsctx *ctx)
+{
+    BIO_set_data(SSL_get_rbio(e->ssl), NULL);
+    SSL_set_app_data(e->ssl, NULL);
+    tlsctx_give_ssl(ctx, e->ssl);
+    e->ssl = NULL;
+    engine_free(e);
 }
 
 void engine_set_sink(struct engine *e, engine_fn on_record, void *arg)
@@ -194,8 +217,10 @@ enum engine_status engine_hello(struct engine *e, const uint8_t *record, size_t 
         tlsctx_error(e->why, sizeof e->why);
         return ENGINE_DEAD;
     }
-    /* SSL_clear() in there may have reset what the connection was given. */
+    /* SSL_clear() in there resets what the connection was given, if the last one had a method of
+     * its own. */
     DTLS_set_timer_cb(e->ssl, never);
+    DTLS_set_link_mtu(e->ssl, (long)e->mtu);
     return go_on(e);
 }
 

@@ -28,7 +28,7 @@ struct flight {
 void flight_init(struct flight *f, uint64_t first_seq);
 /* Forgets the records; the next flight follows. */
 void flight_clear(struct flight *f);
-/* Appends one record. */
+/* Appends whole records. */
 void flight_add(struct flight *f, const uint8_t *record, size_t len);
 /* Ready to be taken, for the first time. */
 void flight_send(struct flight *f, const struct flight_timing *timing, uint64_t now);

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/rate.h"
 #include "dtls/candidate.h"
+#include "dtls/finished.h"
 #include "dtls/flight.h"
 
 #include <stdio.h>
@@ -17,6 +18,8 @@
 #define HELD_MAX 512
 /* libssl's record number for the hello; those fed behind it go on from here. */
 #define FED_SEQ_FIRST 1
+/* As if the counter were epoch and number of the record, for CCM has it so, too. */
+#define NONCE_FIRST (UINT64_C(1) << 48)
 /* Each ClientKeyExchange with something like a Finished behind it makes us derive keys: 10 us of
  * work for plain PSK, 70 with ECDHE, 3 ms with DHE. Only DHE is bounded: a bound lets a flood of
  * forgeries shut the client out, and one for unknown names alone would tell which ones these are.
@@ -37,6 +40,7 @@ struct handshake {
     uint8_t server_random[WIRE_RANDOM];
     uint16_t version;
     uint16_t next_message;     /* message_seq of the ClientKeyExchange */
+    uint16_t next_own_message; /* of the next one that the server writes */
     const struct suite *suite; /* NULL: the records stay with libssl */
     enum suite_exchange exchange;
     bool extended_master_secret;
@@ -44,13 +48,14 @@ struct handshake {
     struct transcript *transcript; /* ClientHello to ServerHelloDone; for suites of our own */
 
     struct candidates candidates;
-    struct candidate *chosen; /* the one libssl was given; its place is not taken any more */
+    struct candidate *chosen; /* the client's; its place is not taken any more */
     struct rate dhe_derivations;
     bool ccs_came, ccs_fed;
     uint8_t held[HELD_MAX]; /* a Finished that came too early */
     size_t held_len;
+    struct finished_message finished; /* the client's */
 
-    struct flight flight; /* what libssl wrote since it was last fed */
+    struct flight flight; /* what goes to the client, and may have to go again */
     uint64_t fed_seq;     /* next number of a plaintext record to libssl */
     struct handshake_farewell farewell;
 };
@@ -79,7 +84,7 @@ static void refuse(struct handshake *h, uint8_t description, const char *why, ui
 
 /* ---- what libssl writes ---- */
 
-/* Learns from libssl's plaintext messages what has been negotiated. */
+/* Learns from the plaintext messages what has been negotiated. */
 static void learn_message(struct handshake *h, const struct wire_message *m)
 {
     struct wire_server_hello hello;
@@ -102,28 +107,10 @@ static void learn_plain_record(struct handshake *h, const struct wire_record *re
 
     if (rec->type != WIRE_HANDSHAKE)
         return;
-    while (wire_next_message(&r, &m))
+    while (wire_next_message(&r, &m)) {
         learn_message(h, &m);
-}
-
-/* libssl's Finished, sealed under our keys: its number, nonce and text are where we carry on. */
-static void learn_finished(struct handshake *h, const struct wire_record *rec)
-{
-    uint8_t plain[WIRE_PLAINTEXT_MAX];
-    size_t len;
-
-    if (h->suite == NULL || h->chosen == NULL)
-        return;
-    struct association *a = &h->chosen->association;
-    if (record_open_own(h->params.crypt, a, rec, plain, &len) != RECORD_OK)
-        return fail(h, "libssl's Finished does not open");
-    a->write_seq = rec->seq + 1;
-    if (a->suite->explicit_len == 8) {
-        struct reader r = reader_of(rec->body, rec->len);
-        a->write_nonce = read_u64(&r) + 1;
+        h->next_own_message = (uint16_t)(m.seq + 1);
     }
-    if (rec->type == WIRE_HANDSHAKE && len == sizeof h->farewell.finished)
-        memcpy(h->farewell.finished, plain, len);
 }
 
 static void on_record(void *arg, const uint8_t *record, size_t len)
@@ -137,8 +124,6 @@ static void on_record(void *arg, const uint8_t *record, size_t len)
     flight_add(&h->flight, record, len);
     if (rec.epoch == 0)
         learn_plain_record(h, &rec);
-    else
-        learn_finished(h, &rec);
 }
 
 /* ---- what libssl is fed ---- */
@@ -238,49 +223,89 @@ static bool candidate_master(struct handshake *h, const struct candidate *k,
 static bool derive(struct handshake *h, struct candidate *k, uint64_t now)
 {
     const struct keys_randoms randoms = {h->client_random, h->server_random};
-    uint8_t master[KEYS_MASTER];
 
     if (k->is_derived || k->is_bad)
         return k->is_derived;
     if (h->exchange == EXCHANGE_DHE_PSK &&
         !rate_take(&h->dhe_derivations, DERIVE_PER_SECOND, DERIVE_BURST, now, NULL))
         return false;
-    bool fine = candidate_master(h, k, master) &&
-                keys_expand(h->params.kdf, h->suite, master, &randoms, &k->association.keys);
-    bytes_wipe(master, sizeof master);
+    bool fine = candidate_master(h, k, k->master) &&
+                keys_expand(h->params.kdf, h->suite, k->master, &randoms, &k->association.keys);
     k->association.suite = h->suite;
     k->is_derived = fine;
     k->is_bad = !fine; /* a public value that is none: not to be tried again */
     return fine;
 }
 
-/* True when the record is sealed with the candidate's keys. Its window stays as it is: a record
- * that will be held comes again. A key that is a decoy opens nothing, by whatever chance. */
-static bool does_open(struct handshake *h, const struct candidate *k, const struct wire_record *rec)
-{
-    struct association trial = k->association;
+struct opened {
     uint8_t plain[WIRE_PLAINTEXT_MAX];
     size_t len;
+};
 
-    bool opens = record_open(h->params.crypt, &trial, rec, plain, &len) == RECORD_OK;
+/* True when the record is sealed with the candidate's keys. Its window stays as it is: a record
+ * that will be held comes again. A key that is a decoy opens nothing, by whatever chance. */
+static bool does_open(struct handshake *h, const struct candidate *k, const struct wire_record *rec,
+                      struct opened *out)
+{
+    struct association trial = k->association;
+
+    bool opens = record_open(h->params.crypt, &trial, rec, out->plain, &out->len) == RECORD_OK;
     bytes_wipe(&trial, sizeof trial);
-    if (opens)
-        bytes_wipe(plain, len);
     return opens && k->psk != NULL;
 }
 
 /* The candidate under whose keys the record opens, or NULL. The newest is the likeliest. */
 static struct candidate *find_opener(struct handshake *h, const struct wire_record *rec,
-                                     uint64_t now)
+                                     struct opened *out, uint64_t now)
 {
     for (unsigned age = 0; age < CANDIDATE_COUNT; age++) {
         struct candidate *k = candidates_recent(&h->candidates, age);
         if (k == NULL || (h->chosen != NULL && k != h->chosen))
             continue;
-        if (derive(h, k, now) && does_open(h, k, rec))
+        if (derive(h, k, now) && does_open(h, k, rec, out))
             return k;
     }
     return NULL;
+}
+
+/* ---- the end, for suites of our own ---- */
+
+static bool check_finished(struct handshake *h)
+{
+    const struct finished_state state = {
+        .kdf = h->params.kdf,
+        .suite = h->suite,
+        .transcript = h->transcript,
+        .chosen = h->chosen,
+        .client_seq = (uint16_t)(h->next_message + 1),
+        .server_seq = h->next_own_message,
+    };
+
+    return finished_answer(&state, &h->finished, h->farewell.finished);
+}
+
+/* What has opened under the chosen keys says whether both ends have seen the same handshake. */
+static void take_finished(struct handshake *h, const struct opened *opened, uint64_t now)
+{
+    enum finished_verdict verdict =
+        finished_take(&h->finished, (uint16_t)(h->next_message + 1), opened->plain, opened->len);
+    struct association *a = &h->chosen->association;
+    uint8_t farewell[HANDSHAKE_FAREWELL_MAX];
+
+    if (verdict == FINISHED_PARTLY)
+        return;
+    if (verdict == FINISHED_WRONG || !check_finished(h))
+        return refuse(h, WIRE_DECRYPT_ERROR, "the client's Finished is wrong", now);
+    /* The counter's start is free: nothing has been sealed under these keys (RFC 5288 3). */
+    a->write_nonce = NONCE_FIRST;
+    size_t len = finished_write(h->farewell.finished, 0, h->params.crypt, a, farewell);
+    if (len == 0)
+        return fail(h, "the Finished cannot be sealed");
+    flight_clear(&h->flight);
+    flight_add(&h->flight, farewell, len);
+    flight_send(&h->flight, &h->timing, now);
+    h->farewell.ccs_seq = h->flight.next_seq;
+    h->state = HANDSHAKE_DONE;
 }
 
 /* ---- records of the client ---- */
@@ -314,16 +339,15 @@ static enum fate take_encrypted(struct handshake *h, const struct wire_record *r
         return feed_unjudged(h, rec, now);
     if (candidates_newest(&h->candidates) == NULL)
         return hold(h, rec);
-    struct candidate *k = find_opener(h, rec, now);
+    struct opened opened;
+    struct candidate *k = find_opener(h, rec, &opened, now);
     if (k == NULL)
         return FATE_DROP_FORGED;
     if (!h->ccs_came)
         return hold(h, rec);
     record_window_mark(&k->association.window, rec->seq);
-    if (h->chosen == NULL)
-        feed_key_exchange(h, k, now);
-    feed_ccs(h, now);
-    feed(h, rec->whole, WIRE_RECORD_HEADER + rec->len, now);
+    h->chosen = k;
+    take_finished(h, &opened, now);
     return FATE_HANDSHAKE;
 }
 
@@ -435,35 +459,13 @@ enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uin
 
 /* ---- begin and end ---- */
 
-/* Adds a message or its next fragment, as if it were whole (RFC 6347 4.2.6). */
-static bool hash_message(struct transcript *t, const struct wire_message *m)
-{
-    uint8_t header[WIRE_MESSAGE_HEADER];
-
-    wire_put_message_header(header, m->type, m->seq, m->length);
-    return (m->offset > 0 || transcript_add(t, header, sizeof header)) &&
-           transcript_add(t, m->body, m->fragment_length);
-}
-
-/* Hashes what an extended master secret covers so far: the hello and the flight it led to, whose
- * fragments libssl has written in order. */
+/* Hashes what an extended master secret and the Finished cover so far: the hello and the flight it
+ * led to, whose fragments libssl has written in order. */
 static bool begin_transcript(struct handshake *h, const struct wire_record *hello)
 {
-    struct reader records = reader_of(h->flight.records, h->flight.len);
-    struct wire_record rec;
-    struct wire_message m;
-
     h->transcript = transcript_new(h->params.kdf, h->suite->sha384);
-    if (h->transcript == NULL || !transcript_add(h->transcript, hello->body, hello->len))
-        return false;
-    while (wire_next_record(&records, &rec)) {
-        struct reader messages = reader_of(rec.body, rec.len);
-        while (rec.type == WIRE_HANDSHAKE && wire_next_message(&messages, &m)) {
-            if (!hash_message(h->transcript, &m))
-                return false;
-        }
-    }
-    return true;
+    return h->transcript != NULL && transcript_add(h->transcript, hello->body, hello->len) &&
+           finished_hash_records(h->transcript, h->flight.records, h->flight.len);
 }
 
 static void begin(struct handshake *h, const struct wire_record *hello, uint64_t now)
@@ -483,8 +485,14 @@ static void begin(struct handshake *h, const struct wire_record *hello, uint64_t
     if (h->params.require_ems && !h->extended_master_secret)
         return refuse(h, WIRE_HANDSHAKE_FAILURE, "no extended master secret", now);
     h->exchange = engine_exchange(h->engine);
-    if (h->suite != NULL && h->extended_master_secret && !begin_transcript(h, hello))
-        fail(h, "out of memory");
+    if (h->suite == NULL)
+        return;
+    if (!begin_transcript(h, hello))
+        return fail(h, "out of memory");
+    if (h->exchange != EXCHANGE_PSK)
+        return; /* libssl has the ephemeral key */
+    engine_recycle(h->engine, h->params.tls);
+    h->engine = NULL;
 }
 
 struct handshake *handshake_new(const struct handshake_params *params,
@@ -575,12 +583,7 @@ const uint8_t *handshake_identity(const struct handshake *h, size_t *len)
 size_t handshake_repeat_farewell(struct handshake_farewell *f, struct record_crypt *crypt,
                                  struct association *a, uint8_t out[HANDSHAKE_FAREWELL_MAX])
 {
-    wire_put_record_header(out, WIRE_CCS, WIRE_DTLS12, f->ccs_seq++, 1);
-    out[WIRE_RECORD_HEADER] = 1;
-    size_t ccs = WIRE_RECORD_HEADER + 1;
-    size_t finished =
-        record_seal(crypt, a, WIRE_HANDSHAKE, f->finished, sizeof f->finished, out + ccs);
-    return finished == 0 ? 0 : ccs + finished;
+    return finished_write(f->finished, f->ccs_seq++, crypt, a, out);
 }
 
 void handshake_finish(struct handshake *h, struct handshake_result *out)

@@ -1,10 +1,11 @@
 /*
  * handshake: one peer's handshake from a verified ClientHello to keys. Everything a stranger sends
- * is parsed and judged here before libssl sees any of it. For AEAD suites libssl gets the client's
- * second flight only when its Finished has opened under keys derived here, so a forged datagram
- * changes nothing. For those whose records stay with libssl a forged ClientKeyExchange can spoil
- * the handshake, and with `alert_unknown` one that names nobody ends any. Owns the flights, their
- * timer and the numbers of plaintext records. Knows no sockets and no clock.
+ * is parsed and judged here before libssl sees any of it. libssl negotiates: it takes the hello and
+ * writes the first flight. For AEAD suites that is all; the client's second flight is judged by
+ * keys derived here, one of which must open its Finished, so a forged datagram changes nothing. For
+ * suites whose records stay with libssl it gets that flight, too, where a forged ClientKeyExchange
+ * can spoil the handshake, and with `alert_unknown` one that names nobody ends any. Owns the
+ * flights, their timer and the numbers of plaintext records. Knows no sockets and no clock.
  */
 #ifndef DTLSGATE_DTLS_HANDSHAKE_H
 #define DTLSGATE_DTLS_HANDSHAKE_H
@@ -24,7 +25,7 @@
 #define HANDSHAKE_SEQ_LIMIT (WIRE_SEQ_MAX / 2)
 
 struct handshake_params {
-    const struct tlsctx *tls;
+    struct tlsctx *tls;         /* the worker's */
     const struct psk_set *keys; /* must outlive the handshake */
     struct record_crypt *crypt; /* the worker's */
     struct keys_kdf *kdf;       /* the worker's */

@@ -20,8 +20,19 @@
 #define LABEL_MAX 22 /* "extended master secret" */
 #define SEED_MAX (LABEL_MAX + 2 * WIRE_RANDOM)
 
+/* A secret or a seed that is put together from pieces. */
+struct material {
+    size_t len;
+    uint8_t data[PREMASTER_MAX];
+};
+
+struct hmac {
+    EVP_MAC_CTX *ctx;
+    struct material secret; /* that it has; kept until the next or the free; len 0: none */
+};
+
 struct keys_kdf {
-    EVP_MAC_CTX *mac[2]; /* by sha384; each keeps its last secret until the next or the free */
+    struct hmac mac[2]; /* by sha384 */
     EVP_MD *md[2];
 };
 
@@ -30,11 +41,6 @@ struct transcript {
     EVP_MD_CTX *copy;
 };
 
-/* A secret or a seed that is put together from pieces. */
-struct material {
-    size_t len;
-    uint8_t data[PREMASTER_MAX];
-};
 _Static_assert(PREMASTER_MAX >= SEED_MAX, "a seed fits");
 
 static void append(struct material *m, const void *data, size_t len)
@@ -73,26 +79,39 @@ static size_t hmac(EVP_MAC_CTX *mac, const uint8_t *a, size_t a_len, const struc
     return 0;
 }
 
+/* A master secret is used up to four times in a row, and keying takes two blocks of the hash. */
+static bool set_secret(struct hmac *mac, const struct material *secret)
+{
+    if (secret->len > 0 && mac->secret.len == secret->len &&
+        bytes_equal_secret(mac->secret.data, secret->data, secret->len))
+        return true;
+    bytes_wipe(&mac->secret, sizeof mac->secret);
+    if (!EVP_MAC_init(mac->ctx, secret->data, secret->len, NULL))
+        return false;
+    append(&mac->secret, secret->data, secret->len);
+    return true;
+}
+
 /* P_hash of RFC 5246 5; `seed` begins with the label. */
-static bool prf(EVP_MAC_CTX *mac, const struct material *secret, const struct material *seed,
+static bool prf(struct hmac *mac, const struct material *secret, const struct material *seed,
                 uint8_t *out, size_t len)
 {
     uint8_t a[HASH_MAX], block[HASH_MAX];
     size_t size = 0;
 
-    if (EVP_MAC_init(mac, secret->data, secret->len, NULL))
-        size = hmac(mac, seed->data, seed->len, NULL, a);
+    if (set_secret(mac, secret))
+        size = hmac(mac->ctx, seed->data, seed->len, NULL, a);
     while (size > 0 && len > 0) {
         size_t n = len < size ? len : size;
 
-        size = hmac(mac, a, size, seed, block);
+        size = hmac(mac->ctx, a, size, seed, block);
         if (size == 0)
             break;
         memcpy(out, block, n);
         out += n;
         len -= n;
         if (len > 0)
-            size = hmac(mac, a, size, NULL, a);
+            size = hmac(mac->ctx, a, size, NULL, a);
     }
     bytes_wipe(a, sizeof a);
     bytes_wipe(block, sizeof block);
@@ -107,9 +126,9 @@ struct keys_kdf *keys_kdf_new(void)
     if (!kdf)
         return NULL;
     for (int i = 0; i < 2; i++) {
-        kdf->mac[i] = hmac_new(DIGESTS[i]);
+        kdf->mac[i].ctx = hmac_new(DIGESTS[i]);
         kdf->md[i] = EVP_MD_fetch(NULL, DIGESTS[i], NULL);
-        if (!kdf->mac[i] || !kdf->md[i]) {
+        if (!kdf->mac[i].ctx || !kdf->md[i]) {
             keys_kdf_free(kdf);
             return NULL;
         }
@@ -122,9 +141,10 @@ void keys_kdf_free(struct keys_kdf *kdf)
     if (!kdf)
         return;
     for (int i = 0; i < 2; i++) {
-        EVP_MAC_CTX_free(kdf->mac[i]);
+        EVP_MAC_CTX_free(kdf->mac[i].ctx);
         EVP_MD_free(kdf->md[i]);
     }
+    bytes_wipe(kdf, sizeof *kdf);
     free(kdf);
 }
 
@@ -162,7 +182,7 @@ bool keys_master(struct keys_kdf *kdf, const struct suite *suite,
         append(&seed, randoms->client, WIRE_RANDOM);
         append(&seed, randoms->server, WIRE_RANDOM);
     }
-    ok = prf(kdf->mac[suite->sha384], &premaster, &seed, master, KEYS_MASTER);
+    ok = prf(&kdf->mac[suite->sha384], &premaster, &seed, master, KEYS_MASTER);
     bytes_wipe(&premaster, sizeof premaster);
     return ok;
 }
@@ -178,9 +198,22 @@ bool keys_expand(struct keys_kdf *kdf, const struct suite *suite, const uint8_t 
     append(&seed, randoms->server, WIRE_RANDOM);
     append(&seed, randoms->client, WIRE_RANDOM);
     memset(out, 0, sizeof *out);
-    ok = prf(kdf->mac[suite->sha384], &secret, &seed, out->block, keys_length(suite));
+    ok = prf(&kdf->mac[suite->sha384], &secret, &seed, out->block, keys_length(suite));
     if (!ok)
         bytes_wipe(out, sizeof *out);
+    bytes_wipe(&secret, sizeof secret);
+    return ok;
+}
+
+bool keys_verify(struct keys_kdf *kdf, const struct suite *suite, const uint8_t master[KEYS_MASTER],
+                 bool is_server, const uint8_t *hash, uint8_t out[KEYS_VERIFY])
+{
+    struct material secret = {0}, seed = {0};
+
+    append(&secret, master, KEYS_MASTER);
+    append(&seed, is_server ? "server finished" : "client finished", 15);
+    append(&seed, hash, suite->sha384 ? 48 : 32);
+    bool ok = prf(&kdf->mac[suite->sha384], &secret, &seed, out, KEYS_VERIFY);
     bytes_wipe(&secret, sizeof secret);
     return ok;
 }

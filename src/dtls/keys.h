@@ -1,6 +1,6 @@
 /*
  * keys: the TLS 1.2 key schedule for PSK suites (RFC 5246 5, 8.1; RFC 4279 2; RFC 7627 4), on EVP.
- * Used to open a Finished before libssl sees it, and to carry on where libssl's handshake ends.
+ * It goes on from what libssl has negotiated.
  */
 #ifndef DTLSGATE_DTLS_KEYS_H
 #define DTLSGATE_DTLS_KEYS_H
@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define KEYS_MASTER 48
+#define KEYS_VERIFY 12      /* verify_data of a Finished */
 #define KEYS_SHARED_MAX 512 /* a DHE group of 4096 bits; ours has 2048 */
 
 /* One worker's fetched MAC and digests; not for two threads at once. NULL: libcrypto lacks
@@ -78,6 +79,12 @@ bool keys_master(struct keys_kdf *kdf, const struct suite *suite,
 /* The record keys from a master secret (RFC 5246 6.3). On failure nothing is left in `out`. */
 bool keys_expand(struct keys_kdf *kdf, const struct suite *suite, const uint8_t master[KEYS_MASTER],
                  const struct keys_randoms *randoms, struct record_keys *out)
+    __attribute__((warn_unused_result));
+
+/* The verify_data of a Finished, the server's or the client's, from the hash (32 or 48 bytes by
+ * suite->sha384) of all messages before it (RFC 5246 7.4.9). */
+bool keys_verify(struct keys_kdf *kdf, const struct suite *suite, const uint8_t master[KEYS_MASTER],
+                 bool is_server, const uint8_t *hash, uint8_t out[KEYS_VERIFY])
     __attribute__((warn_unused_result));
 
 /* The hash over a handshake's messages: a running one, of which a copy can be finished at any time.

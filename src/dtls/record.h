@@ -1,8 +1,7 @@
 /*
  * record: an established association's records: seal and open, sequence numbers, replay window.
  * Bytes in, bytes out. An association is keys and counters only; the cipher contexts are the
- * worker's and are keyed anew for each record, which is the smaller and, with many sessions, the
- * faster way. AEAD by EVP alone: nothing of a cipher or MAC is written here.
+ * worker's (dtls/aead.h).
  */
 #ifndef DTLSGATE_DTLS_RECORD_H
 #define DTLSGATE_DTLS_RECORD_H
@@ -27,7 +26,7 @@ struct record_window {
 struct association {
     const struct suite *suite;
     uint64_t write_seq;   /* next to use, epoch 1 */
-    uint64_t write_nonce; /* next explicit nonce (GCM only: goes on from libssl's random start) */
+    uint64_t write_nonce; /* next explicit nonce (GCM only) */
     struct record_window window;
     uint64_t forged;         /* records that failed to authenticate under these keys */
     struct record_keys keys; /* last: whoever keeps many leaves out what the suite does not use */
@@ -59,12 +58,6 @@ enum record_verdict {
  * rec->body is not changed; rec->whole is not looked at. */
 enum record_verdict record_open(struct record_crypt *c, struct association *a,
                                 const struct wire_record *rec, uint8_t *plain, size_t *len)
-    __attribute__((warn_unused_result));
-
-/* As record_open() with the server's own write key and without a window: reads back a record that
- * was sent under these keys. Needed once a handshake, to learn libssl's last message. */
-enum record_verdict record_open_own(struct record_crypt *c, const struct association *a,
-                                    const struct wire_record *rec, uint8_t *plain, size_t *len)
     __attribute__((warn_unused_result));
 
 /* Seals `len` bytes (0 to WIRE_PLAINTEXT_MAX) of content `type` into `out`, which has room for

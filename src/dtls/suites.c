@@ -36,10 +36,14 @@ const struct suite *suite_find(uint16_t id)
     return NULL;
 }
 
+bool suite_is_gcm(const struct suite *suite)
+{
+    return suite->aead == AEAD_AES128_GCM || suite->aead == AEAD_AES256_GCM;
+}
+
 uint64_t suite_usage_limit(const struct suite *suite)
 {
-    bool is_gcm = suite->aead == AEAD_AES128_GCM || suite->aead == AEAD_AES256_GCM;
-    return is_gcm ? GCM_RECORDS_MAX : UINT64_MAX;
+    return suite_is_gcm(suite) ? GCM_RECORDS_MAX : UINT64_MAX;
 }
 
 uint64_t suite_forgery_limit(const struct suite *suite)

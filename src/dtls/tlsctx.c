@@ -18,6 +18,7 @@
 
 struct tlsctx {
     SSL_CTX *ssl;
+    SSL *spare; /* given back; NULL: none */
 };
 
 const char *tlsctx_error(char *buf, size_t size)
@@ -189,11 +190,21 @@ void tlsctx_free(struct tlsctx *ctx)
 {
     if (ctx == NULL)
         return;
+    SSL_free(ctx->spare);
     SSL_CTX_free(ctx->ssl);
     free(ctx);
 }
 
-SSL *tlsctx_new_ssl(const struct tlsctx *ctx)
+SSL *tlsctx_take_ssl(struct tlsctx *ctx)
 {
-    return SSL_new(ctx->ssl);
+    SSL *ssl = ctx->spare;
+
+    ctx->spare = NULL;
+    return ssl != NULL ? ssl : SSL_new(ctx->ssl);
+}
+
+void tlsctx_give_ssl(struct tlsctx *ctx, SSL *ssl)
+{
+    SSL_free(ctx->spare);
+    ctx->spare = ssl;
 }

@@ -32,8 +32,12 @@ bool tlsctx_select(const struct tlsctx_params *params, char *out, size_t size, c
 struct tlsctx *tlsctx_new(const struct tlsctx_params *params, char *why, size_t why_size);
 void tlsctx_free(struct tlsctx *ctx);
 
-/* A fresh SSL for one handshake, for engine.c alone; NULL: out of memory. */
-struct ssl_st *tlsctx_new_ssl(const struct tlsctx *ctx);
+/* An SSL for one handshake, for engine.c alone: a fresh one or that which was given back; NULL: out
+ * of memory. */
+struct ssl_st *tlsctx_take_ssl(struct tlsctx *ctx);
+/* Takes one that is in order and has met no secret, for the next to have; what it holds of the last
+ * peer goes with its SSL_clear(). */
+void tlsctx_give_ssl(struct tlsctx *ctx, struct ssl_st *ssl);
 
 /* "OpenSSL 3.0.22 …", as loaded. */
 const char *tlsctx_library_version(void);

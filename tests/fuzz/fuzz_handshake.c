@@ -1,7 +1,7 @@
 /*
  * fuzz_handshake: any records at a live handshake that a fixed hello has begun. The first byte
  * takes the suite; a record's number tells how much time passes before it. A record in epoch 2 is
- * sealed with the client's keys first, so that libssl is met as well. Nobody can know the Finished,
+ * sealed with the client's keys first, so that what judges a Finished is met. Nobody can know it,
  * so no input may complete the handshake.
  */
 #include "../unit/mirror.h"

@@ -452,6 +452,96 @@ static void test_farewell_ends_with_the_numbers(void **state)
     rig_free(rig);
 }
 
+/* RFC 9325 7.2.1; the Finished, too, and as a farewell. */
+static void test_gcm_nonces_are_the_record_numbers(void **state)
+{
+    struct rig *rig = rig_answered(&(struct rig_options){.suites = "PSK-AES128-GCM-SHA256"});
+    uint8_t sealed[HANDSHAKE_FAREWELL_MAX];
+    struct handshake_result result;
+
+    (void)state;
+    assert_true(rig_finish(rig, RIG_NOW));
+    const struct rig_record *finished = &rig->to_client.one[rig->to_client.count - 1];
+    assert_memory_equal(finished->data + WIRE_RECORD_HEADER, finished->data + 3, 8);
+    handshake_finish(rig->h, &result);
+    for (int i = 0; i < 3; i++) {
+        assert_true(
+            record_seal(rig->params.crypt, &result.association, WIRE_DATA, NULL, 0, sealed) > 0);
+        assert_memory_equal(sealed + WIRE_RECORD_HEADER, sealed + 3, 8);
+    }
+    rig_free(rig);
+}
+
+/* ---- one client after another ---- */
+
+/* The client of `options` through the context of `first`, whose SSL it gets. */
+static void assert_like_a_first_one(struct rig *first, const struct rig_options *options)
+{
+    struct rig *rig = rig_new(options);
+    struct handshake_result alone, after;
+
+    rig_take(rig);
+    rig_client_step(rig);
+    assert_true(rig_finish(rig, RIG_NOW));
+    handshake_finish(rig->h, &alone);
+    rig_free(rig);
+
+    rig = rig_new(options);
+    handshake_free(rig->h);
+    rig->params.tls = first->tls;
+    rig_begin(rig);
+    rig_take(rig);
+    rig_client_step(rig);
+    assert_true(rig_finish(rig, RIG_NOW));
+    handshake_finish(rig->h, &after);
+    assert_int_equal(after.max_fragment, alone.max_fragment);
+    assert_int_equal(after.extended_master_secret, alone.extended_master_secret);
+    assert_ptr_equal(after.association.suite, alone.association.suite);
+    assert_data_flows_own(rig, &after);
+    rig_free(rig);
+}
+
+static void test_nothing_stays_of_the_client_before(void **state)
+{
+    static const struct rig_options CLIENTS[] = {
+        {.client_suites = "PSK-AES128-GCM-SHA256"},
+        {.client_suites = "PSK-AES256-GCM-SHA384", .fragment_code = 1},
+        {.client_suites = "PSK-AES128-CCM8", .no_extended_master = true},
+        {.client_suites = "ECDHE-PSK-CHACHA20-POLY1305", .fragment_code = 2},
+        {.client_suites = "PSK-CHACHA20-POLY1305",
+         .identity = "other",
+         .key = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
+    };
+    struct rig *first = rig_new(&(struct rig_options){.suites = NULL});
+
+    (void)state;
+    for (size_t i = 0; i < sizeof CLIENTS / sizeof CLIENTS[0]; i++) {
+        for (size_t k = 0; k < sizeof CLIENTS / sizeof CLIENTS[0]; k++) {
+            assert_like_a_first_one(first, &CLIENTS[i]);
+            assert_like_a_first_one(first, &CLIENTS[k]);
+        }
+    }
+    rig_free(first);
+}
+
+/* One that got nowhere, too. */
+static void test_nothing_stays_of_a_handshake_that_failed(void **state)
+{
+    struct rig *first = rig_new(&(struct rig_options){.suites = "PSK-AES128-GCM-SHA256"});
+    struct rig *stranger = rig_new(&(struct rig_options){.suites = "PSK-AES128-CCM8"});
+
+    (void)state;
+    for (int times = 0; times < 3; times++) {
+        handshake_free(stranger->h);
+        stranger->params.tls = first->tls;
+        rig_begin(stranger);
+        assert_int_equal(handshake_state(stranger->h), HANDSHAKE_FAILED);
+        assert_like_a_first_one(first, &(struct rig_options){.suites = "PSK-AES128-GCM-SHA256"});
+    }
+    rig_free(stranger);
+    rig_free(first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -476,6 +566,9 @@ int main(void)
         cmocka_unit_test(test_late_hello_copy_disturbs_nothing),
         cmocka_unit_test(test_farewell_is_readable_each_time),
         cmocka_unit_test(test_farewell_ends_with_the_numbers),
+        cmocka_unit_test(test_gcm_nonces_are_the_record_numbers),
+        cmocka_unit_test(test_nothing_stays_of_the_client_before),
+        cmocka_unit_test(test_nothing_stays_of_a_handshake_that_failed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -449,6 +449,17 @@ static void test_flood_of_forged_finished(void **state)
     }
 }
 
+/* As the other end opens what `a` has sealed. */
+static enum record_verdict open_own(struct record_crypt *c, const struct association *a,
+                                    const struct wire_record *rec, uint8_t *plain, size_t *len)
+{
+    struct association other = *a;
+
+    other.keys = mirror_keys(&a->keys, a->suite);
+    memset(&other.window, 0, sizeof other.window);
+    return record_open(c, &other, rec, plain, len);
+}
+
 /* The client sends its Finished in two records. Between them a stranger fills all places. */
 static void test_split_finished_and_key_exchanges_between(void **state)
 {
@@ -462,7 +473,7 @@ static void test_split_finished_and_key_exchanges_between(void **state)
         struct rig_record half[2];
         size_t len;
 
-        assert_int_equal(record_open_own(rig->params.crypt, &a, &finished, plain, &len), RECORD_OK);
+        assert_int_equal(open_own(rig->params.crypt, &a, &finished, plain, &len), RECORD_OK);
         assert_int_equal(len, WIRE_MESSAGE_HEADER + 12);
         uint8_t body[2][WIRE_MESSAGE_HEADER + 6];
         for (size_t k = 0; k < 2; k++) {
@@ -551,7 +562,7 @@ static void test_wrong_finished_under_the_right_key(void **state)
         rig_feed(rig, &f.one[CCS], RIG_NOW);
         rig_feed(rig, &wrong, RIG_NOW);
         assert_int_equal(handshake_state(rig->h), HANDSHAKE_FAILED);
-        assert_string_equal(handshake_why(rig->h), "digest check failed");
+        assert_string_equal(handshake_why(rig->h), "the client's Finished is wrong");
         rig_free(rig);
     }
 }

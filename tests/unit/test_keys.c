@@ -35,7 +35,7 @@ static void check_vector(bool sha384, const char *secret_hex, const char *seed_h
     append_hex(&secret, secret_hex);
     append(&seed, "test label", 10);
     append_hex(&seed, seed_hex);
-    assert_true(prf(kdf->mac[sha384], &secret, &seed, out, (size_t)len));
+    assert_true(prf(&kdf->mac[sha384], &secret, &seed, out, (size_t)len));
     assert_memory_equal(out, expected, (size_t)len);
 }
 
@@ -92,7 +92,7 @@ static void test_prf_agrees_with_libcrypto_at_every_length(void **state)
 
         bytes_random(secret.data, secret.len);
         bytes_random(seed.data, seed.len);
-        assert_true(prf(kdf->mac[sha384], &secret, &seed, ours, len));
+        assert_true(prf(&kdf->mac[sha384], &secret, &seed, ours, len));
         libcrypto_prf(sha384, &secret, &seed, theirs, len);
         assert_memory_equal(ours, theirs, len);
     }

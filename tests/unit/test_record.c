@@ -26,6 +26,17 @@ static struct record_crypt *crypt;
 static uint8_t sealed[RECORD_MAX + 1];
 static uint8_t plain[WIRE_PLAINTEXT_MAX + 1], text[WIRE_PLAINTEXT_MAX + 1];
 
+/* As the other end opens what `a` has sealed. */
+static enum record_verdict open_own(struct record_crypt *c, const struct association *a,
+                                    const struct wire_record *rec, uint8_t *to, size_t *len)
+{
+    struct association other = *a;
+
+    other.keys = mirror_keys(&a->keys, a->suite);
+    memset(&other.window, 0, sizeof other.window);
+    return record_open(c, &other, rec, to, len);
+}
+
 static size_t unhex(uint8_t *out, size_t size, const char *hex)
 {
     int n = hex_decode(out, size, hex, strlen(hex));
@@ -133,7 +144,7 @@ static void test_sealing_gives_the_bytes_of_libssl_servers(void **state)
             record_seal(crypt, &a, WIRE_DATA, (const uint8_t *)"the answer to it", 16, sealed), n);
         assert_memory_equal(sealed, record, n);
         assert_int_equal(a.write_seq, 2);
-        assert_int_equal(record_open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
         assert_memory_equal(plain, "the answer to it", 16);
     }
 }
@@ -254,7 +265,7 @@ static void test_an_empty_record_seals_from_null(void **state)
         size_t len = 99, n = record_seal(crypt, &a, WIRE_DATA, NULL, 0, sealed);
         struct wire_record rec = parse(sealed, n);
 
-        assert_int_equal(record_open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
         assert_int_equal(len, 0);
     }
 }
@@ -295,7 +306,7 @@ static void test_other_epochs_are_told_apart(void **state)
 
         rec.epoch = EPOCHS[i];
         assert_int_equal(record_open(crypt, &a, &rec, plain, &len), RECORD_EPOCH);
-        assert_int_equal(record_open_own(crypt, &a, &rec, plain, &len), RECORD_EPOCH);
+        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_EPOCH);
         assert_int_equal(a.forged, 0);
     }
 }
@@ -367,14 +378,14 @@ static void test_own_records_open_with_the_write_key_only(void **state)
         struct wire_record rec = parse(sealed, n);
 
         for (int twice = 0; twice < 2; twice++)
-            assert_int_equal(record_open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+            assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
         assert_int_equal(len, 24);
         assert_memory_equal(plain, text, 24);
         assert_int_equal(a.window.map, 0);
         assert_int_equal(record_open(crypt, &a, &rec, plain, &len), RECORD_FORGED);
         sealed[n - 1] ^= 1;
         memset(plain, 0xaa, 24);
-        assert_int_equal(record_open_own(crypt, &a, &rec, plain, &len), RECORD_FORGED);
+        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_FORGED);
         assert_int_equal(plain[0], 0);
     }
 }
@@ -394,7 +405,7 @@ static void test_sequence_numbers_end_at_2_to_the_48th(void **state)
         rec = parse(sealed, n);
         assert_int_equal(rec.epoch, 1);
         assert_true(rec.seq == WIRE_SEQ_MAX);
-        assert_int_equal(record_open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
         nonce = a.write_nonce;
         for (int again = 0; again < 3; again++)
             assert_int_equal(record_seal(crypt, &a, WIRE_DATA, text, 10, sealed), 0);
