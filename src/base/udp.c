@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -323,6 +324,33 @@ int udp_listen(const struct addr *at, bool shared, bool dual, struct addr *bound
         !own_address(fd, bound))
         return close_failed(fd);
     return fd;
+}
+
+bool udp_adopt(int fd, struct addr *at, bool *dual)
+{
+    int type = 0, domain = 0, only = 1;
+    socklen_t len = sizeof(type);
+
+    *at = (struct addr){0};
+    *dual = false;
+    if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &type, &len) != 0)
+        return false;
+    len = sizeof(domain);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0)
+        return false;
+    /* IPv4 on an AF_INET6 socket is another family than its address tells. */
+    if (type != IPPROTO_UDP || !own_address(fd, at) || at->port == 0 || at->family != domain) {
+        errno = EPROTOTYPE;
+        return false;
+    }
+    len = sizeof(only);
+    if (at->family == AF_INET6 && getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) != 0)
+        return false;
+    *dual = only == 0;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0 &&
+           set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
+           (at->family == AF_INET ? set_option(fd, IPPROTO_IP, IP_PKTINFO, 1)
+                                  : set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1));
 }
 
 int udp_connect(const struct addr *to, struct addr *local)

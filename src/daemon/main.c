@@ -9,6 +9,8 @@
 #include "daemon/box.h"
 #include "daemon/cmdline.h"
 #include "daemon/master.h"
+#include "daemon/notify.h"
+#include "daemon/passed.h"
 #include "daemon/priv.h"
 #include "daemon/review.h"
 #include "daemon/sockets.h"
@@ -173,6 +175,18 @@ static enum exit_status serve(const struct process *p, size_t descriptors)
     return is_fine ? EXIT_FINE : EXIT_FAILED;
 }
 
+/* What the environment tells of a service manager. */
+static bool meet_starter(struct errors *errors)
+{
+    char why[256];
+    bool is_fine = passed_init(errors);
+
+    if (notify_init(why, sizeof(why)))
+        return is_fine;
+    errors_add(errors, "environment: %s", why);
+    return false;
+}
+
 static enum exit_status run(const struct cmdline *c)
 {
     struct process p = {.cmdline = c};
@@ -180,6 +194,8 @@ static enum exit_status run(const struct cmdline *c)
     enum exit_status status = EXIT_WRONG;
     size_t descriptors;
 
+    if (!meet_starter(&errors))
+        goto out;
     p.conf = conf_load(&c->source, &errors);
     if (p.conf == NULL)
         goto out;
@@ -190,7 +206,9 @@ out:
     errors_print(&errors, stderr, "");
     errors_clear(&errors);
     sockets_close(&p.sockets);
+    passed_close();
     conf_unref(p.conf);
+    notify_close();
     return status;
 }
 
