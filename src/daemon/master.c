@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/background.h"
 #include "daemon/box.h"
 #include "daemon/fleet.h"
 #include "daemon/notify.h"
@@ -65,7 +66,7 @@ static bool switch_log(const struct conf *running, const struct conf *next, char
 
     if (strcmp(a->log, b->log) == 0 && a->log_format == b->log_format)
         return true;
-    return log_open(b->log, b->log_format, why, why_size);
+    return background_allows(b, why, why_size) && log_open(b->log, b->log_format, why, why_size);
 }
 
 /* libevent's own words, on whichever thread. Limited, for where the kernel refuses to watch more
@@ -204,6 +205,8 @@ static void on_usr1(evutil_socket_t fd, short what, void *arg)
     (void)arg;
     if (!log_reopen(why, sizeof(why)))
         log_error("dtlsgate: the log goes on in the old file: %s", why);
+    else
+        log_info("dtlsgate: log reopened");
 }
 
 static void on_acks(evutil_socket_t fd, short what, void *arg)
@@ -319,6 +322,7 @@ static bool start(struct master *m)
     log_info("dtlsgate: ready");
     tell_status(m);
     notify_ready();
+    background_ready();
     return true;
 }
 
