@@ -364,6 +364,19 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
     return NULL;
 }
 
+/* Without its handlers a further one of these would end the process before its end. */
+static void hold_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 bool master_run(struct master *m)
 {
     if (!start(m))
@@ -372,6 +385,7 @@ bool master_run(struct master *m)
         log_error("dtlsgate: the event loop failed");
         return false;
     }
+    hold_signals();
     box_report(clock_now_ms());
     fleet_log_totals(m->fleet);
     log_info("dtlsgate: stopped");
