@@ -44,6 +44,9 @@ bool worker_post_setup(struct worker *w, struct relay_setup *setup) /* takes ove
 bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
     __attribute__((warn_unused_result));
 bool worker_post_drain(struct worker *w) __attribute__((warn_unused_result));
+/* Changes nothing: that it is acknowledged tells that the loop turns. Needs no memory; not before
+ * the last one is acknowledged. */
+void worker_post_ping(struct worker *w);
 /* Ends all sessions with goodbye, and the thread. Needs no memory, so cannot fail; harmless when
  * posted before. */
 void worker_post_stop(struct worker *w);
