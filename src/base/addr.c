@@ -254,3 +254,12 @@ bool addr_is_wildcard(const struct addr *a)
 
     return a->family != 0 && memcmp(a->ip, zero, sizeof zero) == 0;
 }
+
+bool addr_is_loopback(const struct addr *a)
+{
+    static const uint8_t one[16] = {[15] = 1};
+
+    if (a->family == AF_INET)
+        return a->ip[0] == 127;
+    return a->family == AF_INET6 && memcmp(a->ip, one, sizeof(one)) == 0;
+}

@@ -43,5 +43,7 @@ const char *addr_format(const struct addr *a, char buf[ADDR_TEXT_MAX]);
 
 bool addr_equal(const struct addr *a, const struct addr *b);
 bool addr_is_wildcard(const struct addr *a);
+/* 127.0.0.0/8 or ::1. */
+bool addr_is_loopback(const struct addr *a);
 
 #endif

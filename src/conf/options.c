@@ -21,6 +21,7 @@
 #define CIPHERS_LONGEST 2048
 #define HINT_LONGEST 128 /* RFC 4279 5.3: what every client can take */
 #define ADDRS_LONGEST 64
+#define HOST_LONGEST 253
 #define PREFIXES_LONGEST 64
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
@@ -161,6 +162,17 @@ const struct option options_daemon[] = {
      .initial = "56",
      .reloadable = true,
      .sentence = "How many bits of an IPv6 address make a source prefix."},
+    {.key = "http",
+     .type = OPTION_ADDR,
+     AT(http),
+     .initial = "",
+     .sentence = "Where the status page and the metrics are to be had; empty is nowhere."},
+    {.key = "http-name",
+     .type = OPTION_TEXT,
+     AT(http_name),
+     .max = HOST_LONGEST,
+     .initial = "",
+     .sentence = "A host name that leads there, besides addresses and localhost."},
     {.key = NULL},
 };
 

@@ -137,6 +137,9 @@ const char *value_allowed(const struct option *o, char *buf, size_t size)
     case OPTION_CHOICE:
         allowed_choice(o, buf, size);
         break;
+    case OPTION_ADDR:
+        snprintf(buf, size, "numeric ADDR:PORT, or nothing");
+        break;
     case OPTION_ADDRS:
         snprintf(buf, size, "numeric ADDR:PORT, up to %" PRIu64 " with commas", o->max);
         break;
@@ -285,6 +288,21 @@ static bool parse_one(const char *text, struct addr *out, const char **next, str
     return false;
 }
 
+static bool set_addr(struct addr *field, const char *text, struct reason why)
+{
+    struct addr got = {.family = 0};
+    const char *next = NULL;
+
+    if (*text && !parse_one(text, &got, &next, why))
+        return false;
+    if (next) {
+        snprintf(why.text, why.size, "has a comma; write one address");
+        return false;
+    }
+    *field = got;
+    return true;
+}
+
 static struct addrs load_addrs(const void *field)
 {
     struct addrs a;
@@ -378,6 +396,8 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
         return set_flag(o, f.flag, text, reason);
     case OPTION_CHOICE:
         return set_choice(o, f.choice, text, reason);
+    case OPTION_ADDR:
+        return set_addr(f.addr, text, reason);
     case OPTION_ADDRS:
         return set_addrs(o, f.any, text, reason);
     case OPTION_BACKEND:
@@ -436,6 +456,9 @@ const char *value_text(const struct option *o, const void *base, char buf[VALUE_
         break;
     case OPTION_CHOICE:
         snprintf(buf, size, "%s", o->choices[*f.choice]);
+        break;
+    case OPTION_ADDR:
+        addrs_text((struct addrs){f.addr, f.addr->family != 0}, buf, size);
         break;
     case OPTION_ADDRS:
         addrs_text(load_addrs(f.any), buf, size);

@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "dtls/cookie.h"
 #include "proxy/relay.h"
-#include "proxy/stats.h"
 #include "proxy/worker.h"
 
 #include <assert.h>
@@ -214,13 +213,29 @@ void fleet_stop(struct fleet *f)
     f->awaited += f->started;
 }
 
+unsigned fleet_count(const struct fleet *f)
+{
+    return f->count;
+}
+
+const struct stats *fleet_stats(const struct fleet *f, unsigned worker)
+{
+    return worker_stats(f->worker[worker]);
+}
+
+void fleet_sum(const struct fleet *f, struct stats *sum)
+{
+    *sum = (struct stats){0};
+    for (unsigned i = 0; i < f->count; i++)
+        stats_sum(sum, worker_stats(f->worker[i]));
+}
+
 void fleet_log_totals(const struct fleet *f)
 {
     struct totals totals = {.field = {{.key = "workers", .number = f->count}}, .count = 1};
-    struct stats sum = {0};
+    struct stats sum;
 
-    for (unsigned i = 0; i < f->count; i++)
-        stats_sum(&sum, worker_stats(f->worker[i]));
+    fleet_sum(f, &sum);
     stats_each(&sum, add_total, &totals);
     log_event(LOG_LEVEL_INFO, "totals", totals.field);
 }

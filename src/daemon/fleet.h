@@ -7,6 +7,7 @@
 
 #include "conf/conf.h"
 #include "daemon/sockets.h"
+#include "proxy/stats.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,6 +40,10 @@ void fleet_rotate_cookies(struct fleet *f);
 /* Lets every worker end its sessions and itself; harmless when called before. */
 void fleet_stop(struct fleet *f);
 
+/* How many workers there are, and the counters of one and of all. */
+unsigned fleet_count(const struct fleet *f);
+const struct stats *fleet_stats(const struct fleet *f, unsigned worker);
+void fleet_sum(const struct fleet *f, struct stats *sum);
 /* One line with every counter that is not zero, exact once all workers have ended. */
 void fleet_log_totals(const struct fleet *f);
 /* Ends the threads that have not ended yet, waits for them, and frees. NULL is fine. */

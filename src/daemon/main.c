@@ -8,6 +8,7 @@
 #include "conf/conf.h"
 #include "daemon/box.h"
 #include "daemon/cmdline.h"
+#include "daemon/http.h"
 #include "daemon/master.h"
 #include "daemon/priv.h"
 #include "daemon/review.h"
@@ -31,6 +32,7 @@ struct process {
     const struct cmdline *cmdline;
     const struct conf *conf;
     struct sockets sockets;
+    int http; /* 0: none, or the master's by now */
     struct priv priv;
 };
 
@@ -83,6 +85,7 @@ static enum exit_status check_settings(const struct cmdline *c)
         conf_print(conf, stdout);
     else
         printf("%s: settings are valid\n", cmdline_source_name(c));
+    review_http(conf);
     status = finish_output();
 out:
     errors_print(&errors, stderr, "");
@@ -110,6 +113,10 @@ static bool open_all(struct process *p, struct errors *errors)
     char why[256];
 
     is_fine &= sockets_open(&p->sockets, p->conf, p->cmdline->source.path, errors);
+    if (daemon->http.family != 0) {
+        p->http = http_bind(&daemon->http, source, errors);
+        is_fine &= p->http >= 0;
+    }
     if (!is_fine)
         return false;
     if (!log_open(daemon->log, daemon->log_format, why, sizeof(why))) {
@@ -135,6 +142,7 @@ static void warn(const struct process *p, size_t descriptors)
                      "memory (LimitMEMLOCK, ulimit -l)",
                      p->conf->service[i].name);
     review_keys(p->conf);
+    review_http(p->conf);
     sockets_check_buffers(&p->sockets, p->conf);
     priv_check_files(&p->priv, p->conf, p->cmdline->source.path);
 }
@@ -143,7 +151,8 @@ static void warn(const struct process *p, size_t descriptors)
  * denies. NULL with `why`. */
 static struct master *settle_down(const struct process *p, char *why, size_t why_size)
 {
-    struct master_params params = {.cmdline = p->cmdline, .conf = p->conf, .sockets = &p->sockets};
+    struct master_params params = {
+        .cmdline = p->cmdline, .conf = p->conf, .sockets = &p->sockets, .http = p->http};
     bool is_boxed = p->conf->daemon.sandbox;
     struct master *master;
 

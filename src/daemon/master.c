@@ -8,7 +8,9 @@
 #include "base/log.h"
 #include "daemon/box.h"
 #include "daemon/fleet.h"
+#include "daemon/http.h"
 #include "daemon/review.h"
+#include "daemon/status.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -35,6 +37,8 @@ struct master {
     const struct conf *conf; /* a reference */
     const struct sockets *sockets;
     struct fleet *fleet;
+    struct http *http; /* NULL: none is wanted */
+    struct status status;
     struct event_base *base;
     struct event *watch[WATCH_COUNT];
     enum state state;
@@ -111,9 +115,20 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
     log_set_level(cmdline_log_level(m->cmdline, next->daemon.log_level));
     review_keys(next);
     conf_unref(m->conf);
-    m->conf = conf_ref(next);
+    m->conf = m->status.conf = conf_ref(next);
     if (!fleet_is_settled(m->fleet))
         m->state = RELOADING;
+}
+
+static void note_reload(struct master *m, bool is_taken)
+{
+    m->status.reload.is_last_refused = !is_taken;
+    if (!is_taken) {
+        m->status.reload.refused++;
+        return;
+    }
+    m->status.reload.taken++;
+    m->status.reload.last_taken_at = clock_wall_s();
 }
 
 static void reload(struct master *m)
@@ -126,6 +141,7 @@ static void reload(struct master *m)
         commit(m, next, settings);
     else
         log_errors(&errors);
+    note_reload(m, settings != NULL);
     conf_unref(next);
     errors_clear(&errors);
 }
@@ -135,6 +151,7 @@ static void stop(struct master *m)
     if (m->state == STOPPING)
         return;
     m->state = STOPPING;
+    m->status.phase = STATUS_STOPPING;
     fleet_stop(m->fleet);
 }
 
@@ -241,9 +258,42 @@ static bool start(struct master *m)
         return false;
     }
     m->state = RUNNING;
+    m->status.phase = STATUS_SERVING;
     sockets_log(m->sockets, m->conf);
+    if (m->http != NULL)
+        http_log(m->http);
     log_info("dtlsgate: ready");
     return true;
+}
+
+const char *master_library_version(void)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "libevent %s", event_get_version());
+    return text;
+}
+
+static void note_start(struct master *m)
+{
+    m->status = (struct status){
+        .phase = STATUS_STARTING,
+        .fleet = m->fleet,
+        .sockets = m->sockets,
+        .conf = m->conf,
+        .event_library = master_library_version(),
+        .started_at = clock_wall_s(),
+        .started_ms = clock_now_ms(),
+    };
+    m->status.reload.last_taken_at = m->status.started_at;
+}
+
+/* Also true where none is wanted. */
+static bool open_http(struct master *m, int fd)
+{
+    if (fd > 0)
+        m->http = http_new(m->base, fd, &m->status);
+    return fd <= 0 || m->http != NULL;
 }
 
 void master_free(struct master *m)
@@ -253,6 +303,7 @@ void master_free(struct master *m)
     for (int i = 0; i < WATCH_COUNT; i++)
         if (m->watch[i] != NULL)
             event_free(m->watch[i]);
+    http_free(m->http);
     if (m->base != NULL)
         event_base_free(m->base);
     fleet_free(m->fleet);
@@ -276,7 +327,8 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
                          .state = STARTING};
     m->fleet = fleet_new(params->conf, params->sockets, why, why_size);
     if (m->fleet != NULL) {
-        if (m->base != NULL && watch_all(m))
+        note_start(m);
+        if (m->base != NULL && watch_all(m) && open_http(m, params->http))
             return m;
         snprintf(why, why_size, "cannot make the event loop: out of memory or descriptors");
     }
@@ -296,12 +348,4 @@ bool master_run(struct master *m)
     fleet_log_totals(m->fleet);
     log_info("dtlsgate: stopped");
     return true;
-}
-
-const char *master_library_version(void)
-{
-    static char text[64];
-
-    snprintf(text, sizeof(text), "libevent %s", event_get_version());
-    return text;
 }

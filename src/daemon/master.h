@@ -14,6 +14,7 @@ struct master_params {
     const struct cmdline *cmdline; /* where a reload reads anew */
     const struct conf *conf;       /* takes a reference of its own */
     const struct sockets *sockets; /* the three must outlive the master */
+    int http;                      /* a socket of http_bind(), taken over; 0: none */
 };
 
 struct master;

@@ -8,6 +8,7 @@
 #include "dtls/fate.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,21 @@ struct stats {
     STATS_GAUGES(STATS_FIELD)
 #undef STATS_FIELD
 };
+
+/* One of them, as whoever shows them needs it. */
+struct stats_item {
+    const char *name; /* unique: "client_datagrams", "client.forwarded", "backend.sealed" */
+    const char *text; /* of counters and gauges what they count, of fates the word for it */
+    enum stats_kind { STATS_COUNTER, STATS_FROM_CLIENT, STATS_FROM_BACKEND, STATS_GAUGE } kind;
+    size_t offset;
+};
+
+/* All of them: counters, fates, gauges, and an end without a name. */
+extern const struct stats_item stats_items[];
+
+/* A fate that says: dropped. Its text is then "drop_" and the reason. */
+bool stats_is_drop(const struct stats_item *item);
+uint64_t stats_value(const struct stats *s, const struct stats_item *item);
 
 /* Only the worker that owns the counter calls these. */
 static inline void stats_add(_Atomic uint64_t *counter, uint64_t n)

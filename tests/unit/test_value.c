@@ -53,6 +53,8 @@ static struct option row(enum option_type type)
         return (struct option){.type = type, AT(flag)};
     case OPTION_CHOICE:
         return (struct option){.type = type, AT(colour), .choices = colours};
+    case OPTION_ADDR:
+        return (struct option){.type = type, AT(backend)};
     case OPTION_ADDRS:
         return (struct option){.type = type, AT(list), .max = 3};
     case OPTION_PREFIXES:
@@ -232,6 +234,20 @@ static void test_endless_address_is_refused_not_cut(void **state)
     assert_refused(row(OPTION_ADDRS), endless, "...\", which is not numeric");
 }
 
+static void test_addr(void **state)
+{
+    struct option o = row(OPTION_ADDR);
+
+    (void)state;
+    assert_taken(o, "127.0.0.1:9684", "127.0.0.1:9684");
+    assert_taken(o, " [::1]:0", "[::1]:0");
+    assert_refused(o, "localhost:9684", "has \"localhost:9684\", which is not numeric ADDR:PORT");
+    assert_refused(o, "1.2.3.4:1,1.2.3.4:2", "has a comma; write one address");
+    assert_refused(o, "127.0.0.1", "has \"127.0.0.1\"");
+    assert_taken(o, "", "");
+    assert_int_equal(base.backend.family, 0);
+}
+
 static void test_backend(void **state)
 {
     (void)state;
@@ -269,6 +285,7 @@ int main(void)
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_endless_address_is_refused_not_cut),
+        cmocka_unit_test(test_addr),
         cmocka_unit_test(test_backend),
         cmocka_unit_test(test_same),
     };
