@@ -23,6 +23,9 @@ DAEMON = {
     "sandbox": ("maybe", '"maybe" is not yes or no'),
     "prefix-v4": ("7", '"7" is not a number from 8 to 32'),
     "prefix-v6": ("129", '"129" is not a number from 16 to 128'),
+    "control-socket": (f"/{'s' * 107}", f'"/{"s" * 95}..." is not a text of 0 to 107 bytes'),
+    "control-mode": ("rw", '"rw" is not an octal mode from 0000 to 0777'),
+    "control-group": ("g" * 33, f'"{"g" * 33}" is not a text of 0 to 32 bytes'),
 }
 NO_PREFIX = "which is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32"
 NUMERIC = "which is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684"
