@@ -98,6 +98,15 @@ static struct table_link **slot_of(const struct table *t, int which, uint64_t ha
     return &t->slots[which][hash & (t->size[which] - 1)];
 }
 
+/* The bits in opposite order: neighbours change places, then pairs, then fours, then bytes. */
+static uint64_t reverse(uint64_t v)
+{
+    v = (v >> 1 & 0x5555555555555555) | (v & 0x5555555555555555) << 1;
+    v = (v >> 2 & 0x3333333333333333) | (v & 0x3333333333333333) << 2;
+    v = (v >> 4 & 0x0f0f0f0f0f0f0f0f) | (v & 0x0f0f0f0f0f0f0f0f) << 4;
+    return __builtin_bswap64(v);
+}
+
 static void push(struct table *t, struct table_link *link)
 {
     struct table_link **slot = slot_of(t, 0, link->hash);
@@ -250,4 +259,19 @@ void table_each(struct table *t, void (*fn)(struct table_link *link, void *arg),
             fn(link, arg);
         }
     }
+}
+
+/* The walk follows the hashes with their bits reversed: those of one slot stand together then, and
+ * growing, which gives a slot's entries another low bit, only splits what stands together. */
+uint64_t table_scan(const struct table *t, uint64_t cursor,
+                    void (*fn)(struct table_link *link, void *arg), void *arg)
+{
+    size_t size = t->slots[1] != NULL ? t->size[1] : t->size[0];
+    size_t first = (size_t)reverse(cursor) & (size - 1);
+
+    for (int which = 0; which < 2 && t->slots[which] != NULL; which++)
+        for (size_t i = first; i < t->size[which]; i += size)
+            for (struct table_link *link = t->slots[which][i]; link != NULL; link = link->next)
+                fn(link, arg);
+    return cursor + UINT64_MAX / size + 1;
 }

@@ -1,7 +1,6 @@
 /*
- * text: a growing buffer of bytes that are made piece by piece, with a cap.
- * Once something did not fit, or memory was out, it is cut and stays so; the maker looks once, at
- * the end. Knows no format.
+ * text: a text that grows. Running out of memory makes it short for good instead of failing each
+ * call; whoever made it looks once, at the end.
  */
 #ifndef DTLSGATE_BASE_TEXT_H
 #define DTLSGATE_BASE_TEXT_H
@@ -9,19 +8,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Zeroed memory is an empty one. */
 struct text {
-    char *at; /* `len` bytes and a NUL; NULL as long as nothing was added; owned */
-    size_t len, room, max;
-    bool is_cut;
+    char *data; /* owned; ends with a NUL once anything was added, NULL before */
+    size_t len, size;
+    bool is_short; /* memory ran out: something is missing */
 };
 
-/* An empty one that never holds more than `max` bytes. */
-void text_init(struct text *t, size_t max);
-/* Frees; harmless on a zeroed one. */
+/* Frees; `t` is empty and usable again. */
 void text_clear(struct text *t);
-/* What does not fit whole is left out whole. */
-void text_add(struct text *t, const void *data, size_t len);
-void text_put(struct text *t, const char *string);
-void text_printf(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Empties it and keeps the memory. */
+void text_empty(struct text *t);
+void text_add(struct text *t, const char *s);
+void text_add_bytes(struct text *t, const void *data, size_t len);
+void text_format(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

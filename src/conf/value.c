@@ -134,6 +134,9 @@ const char *value_allowed(const struct option *o, char *buf, size_t size)
     case OPTION_BOOL:
         snprintf(buf, size, "yes or no");
         break;
+    case OPTION_MODE:
+        snprintf(buf, size, "an octal mode from 0000 to %04o", (unsigned)o->max);
+        break;
     case OPTION_CHOICE:
         allowed_choice(o, buf, size);
         break;
@@ -240,6 +243,21 @@ static bool set_number(const struct option *o, union field f, const char *text, 
         *f.size = (size_t)v;
     else
         *f.time = v;
+    return true;
+}
+
+/* strtoul() would take signs and blanks as well. */
+static bool set_mode(const struct option *o, unsigned *field, const char *text, struct reason why)
+{
+    size_t digits = strspn(text, "01234567");
+    unsigned long v;
+
+    if (digits < 3 || digits > 4 || text[digits] != '\0')
+        return not_allowed(o, why);
+    v = strtoul(text, NULL, 8);
+    if (v > o->max)
+        return not_allowed(o, why);
+    *field = (unsigned)v;
     return true;
 }
 
@@ -394,6 +412,8 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
         return set_number(o, f, text, reason);
     case OPTION_BOOL:
         return set_flag(o, f.flag, text, reason);
+    case OPTION_MODE:
+        return set_mode(o, f.count, text, reason);
     case OPTION_CHOICE:
         return set_choice(o, f.choice, text, reason);
     case OPTION_ADDR:
@@ -453,6 +473,9 @@ const char *value_text(const struct option *o, const void *base, char buf[VALUE_
         break;
     case OPTION_BOOL:
         snprintf(buf, size, "%s", *f.flag ? "yes" : "no");
+        break;
+    case OPTION_MODE:
+        snprintf(buf, size, "%04o", *f.count);
         break;
     case OPTION_CHOICE:
         snprintf(buf, size, "%s", o->choices[*f.choice]);

@@ -7,6 +7,7 @@
 
 #include "conf/conf.h"
 #include "daemon/sockets.h"
+#include "proxy/inquiry.h"
 #include "proxy/stats.h"
 
 #include <stdbool.h>
@@ -37,12 +38,28 @@ void fleet_discard(struct fleet_settings *settings);
 
 /* Gives all workers a fresh cookie secret beside the last one. Not behind fleet_stop(). */
 void fleet_rotate_cookies(struct fleet *f);
+/* No new handshakes from now on, or again (`is_on` false). Returns how many workers could not be
+ * told, for want of memory. Not behind fleet_stop(). */
+unsigned fleet_drain(struct fleet *f, bool is_on);
+
+/* Posts one slice of an inquiry to one worker; q->owner, what is asked and the cursor are set. It
+ * comes back by fleet_take_reply(), unless fleet_stop() comes before. False: out of memory, or
+ * stopping. */
+bool fleet_inquire(struct fleet *f, unsigned worker, struct inquiry *q)
+    __attribute__((warn_unused_result));
+/* Readable when there is a reply. */
+int fleet_replies(const struct fleet *f);
+/* NULL: there is none. */
+struct inquiry *fleet_take_reply(struct fleet *f);
+
+unsigned fleet_count(const struct fleet *f);
+/* One worker's counters, which go on while they are read. */
+const struct stats *fleet_stats(const struct fleet *f, unsigned worker);
+
 /* Lets every worker end its sessions and itself; harmless when called before. */
 void fleet_stop(struct fleet *f);
 
-/* How many workers there are, and the counters of one and of all. */
-unsigned fleet_count(const struct fleet *f);
-const struct stats *fleet_stats(const struct fleet *f, unsigned worker);
+/* All of them added up. */
 void fleet_sum(const struct fleet *f, struct stats *sum);
 /* One line with every counter that is not zero, exact once all workers have ended. */
 void fleet_log_totals(const struct fleet *f);

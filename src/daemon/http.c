@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #define CONNECTIONS_MAX 64
-#define ANSWER_MAX (4 * 1024 * 1024)
 #define ASK_SECONDS 5     /* for the whole head */
 #define ANSWER_SECONDS 30 /* for the whole answer */
 #define LEAVE_SECONDS 2   /* for the client's goodbye */
@@ -182,9 +181,9 @@ static void send_words(struct connection *c, unsigned status, const char *words,
 
 static void send_text(struct connection *c, const char *type, const struct text *text, bool is_head)
 {
-    struct answer answer = {.status = 200, .type = type, .body = text->at, .len = text->len};
+    struct answer answer = {.status = 200, .type = type, .body = text->data, .len = text->len};
 
-    if (text->is_cut)
+    if (text->is_short)
         send_words(c, 500, "out of memory", is_head);
     else
         send_answer(c, &answer, is_head);
@@ -206,9 +205,8 @@ static void tell_readiness(struct connection *c, const struct request *r)
 
 static void tell_metrics(struct connection *c, const struct request *r)
 {
-    struct text text;
+    struct text text = {0};
 
-    text_init(&text, ANSWER_MAX);
     metrics_write(c->http->status, &text);
     send_text(c, METRICS_TYPE, &text, r->is_head);
     text_clear(&text);
@@ -216,10 +214,9 @@ static void tell_metrics(struct connection *c, const struct request *r)
 
 static void tell_status(struct connection *c, const struct request *r)
 {
-    struct text text;
+    struct text text = {0};
     struct json json;
 
-    text_init(&text, ANSWER_MAX);
     json_init(&json, &text);
     status_write(c->http->status, clock_now_ms(), &json);
     send_text(c, "application/json", &text, r->is_head);
@@ -228,11 +225,10 @@ static void tell_status(struct connection *c, const struct request *r)
 
 static void tell_history(struct connection *c, const struct request *r)
 {
-    struct text text;
+    struct text text = {0};
     struct json json;
     char since[24];
 
-    text_init(&text, ANSWER_MAX);
     json_init(&json, &text);
     (void)request_argument(r, "since", since, sizeof(since));
     history_write(&c->http->history, strtoull(since, NULL, 10), clock_now_ms(), &json);

@@ -15,10 +15,10 @@ static void begin(struct json *j, const char *key)
 
     assert((key == NULL) == (is_array || j->depth == 0));
     if (j->has_before)
-        text_put(j->out, ",");
+        text_add(j->out, ",");
     j->has_before = true;
     if (key != NULL)
-        text_printf(j->out, "\"%s\":", key);
+        text_format(j->out, "\"%s\":", key);
     (void)is_array;
 }
 
@@ -30,7 +30,7 @@ static void open_level(struct json *j, const char *key, bool is_array)
     j->arrays &= ~(UINT32_C(1) << j->depth);
     j->arrays |= (uint32_t)is_array << j->depth;
     j->has_before = false;
-    text_put(j->out, is_array ? "[" : "{");
+    text_add(j->out, is_array ? "[" : "{");
 }
 
 /* How many bytes the UTF-8 character at `s` has (Unicode 15, table 3-7); 0: it is none. */
@@ -70,11 +70,11 @@ static size_t add_character(struct text *out, const uint8_t *s, size_t left)
     size_t len = utf8_len(s, left);
 
     if (len == 0)
-        text_put(out, "\\ufffd");
+        text_add(out, "\\ufffd");
     else if (len == 1 && wants_escape(*s))
-        text_printf(out, "\\u%04x", (unsigned)*s);
+        text_format(out, "\\u%04x", (unsigned)*s);
     else
-        text_add(out, s, len);
+        text_add_bytes(out, s, len);
     return len == 0 ? 1 : len;
 }
 
@@ -98,7 +98,7 @@ void json_close(struct json *j)
     bool is_array = (j->arrays >> j->depth & 1) != 0;
 
     assert(j->depth > 0);
-    text_put(j->out, is_array ? "]" : "}");
+    text_add(j->out, is_array ? "]" : "}");
     j->depth--;
     j->has_before = true;
 }
@@ -108,10 +108,10 @@ void json_bytes(struct json *j, const char *key, const void *data, size_t len)
     const uint8_t *s = data;
 
     begin(j, key);
-    text_put(j->out, "\"");
+    text_add(j->out, "\"");
     for (size_t i = 0; i < len;)
         i += add_character(j->out, s + i, len - i);
-    text_put(j->out, "\"");
+    text_add(j->out, "\"");
 }
 
 void json_text(struct json *j, const char *key, const char *text)
@@ -121,13 +121,13 @@ void json_text(struct json *j, const char *key, const char *text)
         return;
     }
     begin(j, key);
-    text_put(j->out, "null");
+    text_add(j->out, "null");
 }
 
 void json_number(struct json *j, const char *key, uint64_t value)
 {
     begin(j, key);
-    text_printf(j->out, "%" PRIu64, value);
+    text_format(j->out, "%" PRIu64, value);
 }
 
 void json_real(struct json *j, const char *key, double value)
@@ -137,18 +137,18 @@ void json_real(struct json *j, const char *key, double value)
 
     begin(j, key);
     if (!isfinite(value)) {
-        text_put(j->out, "null");
+        text_add(j->out, "null");
         return;
     }
     snprintf(number, sizeof(number), "%.3f", value);
     len = strlen(number);
     while (number[len - 1] == '0')
         len--;
-    text_add(j->out, number, number[len - 1] == '.' ? len - 1 : len);
+    text_add_bytes(j->out, number, number[len - 1] == '.' ? len - 1 : len);
 }
 
 void json_bool(struct json *j, const char *key, bool value)
 {
     begin(j, key);
-    text_put(j->out, value ? "true" : "false");
+    text_add(j->out, value ? "true" : "false");
 }

@@ -19,21 +19,21 @@ struct family {
 
 static void begin(struct text *out, const struct family *f)
 {
-    text_printf(out, "# HELP dtlsgate_%s%s %c%s.\n# TYPE dtlsgate_%s%s %s\n", f->name, f->suffix,
+    text_format(out, "# HELP dtlsgate_%s%s %c%s.\n# TYPE dtlsgate_%s%s %s\n", f->name, f->suffix,
                 toupper((unsigned char)f->help[0]), f->help + 1, f->name, f->suffix, f->type);
 }
 
 /* A label's value, between its quotes. */
 static void add_label(struct text *out, const char *name, const char *value)
 {
-    text_printf(out, "%s=\"", name);
+    text_format(out, "%s=\"", name);
     for (; *value != '\0'; value++) {
         if (*value == '\n')
-            text_put(out, "\\n");
+            text_add(out, "\\n");
         else
-            text_printf(out, *value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
+            text_format(out, *value == '"' || *value == '\\' ? "\\%c" : "%c", *value);
     }
-    text_put(out, "\"");
+    text_add(out, "\"");
 }
 
 /* A counter or a gauge of the workers. */
@@ -45,7 +45,7 @@ static void write_item(const struct status *s, const struct stats_item *item, st
 
     begin(out, &family);
     for (unsigned w = 0; w < fleet_count(s->fleet); w++)
-        text_printf(out, "dtlsgate_%s%s{worker=\"%u\"} %" PRIu64 "\n", family.name, family.suffix,
+        text_format(out, "dtlsgate_%s%s{worker=\"%u\"} %" PRIu64 "\n", family.name, family.suffix,
                     w, stats_value(fleet_stats(s->fleet, w), item));
 }
 
@@ -66,7 +66,7 @@ static void write_fates(const struct status *s, bool are_drops, struct text *out
         if ((!is_client && item->kind != STATS_FROM_BACKEND) || stats_is_drop(item) != are_drops)
             continue;
         for (unsigned w = 0; w < fleet_count(s->fleet); w++)
-            text_printf(out, "dtlsgate_%s_total{worker=\"%u\",side=\"%s\",%s=\"%s\"} %" PRIu64 "\n",
+            text_format(out, "dtlsgate_%s_total{worker=\"%u\",side=\"%s\",%s=\"%s\"} %" PRIu64 "\n",
                         family->name, w, is_client ? "client" : "backend",
                         are_drops ? "reason" : "fate", are_drops ? item->text + 5 : item->text,
                         stats_value(fleet_stats(s->fleet, w), item));
@@ -76,7 +76,7 @@ static void write_fates(const struct status *s, bool are_drops, struct text *out
 static void write_value(struct text *out, const struct family *f, double value)
 {
     begin(out, f);
-    text_printf(out, "dtlsgate_%s%s %.15g\n", f->name, f->suffix, value);
+    text_format(out, "dtlsgate_%s%s %.15g\n", f->name, f->suffix, value);
 }
 
 static void write_info(const struct status *s, struct text *out)
@@ -85,13 +85,13 @@ static void write_info(const struct status *s, struct text *out)
                                         "always 1; the labels tell the versions"};
 
     begin(out, &build);
-    text_put(out, "dtlsgate_build_info{");
+    text_add(out, "dtlsgate_build_info{");
     add_label(out, "version", PACKAGE_VERSION);
-    text_put(out, ",");
+    text_add(out, ",");
     add_label(out, "crypto_library", tlsctx_library_version());
-    text_put(out, ",");
+    text_add(out, ",");
     add_label(out, "event_library", s->event_library);
-    text_put(out, "} 1\n");
+    text_add(out, "} 1\n");
 }
 
 static void write_services(const struct status *s, struct text *out)
@@ -104,17 +104,17 @@ static void write_services(const struct status *s, struct text *out)
 
     begin(out, &info);
     for (size_t i = 0; i < s->conf->service_count; i++) {
-        text_put(out, "dtlsgate_service_info{");
+        text_add(out, "dtlsgate_service_info{");
         add_label(out, "service", s->conf->service[i].name);
-        text_put(out, ",");
+        text_add(out, ",");
         add_label(out, "backend", addr_format(&s->conf->service[i].backend, text));
-        text_put(out, "} 1\n");
+        text_add(out, "} 1\n");
     }
     begin(out, &identities);
     for (size_t i = 0; i < s->conf->service_count; i++) {
-        text_put(out, "dtlsgate_service_identities{");
+        text_add(out, "dtlsgate_service_identities{");
         add_label(out, "service", s->conf->service[i].name);
-        text_printf(out, "} %zu\n", psk_count(s->conf->service[i].psk));
+        text_format(out, "} %zu\n", psk_count(s->conf->service[i].psk));
     }
 }
 
@@ -141,8 +141,8 @@ static void write_state(const struct status *s, struct text *out)
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
         write_value(out, &rows[i].family, rows[i].value);
     begin(out, &reloads);
-    text_printf(out, "dtlsgate_reloads_total{result=\"taken\"} %" PRIu64 "\n", s->reload.taken);
-    text_printf(out, "dtlsgate_reloads_total{result=\"refused\"} %" PRIu64 "\n", s->reload.refused);
+    text_format(out, "dtlsgate_reloads_total{result=\"taken\"} %" PRIu64 "\n", s->reload.taken);
+    text_format(out, "dtlsgate_reloads_total{result=\"refused\"} %" PRIu64 "\n", s->reload.refused);
 }
 
 /* By the names that every Prometheus client has for them. */
@@ -168,7 +168,7 @@ static void write_process(const struct status *s, struct text *out)
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-        text_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", rows[i].name, rows[i].help,
+        text_format(out, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", rows[i].name, rows[i].help,
                     rows[i].name, rows[i].type, rows[i].name, rows[i].value);
 }
 

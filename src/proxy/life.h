@@ -1,6 +1,6 @@
 /*
  * life: the life of a worker's sessions: how they open, what they may send where, and the one place
- * where they end. The inside of relay, split off for size: nobody else includes this.
+ * where they end. The inside of relay, split off for size: only relay and inquiry include this.
  */
 #ifndef DTLSGATE_PROXY_LIFE_H
 #define DTLSGATE_PROXY_LIFE_H

@@ -367,6 +367,11 @@ void relay_drain(struct relay *r, uint64_t now)
     peers_each(&r->peers, end_if_pending, &sweep);
 }
 
+void relay_undrain(struct relay *r)
+{
+    r->is_draining = false;
+}
+
 void relay_end_all(struct relay *r, uint64_t now)
 {
     struct sweep sweep = {r, now};

@@ -22,6 +22,8 @@ enum message_kind {
     MESSAGE_SETUP,
     MESSAGE_COOKIES,
     MESSAGE_DRAIN,
+    MESSAGE_UNDRAIN,
+    MESSAGE_INQUIRY, /* answered, not acknowledged */
     MESSAGE_END_ONE, /* of another worker; not acknowledged */
     MESSAGE_STOP,
 };
@@ -32,6 +34,7 @@ struct message {
     union {
         struct relay_setup setup;
         struct cookie_secrets cookies;
+        struct inquiry *inquiry;
         struct {
             struct relay_identity who;
             unsigned asked; /* so many workers have none to end */
@@ -114,6 +117,13 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
     case MESSAGE_DRAIN:
         relay_drain(w->relay, now);
         break;
+    case MESSAGE_UNDRAIN:
+        relay_undrain(w->relay);
+        break;
+    case MESSAGE_INQUIRY:
+        relay_inquire(w->relay, m->with.inquiry, now);
+        mailbox_post(m->with.inquiry->replies, &m->with.inquiry->node);
+        break;
     case MESSAGE_END_ONE:
         if (!relay_end_one(w->relay, &m->with.end_one.who, now))
             ask_next(w, &m->with.end_one.who, m->with.end_one.asked + 1);
@@ -135,10 +145,10 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
     (void)what;
     while (!w->is_over && (node = mailbox_take(&w->mailbox))) {
         struct message *m = list_entry(node, struct message, node);
-        bool is_of_the_master = m->kind != MESSAGE_END_ONE;
+        bool is_acknowledged = m->kind != MESSAGE_END_ONE && m->kind != MESSAGE_INQUIRY;
         carry_out(w, m, now);
         message_free(m);
-        if (!w->is_over && is_of_the_master)
+        if (!w->is_over && is_acknowledged)
             mailbox_ring(w->acks);
     }
 }
@@ -379,6 +389,27 @@ bool worker_post_drain(struct worker *w)
 
     if (!m)
         return false;
+    post(w, m);
+    return true;
+}
+
+bool worker_post_undrain(struct worker *w)
+{
+    struct message *m = message_new(MESSAGE_UNDRAIN);
+
+    if (!m)
+        return false;
+    post(w, m);
+    return true;
+}
+
+bool worker_post_inquiry(struct worker *w, struct inquiry *q)
+{
+    struct message *m = message_new(MESSAGE_INQUIRY);
+
+    if (!m)
+        return false;
+    m->with.inquiry = q;
     post(w, m);
     return true;
 }

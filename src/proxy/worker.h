@@ -6,6 +6,7 @@
 #ifndef DTLSGATE_PROXY_WORKER_H
 #define DTLSGATE_PROXY_WORKER_H
 
+#include "proxy/inquiry.h"
 #include "proxy/relay.h"
 
 /* A public socket of one worker; the descriptor is the process's. */
@@ -43,6 +44,10 @@ bool worker_post_setup(struct worker *w, struct relay_setup *setup) /* takes ove
 bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
     __attribute__((warn_unused_result));
 bool worker_post_drain(struct worker *w) __attribute__((warn_unused_result));
+bool worker_post_undrain(struct worker *w) __attribute__((warn_unused_result));
+/* Not acknowledged: it comes back through q->replies, unless the worker was told to stop before. It
+ * is nobody else's in between. */
+bool worker_post_inquiry(struct worker *w, struct inquiry *q) __attribute__((warn_unused_result));
 /* Ends all sessions with goodbye, and the thread. Needs no memory, so cannot fail; harmless when
  * posted before. */
 void worker_post_stop(struct worker *w);

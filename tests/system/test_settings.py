@@ -24,6 +24,9 @@ DAEMON = {
     "sandbox": ("maybe", '"maybe" is not yes or no'),
     "prefix-v4": ("7", '"7" is not a number from 8 to 32'),
     "prefix-v6": ("129", '"129" is not a number from 16 to 128'),
+    "control-socket": (f"/{'s' * 107}", f'"/{"s" * 95}..." is not a text of 0 to 107 bytes'),
+    "control-mode": ("rw", '"rw" is not an octal mode from 0000 to 0777'),
+    "control-group": ("g" * 33, f'"{"g" * 33}" is not a text of 0 to 32 bytes'),
     "http": ("localhost:9684", f'"localhost:9684" has "localhost:9684", {NUMERIC}'),
     "http-name": ("h" * 254, f'"{"h" * 96}..." is not a text of 0 to 253 bytes'),
 }

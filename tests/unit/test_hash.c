@@ -324,6 +324,70 @@ static void test_many_entries(void **state)
     free(items);
 }
 
+static void scan_visit(struct table_link *link, void *arg)
+{
+    size_t *met = arg;
+
+    table_entry(link, struct item, link)->visits++;
+    ++*met;
+}
+
+/* Entries come in while it walks, so that the table doubles several times under way. */
+static void test_a_scan_meets_each_once_while_the_table_grows(void **state)
+{
+    const uint32_t first = 100, last = MANY / 10;
+    struct item *items = make_items(MANY);
+    uint32_t added = first;
+    uint64_t cursor = 0;
+    size_t met = 0, steps = 0;
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < first; i++)
+        insert(&t, &items[i]);
+    do {
+        cursor = table_scan(&t, cursor, scan_visit, &met);
+        for (int i = 0; i < 40 && added < last; i++)
+            insert(&t, &items[added++]);
+        steps++;
+    } while (cursor != 0);
+    assert_true(added > 5 * first && steps > 16);
+    for (uint32_t i = 0; i < first; i++)
+        assert_int_equal(items[i].visits, 1);
+    for (uint32_t i = first; i < added; i++)
+        assert_in_range(items[i].visits, 0, 1);
+    while (added-- > 0)
+        table_remove(&t, &items[added].link);
+    table_clear(&t);
+    free(items);
+}
+
+static void test_a_scan_goes_on_behind_what_was_removed(void **state)
+{
+    struct item *items = make_items(MANY);
+    uint64_t cursor = 0;
+    size_t met = 0;
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < 1000; i++)
+        insert(&t, &items[i]);
+    for (uint32_t removed = 0; removed < 500; removed++) {
+        cursor = table_scan(&t, cursor, scan_visit, &met);
+        assert_true(cursor != 0);
+        table_remove(&t, &items[removed].link);
+    }
+    do
+        cursor = table_scan(&t, cursor, scan_visit, &met);
+    while (cursor != 0);
+    for (uint32_t i = 500; i < 1000; i++)
+        assert_int_equal(items[i].visits, 1);
+    table_clear(&t);
+    free(items);
+}
+
 static void test_insert_works_without_memory_for_growing(void **state)
 {
     const size_t huge = SIZE_MAX / 4 + 1;
@@ -360,6 +424,8 @@ int main(void)
         cmocka_unit_test(test_each_visits_all_in_mid_growth),
         cmocka_unit_test(test_each_may_remove_in_mid_growth),
         cmocka_unit_test(test_many_entries),
+        cmocka_unit_test(test_a_scan_meets_each_once_while_the_table_grows),
+        cmocka_unit_test(test_a_scan_goes_on_behind_what_was_removed),
         cmocka_unit_test(test_insert_works_without_memory_for_growing),
     };
 

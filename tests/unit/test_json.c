@@ -16,7 +16,7 @@ static struct json json;
 static int begin(void **state)
 {
     (void)state;
-    text_init(&text, 10000);
+
     json_init(&json, &text);
     return 0;
 }
@@ -44,8 +44,8 @@ static void test_members_and_elements(void **state)
     json_bool(&json, "b", false);
     json_text(&json, "none", NULL);
     json_close(&json);
-    assert_string_equal(text.at, "{\"a\":18446744073709551615,\"list\":[1,{},[],true],"
-                                 "\"b\":false,\"none\":null}");
+    assert_string_equal(text.data, "{\"a\":18446744073709551615,\"list\":[1,{},[],true],"
+                                   "\"b\":false,\"none\":null}");
 }
 
 static void test_numbers_with_a_fraction(void **state)
@@ -57,15 +57,15 @@ static void test_numbers_with_a_fraction(void **state)
     for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
         json_real(&json, NULL, values[i]);
     json_close(&json);
-    assert_string_equal(text.at, "[0,1,1.5,0.123,1000000,-2.25,null,null,0]");
+    assert_string_equal(text.data, "[0,1,1.5,0.123,1000000,-2.25,null,null,0]");
 }
 
 static void test_strings_are_escaped(void **state)
 {
     (void)state;
     json_text(&json, NULL, "a\"b\\c\n\t\x01\x7f</script>&\xc3\xa9");
-    assert_string_equal(text.at, "\"a\\u0022b\\u005cc\\u000a\\u0009\\u0001\\u007f"
-                                 "\\u003c/script\\u003e\\u0026\xc3\xa9\"");
+    assert_string_equal(text.data, "\"a\\u0022b\\u005cc\\u000a\\u0009\\u0001\\u007f"
+                                   "\\u003c/script\\u003e\\u0026\xc3\xa9\"");
 }
 
 static void check_bytes(const char *bytes, const char *want)
@@ -73,8 +73,8 @@ static void check_bytes(const char *bytes, const char *want)
     text_clear(&text);
     json_init(&json, &text);
     json_bytes(&json, NULL, bytes, strlen(bytes));
-    text.at[text.len - 1] = '\0';
-    assert_string_equal(text.at + 1, want);
+    text.data[text.len - 1] = '\0';
+    assert_string_equal(text.data + 1, want);
 }
 
 #define NO "\\ufffd"
@@ -100,7 +100,7 @@ static void test_a_nul_inside(void **state)
 {
     (void)state;
     json_bytes(&json, NULL, "a\0b", 3);
-    assert_string_equal(text.at, "\"a\\u0000b\"");
+    assert_string_equal(text.data, "\"a\\u0000b\"");
 }
 
 int main(void)

@@ -23,6 +23,7 @@ struct sample {
     size_t size;
     uint64_t time;
     bool flag;
+    unsigned mode;
     enum colour colour;
     struct addr *list;
     size_t list_count;
@@ -51,6 +52,8 @@ static struct option row(enum option_type type)
             .type = type, AT(time), .min = 50, .max = UINT64_C(10) * 86400000, .zero = true};
     case OPTION_BOOL:
         return (struct option){.type = type, AT(flag)};
+    case OPTION_MODE:
+        return (struct option){.type = type, AT(mode), .max = 0777};
     case OPTION_CHOICE:
         return (struct option){.type = type, AT(colour), .choices = colours};
     case OPTION_ADDR:
@@ -101,6 +104,21 @@ static void test_text(void **state)
     assert_refused(text, "b ", "has a blank at its edge");
     assert_taken(text, "", "");
     assert_null(base.text);
+}
+
+static void test_modes_are_octal(void **state)
+{
+    static const char *const wrong[] = {"",     "6",     "60",   "0800", "1000",  "7777",
+                                        "rw--", "0o600", "-600", " 600", "0600 ", "00600"};
+    struct option mode = row(OPTION_MODE);
+
+    (void)state;
+    assert_taken(mode, "0660", "0660");
+    assert_int_equal(base.mode, 0660);
+    assert_taken(mode, "777", "0777");
+    assert_taken(mode, "000", "0000");
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+        assert_refused(mode, wrong[i], "is not an octal mode from 0000 to 0777");
 }
 
 static void test_path_must_not_be_empty(void **state)
@@ -275,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_modes_are_octal),
         cmocka_unit_test(test_path_must_not_be_empty),
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_count),

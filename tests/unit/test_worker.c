@@ -173,6 +173,17 @@ void relay_drain(struct relay *r, uint64_t now)
     say(r, now > 0 ? 'D' : '?');
 }
 
+void relay_undrain(struct relay *r)
+{
+    say(r, 'U');
+}
+
+void relay_inquire(struct relay *r, struct inquiry *q, uint64_t now)
+{
+    say(r, now > 0 ? 'Q' : '?');
+    q->count = 7;
+}
+
 void relay_end_all(struct relay *r, uint64_t now)
 {
     r->is_flushed = false;
@@ -456,6 +467,42 @@ static void test_requests_of_workers_go_around_once_and_unacknowledged(void **st
     assert_nothing_added(w->acks);
 }
 
+static void test_an_inquiry_comes_back_and_is_not_acknowledged(void **state)
+{
+    struct world *w = *state;
+    struct mailbox replies;
+    struct inquiry q = {.replies = &replies};
+    struct pollfd p;
+
+    assert_true(mailbox_init(&replies));
+    assert_true(worker_post_inquiry(w->worker, &q));
+    assert_true(worker_post_undrain(w->worker));
+    assert_true(worker_start(w->worker));
+    p = (struct pollfd){.fd = mailbox_fd(&replies), .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_ptr_equal(mailbox_take(&replies), &q.node);
+    assert_int_equal(q.count, 7);
+    await_count(w->acks, 1);
+    assert_string_equal(relay.said, "QU");
+    mailbox_clear(&replies);
+}
+
+static void test_an_inquiry_behind_the_stop_is_dropped(void **state)
+{
+    struct world *w = *state;
+    struct mailbox replies;
+    struct inquiry q = {.replies = &replies};
+
+    assert_true(mailbox_init(&replies));
+    worker_post_stop(w->worker);
+    assert_true(worker_post_inquiry(w->worker, &q));
+    assert_true(worker_start(w->worker));
+    worker_free(w->worker);
+    w->worker = NULL;
+    assert_null(mailbox_take(&replies));
+    mailbox_clear(&replies);
+}
+
 static void test_free_stops_a_running_thread(void **state)
 {
     struct world *w = *state;
@@ -534,6 +581,8 @@ int main(void)
         TEST(test_stop_is_acknowledged_once_all_is_sent),
         TEST(test_messages_behind_the_stop_are_dropped),
         TEST(test_requests_of_workers_go_around_once_and_unacknowledged),
+        TEST(test_an_inquiry_comes_back_and_is_not_acknowledged),
+        TEST(test_an_inquiry_behind_the_stop_is_dropped),
         TEST(test_free_stops_a_running_thread),
         TEST(test_free_without_a_start_gives_waiting_setups_back),
         TEST(test_failing_to_make_one_leaves_the_setup_and_no_descriptor),
