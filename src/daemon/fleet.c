@@ -227,7 +227,8 @@ unsigned fleet_drain(struct fleet *f, bool is_on)
 
 bool fleet_inquire(struct fleet *f, unsigned worker, struct inquiry *q)
 {
-    q->replies = &f->replies;
+    if (q->replies == NULL)
+        q->replies = &f->replies;
     return !f->is_stopping && worker_post_inquiry(f->worker[worker], q);
 }
 

@@ -43,7 +43,8 @@ void fleet_rotate_cookies(struct fleet *f);
 unsigned fleet_drain(struct fleet *f, bool is_on);
 
 /* Posts one slice of an inquiry to one worker; q->owner, what is asked and the cursor are set. It
- * comes back by fleet_take_reply(), unless fleet_stop() comes before. False: out of memory, or
+ * comes back by fleet_take_reply(), or to q->replies where that is set, unless fleet_stop() comes
+ * before. False: out of memory, or
  * stopping. */
 bool fleet_inquire(struct fleet *f, unsigned worker, struct inquiry *q)
     __attribute__((warn_unused_result));

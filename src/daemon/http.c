@@ -1,7 +1,6 @@
 /*
- * http: connections with a beginning, an answer and an end, all within bounds; and the table of
- * what there is to be had. See the header.
- * Must never wait for a client, nor know how anything it tells is counted.
+ * http: connections with a beginning, a request, an answer and an end, all within bounds. See the
+ * header. Must never wait for a client, nor know what it is told.
  */
 #include "daemon/http.h"
 
@@ -9,9 +8,8 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "daemon/history.h"
-#include "daemon/metrics.h"
-#include "daemon/page.h"
 #include "daemon/request.h"
+#include "daemon/site.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -32,12 +30,11 @@
 struct http {
     struct event_base *base;
     struct evconnlistener *listener;
-    struct event *sampling;
-    const struct status *status;
+    struct event *sampling, *later;
+    struct site *site;
     struct list connections; /* the oldest first */
     unsigned count;
     bool is_resting; /* no descriptor to accept with: until the next sample */
-    struct history history;
 };
 
 struct connection {
@@ -45,16 +42,9 @@ struct connection {
     struct http *http;
     struct bufferevent *stream;
     struct event *deadline;
-    enum { ASKING, ANSWERING, LEAVING } step;
-};
-
-/* What a client gets. */
-struct answer {
-    unsigned status;
-    const char *type;
-    const void *body; /* borrowed */
-    size_t len;
-    bool is_static; /* the body is part of the program */
+    struct site_wait wait;
+    bool is_head; /* wants no body */
+    enum { ASKING, WAITING, ANSWERING, LEAVING } step;
 };
 
 /* ---- connections ---- */
@@ -63,6 +53,7 @@ static void end(struct connection *c)
 {
     list_remove(&c->node);
     c->http->count--;
+    site_forget(&c->wait);
     event_free(c->deadline);
     bufferevent_free(c->stream);
     free(c);
@@ -146,147 +137,70 @@ static const char fixed_fields[] =
     "X-Content-Type-Options: nosniff\r\n"
     "\r\n";
 
-static void send_answer(struct connection *c, const struct answer *a, bool is_head)
+static void send_answer(struct connection *c, const struct answer *a)
 {
     struct evbuffer *out = bufferevent_get_output(c->stream);
     char date[64];
-    int failed = 0;
+    bool is_whole;
 
     c->step = ANSWERING;
     bufferevent_disable(c->stream, EV_READ);
     set_deadline(c, ANSWER_SECONDS);
     evutil_date_rfc1123(date, sizeof(date), NULL);
-    failed |= evbuffer_add_printf(out,
-                                  "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %s\r\n"
-                                  "Content-Length: %zu\r\n%s%s",
-                                  a->status, words_of(a->status), date, a->type, a->len,
-                                  a->status == 405 ? "Allow: GET, HEAD\r\n" : "", fixed_fields) < 0;
-    if (!is_head && a->is_static)
-        failed |= evbuffer_add_reference(out, a->body, a->len, NULL, NULL);
-    else if (!is_head)
-        failed |= evbuffer_add(out, a->body, a->len);
-    if (failed != 0) /* out of memory: half an answer is none */
-        end(c);
+    is_whole =
+        evbuffer_add_printf(out,
+                            "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: %s\r\n"
+                            "Content-Length: %zu\r\n%s%s",
+                            a->status, words_of(a->status), date, a->type, a->len,
+                            a->status == 405 ? "Allow: GET, HEAD\r\n" : "", fixed_fields) > 0;
+    if (!is_whole || (!c->is_head && evbuffer_add(out, a->body, a->len) != 0))
+        end(c); /* out of memory: half an answer is none */
 }
 
-static void send_words(struct connection *c, unsigned status, const char *words, bool is_head)
+static void refuse(struct connection *c, enum request_status status)
 {
-    char body[128];
-    int len = snprintf(body, sizeof(body), "%s\n", words);
-    struct answer answer = {
-        .status = status, .type = "text/plain; charset=utf-8", .body = body, .len = (size_t)len};
+    struct answer answer;
 
-    send_answer(c, &answer, is_head);
+    answer_words(&answer, status, words_of(status));
+    send_answer(c, &answer);
+    answer_clear(&answer);
 }
 
-static void send_text(struct connection *c, const char *type, const struct text *text, bool is_head)
+static void on_later(void *arg, const struct answer *a)
 {
-    struct answer answer = {.status = 200, .type = type, .body = text->data, .len = text->len};
-
-    if (text->is_short)
-        send_words(c, 500, "out of memory", is_head);
-    else
-        send_answer(c, &answer, is_head);
+    send_answer(arg, a);
 }
-
-/* ---- what there is to be had ---- */
-
-static void tell_health(struct connection *c, const struct request *r)
-{
-    send_words(c, 200, "ok", r->is_head);
-}
-
-static void tell_readiness(struct connection *c, const struct request *r)
-{
-    enum status_phase phase = c->http->status->phase;
-
-    send_words(c, phase == STATUS_SERVING ? 200 : 503, status_phase_name(phase), r->is_head);
-}
-
-static void tell_metrics(struct connection *c, const struct request *r)
-{
-    struct text text = {0};
-
-    metrics_write(c->http->status, &text);
-    send_text(c, METRICS_TYPE, &text, r->is_head);
-    text_clear(&text);
-}
-
-static void tell_status(struct connection *c, const struct request *r)
-{
-    struct text text = {0};
-    struct json json;
-
-    json_init(&json, &text);
-    status_write(c->http->status, clock_now_ms(), &json);
-    send_text(c, "application/json", &text, r->is_head);
-    text_clear(&text);
-}
-
-static void tell_history(struct connection *c, const struct request *r)
-{
-    struct text text = {0};
-    struct json json;
-    char since[24];
-
-    json_init(&json, &text);
-    (void)request_argument(r, "since", since, sizeof(since));
-    history_write(&c->http->history, strtoull(since, NULL, 10), clock_now_ms(), &json);
-    send_text(c, "application/json", &text, r->is_head);
-    text_clear(&text);
-}
-
-static const struct {
-    const char *path;
-    void (*tell)(struct connection *c, const struct request *r);
-} resources[] = {
-    {"/healthz", tell_health},     {"/readyz", tell_readiness},     {"/metrics", tell_metrics},
-    {"/status.json", tell_status}, {"/history.json", tell_history},
-};
-
-static void tell(struct connection *c, const struct request *r)
-{
-    const struct page *page = page_find(r->path);
-
-    for (size_t i = 0; i < sizeof(resources) / sizeof(*resources); i++)
-        if (strcmp(resources[i].path, r->path) == 0) {
-            resources[i].tell(c, r);
-            return;
-        }
-    if (page == NULL) {
-        send_words(c, 404, "not found", r->is_head);
-        return;
-    }
-    const struct answer answer = {
-        .status = 200, .type = page->type, .body = page->data, .len = page->len, .is_static = true};
-    send_answer(c, &answer, r->is_head);
-}
-
-/* ---- requests ---- */
 
 static void take_request(struct connection *c, const char *head, size_t len)
 {
     enum request_status status;
     struct request request;
+    struct answer answer;
 
     status = request_parse(&request, head, len);
-    if (status != REQUEST_FINE)
-        send_words(c, status, words_of(status), request.is_head);
-    else if (!request_is_for_us(&request, c->http->status->conf->daemon.http_name))
-        send_words(c, 421, "ask by address, as localhost, or by daemon.http-name", request.is_head);
-    else
-        tell(c, &request);
+    c->is_head = request.is_head;
+    if (status != REQUEST_FINE) {
+        refuse(c, status);
+        return;
+    }
+    c->step = WAITING;
+    c->wait = (struct site_wait){.done = on_later, .arg = c};
+    set_deadline(c, ANSWER_SECONDS);
+    if (!site_answer(c->http->site, &request, &answer, &c->wait))
+        return;
+    send_answer(c, &answer);
+    answer_clear(&answer);
 }
 
 static void on_readable(struct bufferevent *stream, void *arg)
 {
     struct evbuffer *in = bufferevent_get_input(stream);
-    size_t len = evbuffer_get_length(in), head_len;
     struct connection *c = arg;
     char head[REQUEST_HEAD_MAX];
+    size_t len, head_len;
 
     if (c->step != ASKING) {
-        evbuffer_drain(in, len);
+        evbuffer_drain(in, evbuffer_get_length(in));
         return;
     }
     len = (size_t)evbuffer_copyout(in, head, sizeof(head));
@@ -294,7 +208,7 @@ static void on_readable(struct bufferevent *stream, void *arg)
     if (head_len > 0)
         take_request(c, head, head_len);
     else if (len == sizeof(head))
-        send_words(c, REQUEST_HEAD, words_of(REQUEST_HEAD), false);
+        refuse(c, REQUEST_HEAD);
 }
 
 /* ---- the door ---- */
@@ -357,15 +271,22 @@ static void on_accept_failed(struct evconnlistener *listener, void *arg)
 static void on_sample(evutil_socket_t fd, short what, void *arg)
 {
     struct http *h = arg;
-    struct stats sum;
 
     (void)fd;
     (void)what;
-    fleet_sum(h->status->fleet, &sum);
-    history_take(&h->history, &sum, status_drops(&sum), clock_now_ms());
+    site_sample(h->site, clock_now_ms());
     if (h->is_resting)
         evconnlistener_enable(h->listener);
     h->is_resting = false;
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+    struct http *h = arg;
+
+    (void)fd;
+    (void)what;
+    site_turn(h->site);
 }
 
 static bool start(struct http *h, int fd)
@@ -375,12 +296,15 @@ static bool start(struct http *h, int fd)
 
     h->listener = evconnlistener_new(
         h->base, on_accept, h, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, CONNECTIONS_MAX, fd);
-    if (h->listener == NULL)
+    if (h->listener == NULL || h->site == NULL)
         return false;
     evconnlistener_set_error_cb(h->listener, on_accept_failed);
     h->sampling = event_new(h->base, -1, EV_PERSIST, on_sample, h);
+    h->later = event_new(h->base, site_fd(h->site), EV_READ | EV_PERSIST, on_turn, h);
+    if (h->sampling == NULL || h->later == NULL)
+        return false;
     on_sample(-1, 0, h);
-    return h->sampling != NULL && event_add(h->sampling, &every) == 0;
+    return event_add(h->sampling, &every) == 0 && event_add(h->later, NULL) == 0;
 }
 
 static void explain(const struct addr *at, const char *source, struct errors *errors)
@@ -416,6 +340,9 @@ void http_free(struct http *h)
         end(list_entry(node, struct connection, node));
     if (h->sampling != NULL)
         event_free(h->sampling);
+    if (h->later != NULL)
+        event_free(h->later);
+    site_free(h->site);
     if (h->listener != NULL)
         evconnlistener_free(h->listener);
     free(h);
@@ -427,7 +354,7 @@ struct http *http_new(struct event_base *base, int fd, const struct status *stat
 
     if (h != NULL) {
         h->base = base;
-        h->status = status;
+        h->site = site_new(status);
         list_init(&h->connections);
         if (start(h, fd))
             return h;

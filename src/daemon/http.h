@@ -24,7 +24,7 @@ int http_bind(const struct addr *at, const char *source, struct errors *errors);
 /* Listens on `fd`, which it owns from now on, from the next turn of the loop. `status` is borrowed
  * and read at each request. NULL: out of memory, or the socket cannot listen. */
 struct http *http_new(struct event_base *base, int fd, const struct status *status);
-/* Ends all connections. NULL is fine. */
+/* Ends all connections; behind the end of all workers. NULL is fine. */
 void http_free(struct http *h);
 /* One line with the address that it really has. */
 void http_log(const struct http *h);

@@ -303,10 +303,10 @@ void master_free(struct master *m)
     for (int i = 0; i < WATCH_COUNT; i++)
         if (m->watch[i] != NULL)
             event_free(m->watch[i]);
+    fleet_free(m->fleet); /* its workers may hold what http has asked for */
     http_free(m->http);
     if (m->base != NULL)
         event_base_free(m->base);
-    fleet_free(m->fleet);
     conf_unref(m->conf);
     free(m);
 }

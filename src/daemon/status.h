@@ -17,7 +17,7 @@ enum status_phase { STATUS_STARTING, STATUS_SERVING, STATUS_STOPPING };
 
 struct status {
     enum status_phase phase;
-    const struct fleet *fleet; /* borrowed, as all pointers here */
+    struct fleet *fleet; /* borrowed, as all pointers here */
     const struct sockets *sockets;
     const struct conf *conf;   /* the one in effect */
     const char *event_library; /* name and version */
