@@ -2,7 +2,7 @@
 'use strict';
 
 const EVERY_MS = 2000;
-const WINDOW_MS = 600000;
+const WINDOW_MS = 600000; // what is kept; a younger process is shown over less
 const SVG = 'http://www.w3.org/2000/svg';
 
 const REASONS = {
@@ -101,8 +101,8 @@ function fillTable(table, heads, rows, numeric) {
 }
 
 function fillList(list, rows) {
-  list.replaceChildren(...rows.flatMap(([name, value, isBad]) =>
-    [make('dt', {}, name), make('dd', isBad ? { class: 'bad' } : {}, value)]));
+  list.replaceChildren(...rows.map(([name, value, isBad]) =>
+    make('div', {}, make('dt', {}, name), make('dd', isBad ? { class: 'bad' } : {}, value))));
 }
 
 // ---- charts ----
@@ -155,7 +155,7 @@ class Chart {
   point(x) {
     if (past.length === 0) return;
     const now = past[past.length - 1].t;
-    const t = now - WINDOW_MS * (1 - (x - this.left) / (this.width - this.left));
+    const t = now - this.window * (1 - (x - this.left) / (this.width - this.left));
     let low = 0;
     for (let high = past.length - 1; low < high;) {
       const middle = (low + high) >> 1;
@@ -174,6 +174,8 @@ class Chart {
     const top = Math.max(1, ...past.flatMap((p) => this.lines.map(([name]) => p[name])));
     const step = niceStep(top);
     this.top = Math.ceil(top / step) * step;
+    const age = past.length ? past[past.length - 1].t - past[0].t : 0;
+    this.window = [60000, 120000, 300000, WINDOW_MS].find((w) => age <= w) || WINDOW_MS;
     this.left = 14 + 6.5 * rate(this.top).length;
     this.svg.setAttribute('viewBox', `0 0 ${this.width} ${this.height}`);
     const parts = this.grid(step);
@@ -189,7 +191,7 @@ class Chart {
 
   x(t) {
     const now = past[past.length - 1].t;
-    return this.left + (this.width - this.left - 4) * (1 - (now - t) / WINDOW_MS);
+    return this.left + (this.width - this.left - 4) * (1 - (now - t) / this.window);
   }
 
   y(value) {
@@ -203,9 +205,10 @@ class Chart {
       parts.push(draw('text', { x: this.left - 6, y: this.y(v) + 4, 'text-anchor': 'end' }, rate(v)));
     }
     const inner = this.width - this.left - 4;
-    for (const [minutes, anchor] of [[10, 'start'], [5, 'middle'], [0, 'end']]) {
-      const x = this.left + inner * (1 - minutes / 10);
-      parts.push(draw('text', { x, y: this.height - 3, 'text-anchor': anchor }, minutes ? `${minutes} min ago` : 'now'));
+    for (const [part, anchor] of [[1, 'start'], [0.5, 'middle'], [0, 'end']]) {
+      const ms = this.window * part;
+      const words = ms ? `${ms < 60000 || ms % 60000 ? `${ms / 1000} s` : `${ms / 60000} min`} ago` : 'now';
+      parts.push(draw('text', { x: this.left + inner * (1 - part), y: this.height - 3, 'text-anchor': anchor }, words));
     }
     return parts;
   }
@@ -340,6 +343,48 @@ function showStatus(status) {
   showWorkers(status.workers);
 }
 
+// ---- sessions ----
+
+// A walk over very many takes the workers some time, so those are asked for less often.
+const MANY = 5000;
+const ROWS = 20;
+let sessionsAt = 0;    // when the next round is due
+let sessionsRound = 0; // answers that were overtaken by another question are not shown
+
+function ago(seconds) {
+  return seconds < 1 ? 'now' : span(seconds);
+}
+
+function showSessions({ sessions, looked_at: looked, is_cut: isCut }, isSearch) {
+  fillTable($('sessions'), ['Identity', 'Client', 'Service', 'Open for', 'Idle', 'In', 'Out', 'Drops', 'Suite'],
+    sessions.map((s) => [
+      make('span', { class: 'name', title: `session ${s.id}` }, s.identity),
+      make('span', { class: 'mono' }, s.peer), s.service, span(s.age_seconds), ago(s.idle_seconds),
+      `${count(s.in_datagrams)} · ${bytes(s.in_bytes)}`, `${count(s.out_datagrams)} · ${bytes(s.out_bytes)}`,
+      count(s.drops), make('span', { class: 'suite' }, s.suite)]), new Set([3, 4, 5, 6, 7]));
+  $('sessions').hidden = sessions.length === 0;
+  let note = '';
+  if (!sessions.length) note = isSearch ? 'No session is like that.' : 'No session is open.';
+  else if (sessions.length === ROWS) note = `The first ${ROWS}.`;
+  if (isCut) note += ` Looked at ${count(looked)} sessions; there are more.`;
+  $('sessions-note').textContent = note;
+}
+
+async function refreshSessions() {
+  const round = ++sessionsRound;
+  const asked = new URLSearchParams(new FormData($('sessions-form')));
+  asked.set('limit', ROWS);
+  const answer = await ask(`/sessions.json?${asked}`);
+  if (round !== sessionsRound) return;
+  showSessions(answer, asked.get('search') !== '');
+  sessionsAt = Date.now() + (answer.looked_at > MANY ? 15000 : EVERY_MS);
+}
+
+function askAnew() {
+  sessionsAt = Infinity;
+  refreshSessions().catch(() => { sessionsAt = 0; });
+}
+
 // ---- asking ----
 
 // A history that went back is that of another process: what we have is not its past.
@@ -367,6 +412,7 @@ async function refresh() {
     takeHistory(news);
     showStatus(status);
     charts.forEach((c) => c.render());
+    if (Date.now() >= sessionsAt) await refreshSessions();
     document.body.dataset.fresh = String(status.uptime_seconds);
   } catch (error) {
     $('state').textContent = 'no answer';
@@ -382,6 +428,12 @@ async function run() {
   setTimeout(run, EVERY_MS);
 }
 
+let typing;
+$('sessions-form').addEventListener('submit', (event) => { event.preventDefault(); askAnew(); });
+$('sessions-form').addEventListener('input', () => {
+  clearTimeout(typing);
+  typing = setTimeout(askAnew, 250);
+});
 $('charts').append(...charts.map((c) => c.node));
 document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
 run();
