@@ -48,7 +48,7 @@ unsigned fleet_drain(struct fleet *f, bool is_on);
  * stopping. */
 bool fleet_inquire(struct fleet *f, unsigned worker, struct inquiry *q)
     __attribute__((warn_unused_result));
-/* Readable when there is a reply. */
+/* Readable when there is a reply; whoever takes it calls its on_done(). */
 int fleet_replies(const struct fleet *f);
 /* NULL: there is none. */
 struct inquiry *fleet_take_reply(struct fleet *f);

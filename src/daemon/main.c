@@ -13,12 +13,15 @@
 #include "daemon/priv.h"
 #include "daemon/review.h"
 #include "daemon/sockets.h"
+#include "daemon/unixsock.h"
 #include "dtls/psk.h"
 #include "dtls/tlsctx.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum exit_status { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_WRONG = 2 };
@@ -33,6 +36,7 @@ struct process {
     const struct conf *conf;
     struct sockets sockets;
     int http; /* 0: none, or the master's by now */
+    struct unixsock control;
     struct priv priv;
 };
 
@@ -103,6 +107,35 @@ static size_t descriptors_needed(const struct conf *conf)
     return conf->daemon.max_sessions + conf->daemon.workers * per_worker + DESCRIPTORS_APART;
 }
 
+/* Behind the public sockets, which a second process with our settings cannot get: what it finds
+ * under this name is then not ours. */
+static bool open_control(struct process *p, const char *source, struct errors *errors)
+{
+    const struct conf_daemon *daemon = &p->conf->daemon;
+    const struct priv *priv = &p->priv;
+    const struct unixsock_rules rules = {
+        .path = daemon->control_socket,
+        .mode = daemon->control_mode,
+        .uid = priv->is_wanted ? priv->uid : (uid_t)-1,
+        .gid = priv->control_gid == (gid_t)-1 && priv->is_wanted ? priv->gid : priv->control_gid,
+    };
+    char why[256];
+
+    if (daemon->control_socket == NULL || unixsock_open(&p->control, &rules, why, sizeof(why)))
+        return true;
+    errors_add(errors, "%s: daemon.control-socket: %s %s", source, daemon->control_socket, why);
+    return false;
+}
+
+/* The user that we have become may not write to its folder. */
+static void close_control(struct process *p)
+{
+    if (!unixsock_close(&p->control))
+        log_warning("dtlsgate: %s stays behind: %s (daemon.control-socket); give its folder to the "
+                    "user that dtlsgate runs as",
+                    p->conf->daemon.control_socket, strerror(errno));
+}
+
 /* Everything that the operator can have got wrong, told at once; then the log. */
 static bool open_all(struct process *p, struct errors *errors)
 {
@@ -124,7 +157,7 @@ static bool open_all(struct process *p, struct errors *errors)
         return false;
     }
     log_set_level(cmdline_log_level(p->cmdline, daemon->log_level));
-    return true;
+    return open_control(p, source, errors);
 }
 
 /* What will do for now and may hurt later. */
@@ -151,8 +184,11 @@ static void warn(const struct process *p, size_t descriptors)
  * denies. NULL with `why`. */
 static struct master *settle_down(const struct process *p, char *why, size_t why_size)
 {
-    struct master_params params = {
-        .cmdline = p->cmdline, .conf = p->conf, .sockets = &p->sockets, .http = p->http};
+    struct master_params params = {.cmdline = p->cmdline,
+                                   .conf = p->conf,
+                                   .sockets = &p->sockets,
+                                   .control = &p->control,
+                                   .http = p->http};
     bool is_boxed = p->conf->daemon.sandbox;
     struct master *master;
 
@@ -184,7 +220,7 @@ static enum exit_status serve(const struct process *p, size_t descriptors)
 
 static enum exit_status run(const struct cmdline *c)
 {
-    struct process p = {.cmdline = c};
+    struct process p = {.cmdline = c, .control.fd = -1};
     struct errors errors = {.count = 0};
     enum exit_status status = EXIT_WRONG;
     size_t descriptors;
@@ -195,6 +231,7 @@ static enum exit_status run(const struct cmdline *c)
     descriptors = priv_raise_descriptors(descriptors_needed(p.conf));
     if (open_all(&p, &errors))
         status = serve(&p, descriptors);
+    close_control(&p);
 out:
     errors_print(&errors, stderr, "");
     errors_clear(&errors);

@@ -7,10 +7,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/box.h"
+#include "daemon/control.h"
 #include "daemon/fleet.h"
 #include "daemon/http.h"
 #include "daemon/review.h"
 #include "daemon/status.h"
+#include "daemon/view.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -30,7 +32,17 @@ enum state {
     STOPPING,  /* as above, for the end */
 };
 
-enum watch { ON_HUP, ON_TERM, ON_INT, ON_USR1, ON_ACKS, ON_COOKIE_TURN, ON_DENIAL, WATCH_COUNT };
+enum watch {
+    ON_HUP,
+    ON_TERM,
+    ON_INT,
+    ON_USR1,
+    ON_ACKS,
+    ON_REPLIES,
+    ON_COOKIE_TURN,
+    ON_DENIAL,
+    WATCH_COUNT
+};
 
 struct master {
     const struct cmdline *cmdline;
@@ -42,7 +54,12 @@ struct master {
     struct event_base *base;
     struct event *watch[WATCH_COUNT];
     enum state state;
-    bool is_reload_due; /* HUP came while a reload was under way */
+    struct control *control; /* NULL: nobody can ask */
+    bool is_reload_due;      /* one was asked for while another was under way */
+    bool is_draining;
+    enum log_level log_level;
+    uint64_t started_ms;
+    uint64_t reloads, failed_reloads; /* ended so far */
 };
 
 /* The log as `next` wants it. Opened anew only where it differs, for the file's name may be out of
@@ -105,14 +122,30 @@ static struct fleet_settings *prepare(struct master *m, const struct conf *next,
     return settings;
 }
 
+static void set_log_level(struct master *m, enum log_level level)
+{
+    m->log_level = level;
+    log_set_level(level);
+}
+
+/* Those who asked for it learn at once where it was done only in part. */
+static void tell_of_part(struct master *m, unsigned failed)
+{
+    struct errors errors = {.count = 0};
+
+    errors_add(&errors, "out of memory: %u workers keep the old settings; reload again", failed);
+    log_error("dtlsgate: %s", errors.line[0] != NULL ? errors.line[0] : "out of memory");
+    control_reload_ended(m->control, &errors);
+    errors_clear(&errors);
+}
+
 static void commit(struct master *m, const struct conf *next, struct fleet_settings *settings)
 {
     unsigned failed = fleet_commit(m->fleet, settings);
 
     if (failed > 0)
-        log_error("dtlsgate: out of memory: %u workers keep the old settings; send HUP again",
-                  failed);
-    log_set_level(cmdline_log_level(m->cmdline, next->daemon.log_level));
+        tell_of_part(m, failed);
+    set_log_level(m, cmdline_log_level(m->cmdline, next->daemon.log_level));
     review_keys(next);
     conf_unref(m->conf);
     m->conf = m->status.conf = conf_ref(next);
@@ -137,10 +170,14 @@ static void reload(struct master *m)
     const struct conf *next = conf_load(&m->cmdline->source, &errors);
     struct fleet_settings *settings = next != NULL ? prepare(m, next, &errors) : NULL;
 
-    if (settings != NULL)
+    control_reload_begins(m->control);
+    if (settings != NULL) {
         commit(m, next, settings);
-    else
+    } else {
+        m->failed_reloads++;
         log_errors(&errors);
+        control_reload_ended(m->control, &errors);
+    }
     note_reload(m, settings != NULL);
     conf_unref(next);
     errors_clear(&errors);
@@ -163,23 +200,30 @@ static void settle(struct master *m)
     if (m->state != RELOADING)
         return;
     log_info("dtlsgate: reloaded");
+    m->reloads++;
     m->state = RUNNING;
+    control_reload_ended(m->control, NULL);
     if (m->is_reload_due) {
         m->is_reload_due = false;
         reload(m);
     }
 }
 
-static void on_hup(evutil_socket_t fd, short what, void *arg)
+static void ask_for_reload(void *arg)
 {
     struct master *m = arg;
 
-    (void)fd;
-    (void)what;
     if (m->state == RELOADING)
         m->is_reload_due = true;
     else if (m->state == RUNNING)
         reload(m);
+}
+
+static void on_hup(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    ask_for_reload(arg);
 }
 
 static void on_end(evutil_socket_t fd, short what, void *arg)
@@ -211,6 +255,17 @@ static void on_acks(evutil_socket_t fd, short what, void *arg)
         settle(m);
 }
 
+static void on_replies(evutil_socket_t fd, short what, void *arg)
+{
+    struct master *m = arg;
+    struct inquiry *q;
+
+    (void)fd;
+    (void)what;
+    while ((q = fleet_take_reply(m->fleet)) != NULL)
+        q->on_done(q);
+}
+
 static void on_cookie_turn(evutil_socket_t fd, short what, void *arg)
 {
     struct master *m = arg;
@@ -229,6 +284,86 @@ static void on_denial(evutil_socket_t fd, short what, void *arg)
     box_report(clock_now_ms());
 }
 
+/* ---- what the control socket may do ---- */
+
+static void look(void *arg, struct view *v)
+{
+    static const char *const states[] = {
+        [STARTING] = "starting",
+        [RUNNING] = "running",
+        [RELOADING] = "reloading",
+        [STOPPING] = "stopping",
+    };
+    const struct master *m = arg;
+
+    *v = (struct view){.conf = m->conf,
+                       .sockets = m->sockets,
+                       .fleet = m->fleet,
+                       .state = states[m->state],
+                       .log_level = m->log_level,
+                       .is_draining = m->is_draining,
+                       .is_stopping = m->state == STOPPING,
+                       .uptime_ms = clock_now_ms() - m->started_ms,
+                       .reloads = m->reloads,
+                       .failed_reloads = m->failed_reloads};
+}
+
+static bool reopen_log(void *arg, char *why, size_t why_size)
+{
+    (void)arg;
+    return log_reopen(why, why_size);
+}
+
+static void order_log_level(void *arg, enum log_level level)
+{
+    set_log_level(arg, level);
+}
+
+static unsigned order_drain(void *arg, bool is_on)
+{
+    struct master *m = arg;
+
+    m->is_draining = is_on;
+    if (m->state != STOPPING)
+        m->status.phase = is_on ? STATUS_DRAINING : STATUS_SERVING;
+    return fleet_drain(m->fleet, is_on);
+}
+
+static void order_stop(void *arg)
+{
+    stop(arg);
+}
+
+const char *master_library_version(void)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "libevent %s", event_get_version());
+    return text;
+}
+
+static bool open_control(struct master *m, const struct unixsock *socket)
+{
+    const struct control_params params = {
+        .base = m->base,
+        .socket = socket,
+        .fleet = m->fleet,
+        .hooks = {.look = look,
+                  .reopen_log = reopen_log,
+                  .set_log_level = order_log_level,
+                  .drain = order_drain,
+                  .event_library = master_library_version(),
+                  .arg = m},
+        .reload = ask_for_reload,
+        .stop = order_stop,
+    };
+
+    if (socket == NULL || socket->fd < 0)
+        return true;
+    m->control = control_new(&params);
+    return m->control != NULL;
+}
+
 static bool watch_all(struct master *m)
 {
     struct timeval turn = {.tv_sec = COOKIE_TURN_SECONDS};
@@ -238,6 +373,8 @@ static bool watch_all(struct master *m)
     m->watch[ON_INT] = evsignal_new(m->base, SIGINT, on_end, m);
     m->watch[ON_USR1] = evsignal_new(m->base, SIGUSR1, on_usr1, m);
     m->watch[ON_ACKS] = event_new(m->base, fleet_acks(m->fleet), EV_READ | EV_PERSIST, on_acks, m);
+    m->watch[ON_REPLIES] =
+        event_new(m->base, fleet_replies(m->fleet), EV_READ | EV_PERSIST, on_replies, m);
     m->watch[ON_DENIAL] = event_new(m->base, box_denials(), EV_READ | EV_PERSIST, on_denial, m);
     m->watch[ON_COOKIE_TURN] = event_new(m->base, -1, EV_PERSIST, on_cookie_turn, m);
     for (int i = 0; i < WATCH_COUNT; i++) {
@@ -266,14 +403,6 @@ static bool start(struct master *m)
     return true;
 }
 
-const char *master_library_version(void)
-{
-    static char text[64];
-
-    snprintf(text, sizeof(text), "libevent %s", event_get_version());
-    return text;
-}
-
 static void note_start(struct master *m)
 {
     m->status = (struct status){
@@ -300,6 +429,7 @@ void master_free(struct master *m)
 {
     if (m == NULL)
         return;
+    control_close(m->control);
     for (int i = 0; i < WATCH_COUNT; i++)
         if (m->watch[i] != NULL)
             event_free(m->watch[i]);
@@ -307,6 +437,7 @@ void master_free(struct master *m)
     http_free(m->http);
     if (m->base != NULL)
         event_base_free(m->base);
+    control_free(m->control);
     conf_unref(m->conf);
     free(m);
 }
@@ -324,11 +455,15 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
                          .conf = conf_ref(params->conf),
                          .sockets = params->sockets,
                          .base = event_base_new(),
-                         .state = STARTING};
+                         .state = STARTING,
+                         .started_ms = clock_now_ms(),
+                         .log_level =
+                             cmdline_log_level(params->cmdline, params->conf->daemon.log_level)};
     m->fleet = fleet_new(params->conf, params->sockets, why, why_size);
     if (m->fleet != NULL) {
         note_start(m);
-        if (m->base != NULL && watch_all(m) && open_http(m, params->http))
+        if (m->base != NULL && watch_all(m) && open_control(m, params->control) &&
+            open_http(m, params->http))
             return m;
         snprintf(why, why_size, "cannot make the event loop: out of memory or descriptors");
     }

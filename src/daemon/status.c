@@ -63,9 +63,12 @@ static void write_process(struct json *j)
 
 const char *status_phase_name(enum status_phase phase)
 {
-    static const char *const names[] = {[STATUS_STARTING] = "starting",
-                                        [STATUS_SERVING] = "serving",
-                                        [STATUS_STOPPING] = "stopping"};
+    static const char *const names[] = {
+        [STATUS_STARTING] = "starting",
+        [STATUS_SERVING] = "serving",
+        [STATUS_DRAINING] = "draining",
+        [STATUS_STOPPING] = "stopping",
+    };
 
     return names[phase];
 }

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum status_phase { STATUS_STARTING, STATUS_SERVING, STATUS_STOPPING };
+enum status_phase { STATUS_STARTING, STATUS_SERVING, STATUS_DRAINING, STATUS_STOPPING };
 
 struct status {
     enum status_phase phase;
@@ -30,7 +30,7 @@ struct status {
     } reload;
 };
 
-/* "serving", or why not: "starting", "stopping". */
+/* "serving", or why not: "starting", "draining", "stopping". */
 const char *status_phase_name(enum status_phase phase);
 /* Records and datagrams that were dropped, for whatever reason. */
 uint64_t status_drops(const struct stats *s);

@@ -53,8 +53,9 @@ struct mailbox;
 
 struct inquiry {
     struct list node;
-    struct mailbox *replies; /* where the worker posts it when the slice is done */
-    void *owner;             /* the asker's */
+    struct mailbox *replies;            /* where the worker posts it when the slice is done */
+    void *owner;                        /* the asker's, */
+    void (*on_done)(struct inquiry *q); /* as is this; the worker does not look at either */
     enum inquiry_kind kind;
     struct inquiry_filter filter;
     size_t limit;    /* at most so many in this slice, 1 to INQUIRY_ROWS; not for INQUIRY_END */

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from lib.control import Control
 from lib.gate import KEY, until
 from lib.http import Answer, exchange, get, http_address, metrics
 
@@ -86,6 +87,17 @@ def test_what_every_process_tells(told):
 def test_health(told):
     assert (get(told, "/healthz").status, get(told, "/healthz").text) == (200, "ok\n")
     assert (get(told, "/readyz").status, get(told, "/readyz").text) == (200, "serving\n")
+
+
+def test_a_draining_process_is_not_ready(gate, echo, tmp_path):
+    path = tmp_path / "control.sock"
+    g = gate(echo, daemon={**HTTP, "control-socket": path})
+    Control(path)("drain")
+    assert (get(g, "/readyz").status, get(g, "/readyz").text) == (503, "draining\n")
+    assert get(g, "/healthz").status == 200
+    assert metrics(g)["dtlsgate_ready", ()] == 0
+    Control(path)("undrain")
+    assert get(g, "/readyz").status == 200
 
 
 def test_reloads_are_told(told, tmp_path):

@@ -101,6 +101,8 @@ static void test_readiness_follows_the_phase(void **state)
     check("/readyz", 200, "serving\n");
     status.phase = STATUS_STARTING;
     check("/readyz", 503, "starting\n");
+    status.phase = STATUS_DRAINING;
+    check("/readyz", 503, "draining\n");
     status.phase = STATUS_STOPPING;
     check("/readyz", 503, "stopping\n");
     check("/healthz", 200, "ok\n");
