@@ -9,6 +9,7 @@
 #include "conf/value.h"
 #include "daemon/words.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,10 +73,11 @@ static bool parse_number(const char *text, uint64_t most, uint64_t *v)
 {
     char *end;
 
-    if (*text < '1' || *text > '9' || strlen(text) > 19)
+    if (*text < '1' || *text > '9')
         return false;
+    errno = 0;
     *v = strtoull(text, &end, 10);
-    return *end == '\0' && *v <= most;
+    return errno == 0 && *end == '\0' && *v <= most;
 }
 
 static bool set_service(struct call *c, const char *name)

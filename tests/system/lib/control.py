@@ -11,8 +11,8 @@ from lib.gate import DEADLINE, environment
 
 def connect(path, timeout=DEADLINE):
     s = socket.socket(socket.AF_UNIX)
+    s.connect(str(path))  # waits where many are before us; a socket with a time-out would not
     s.settimeout(timeout)
-    s.connect(str(path))
     return s
 
 
