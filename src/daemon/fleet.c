@@ -264,6 +264,15 @@ void fleet_stop(struct fleet *f)
     f->awaited += f->started;
 }
 
+uint64_t fleet_service_count(const struct fleet *f, unsigned service, enum service_counter what)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < f->count; i++)
+        sum += worker_service_count(f->worker[i], service, what);
+    return sum;
+}
+
 void fleet_sum(const struct fleet *f, struct stats *sum)
 {
     *sum = (struct stats){0};

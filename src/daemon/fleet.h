@@ -60,6 +60,8 @@ const struct stats *fleet_stats(const struct fleet *f, unsigned worker);
 /* Lets every worker end its sessions and itself; harmless when called before. */
 void fleet_stop(struct fleet *f);
 
+/* What all workers have counted for one service. */
+uint64_t fleet_service_count(const struct fleet *f, unsigned service, enum service_counter what);
 /* All of them added up. */
 void fleet_sum(const struct fleet *f, struct stats *sum);
 /* One line with every counter that is not zero, exact once all workers have ended. */

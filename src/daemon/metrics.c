@@ -94,6 +94,26 @@ static void write_info(const struct status *s, struct text *out)
     text_add(out, "} 1\n");
 }
 
+/* What is counted apart for each service. */
+static void write_service_counters(const struct status *s, struct text *out)
+{
+#define ROW(NAME, word, help) {{"service_" #word, "_total", "counter", help}, SERVICE_##NAME},
+    static const struct {
+        struct family family;
+        enum service_counter what;
+    } rows[] = {STATS_OF_SERVICE(ROW)};
+#undef ROW
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        begin(out, &rows[i].family);
+        for (unsigned k = 0; k < s->conf->service_count; k++) {
+            text_format(out, "dtlsgate_%s_total{", rows[i].family.name);
+            add_label(out, "service", s->conf->service[k].name);
+            text_format(out, "} %" PRIu64 "\n", fleet_service_count(s->fleet, k, rows[i].what));
+        }
+    }
+}
+
 static void write_services(const struct status *s, struct text *out)
 {
     static const struct family info = {"service_info", "", "gauge",
@@ -181,6 +201,7 @@ void metrics_write(const struct status *s, struct text *out)
     write_fates(s, false, out);
     write_state(s, out);
     write_services(s, out);
+    write_service_counters(s, out);
     write_info(s, out);
     write_process(s, out);
 }

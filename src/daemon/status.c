@@ -8,6 +8,23 @@
 
 #include <string.h>
 
+/* What is open now is the difference of two counters, which are read one after the other. */
+static uint64_t still_open(uint64_t closed, uint64_t opened)
+{
+    return opened > closed ? opened - closed : 0;
+}
+
+static void write_service_counters(const struct fleet *f, unsigned service, struct json *j)
+{
+#define COUNT(NAME) fleet_service_count(f, service, SERVICE_##NAME)
+#define TELL(NAME, name, text) json_number(j, #name, COUNT(NAME));
+    STATS_OF_SERVICE(TELL)
+    json_number(j, "sessions", still_open(COUNT(SESSIONS_ENDED), COUNT(SESSIONS_OPENED)));
+    json_number(j, "flows", still_open(COUNT(FLOWS_CLOSED), COUNT(FLOWS_OPENED)));
+#undef TELL
+#undef COUNT
+}
+
 static void write_services(const struct status *s, struct json *j)
 {
     char text[ADDR_TEXT_MAX];
@@ -24,6 +41,7 @@ static void write_services(const struct status *s, struct json *j)
         json_close(j);
         json_text(j, "backend", addr_format(&service->backend, text));
         json_number(j, "identities", psk_count(service->psk));
+        write_service_counters(s->fleet, (unsigned)i, j);
         json_close(j);
     }
     json_close(j);

@@ -14,6 +14,12 @@ const struct conf_service *life_conf(const struct relay *r, const struct session
     return r->services[s->service].conf;
 }
 
+void life_count(struct relay *r, const struct session *s, enum service_counter what, uint64_t n)
+{
+    if (r->parts.services != NULL)
+        stats_add(&r->parts.services[s->service].count[what], n);
+}
+
 void life_update_gauges(struct relay *r)
 {
     stats_set(&r->parts.stats->sessions, r->peers.open.count);
@@ -31,6 +37,7 @@ void life_close_flow(struct relay *r, struct session *s)
     s->flow = NULL;
     list_remove(&s->flow_idle);
     stats_add(&r->parts.stats->flows_closed, 1);
+    life_count(r, s, SERVICE_FLOWS_CLOSED, 1);
     life_update_gauges(r);
 }
 
@@ -57,10 +64,12 @@ static bool open_flow(struct relay *r, struct session *s, uint64_t now)
     }
     if (s->flow == NULL) {
         stats_add(&r->parts.stats->flows_failed, 1);
+        life_count(r, s, SERVICE_FLOWS_FAILED, 1);
         return false;
     }
     s->backend_port = upstream_port(s->flow);
     stats_add(&r->parts.stats->flows_opened, 1);
+    life_count(r, s, SERVICE_FLOWS_OPENED, 1);
     life_update_gauges(r);
     report_flow(s, life_conf(r, s), limit, now);
     return true;
@@ -138,11 +147,13 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
         session_say_goodbye(s, &r->services[s->service], &sink);
     if (s->is_placed) {
         stats_add(&stats->sessions_ended, 1);
+        life_count(r, s, SERVICE_SESSIONS_ENDED, 1);
         if (why == SESSION_END_EVICTED)
             stats_add(&stats->sessions_evicted, 1);
         report_end(s, life_conf(r, s), why, now);
     } else {
         stats_add(&stats->handshakes_failed, 1);
+        life_count(r, s, SERVICE_HANDSHAKES_FAILED, 1);
         note_failure(r, s, why, now);
         if (why == SESSION_END_HANDSHAKE_EVICTED)
             seen_forget(r->seen, s->hello_print);
@@ -194,6 +205,7 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
     timer_cancel(&r->timers, &s->timer);
     peers_remove(&r->peers, s);
     stats_add(&r->parts.stats->handshakes_completed, 1);
+    life_count(r, s, SERVICE_SESSIONS_OPENED, 1);
     if (old != NULL)
         life_end(r, old, SESSION_END_REPLACED, now);
     while ((victim = peers_open_victim(&r->peers)) != NULL)

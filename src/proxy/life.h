@@ -43,6 +43,8 @@ struct turn {
 
 /* The settings of a session's service. */
 const struct conf_service *life_conf(const struct relay *r, const struct session *s);
+/* Counts for the service of `s`. */
+void life_count(struct relay *r, const struct session *s, enum service_counter what, uint64_t n);
 void life_update_gauges(struct relay *r);
 void life_close_flow(struct relay *r, struct session *s);
 /* Where the session of a turn leaves what goes out; borrows `t`. */

@@ -217,6 +217,7 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
     s->refused += n;
     report_refused(s, life_conf(r, s), &r->refused_lines, now);
     stats_add(&r->parts.stats->backend_refused, n);
+    life_count(r, s, SERVICE_BACKEND_REFUSED, n);
 }
 
 /* ---- time ---- */

@@ -37,6 +37,25 @@
     X(handshakes, "handshakes under way")                                                          \
     X(flows, "open backend sockets")
 
+/* X(NAME, name, text): what each service is counted for, apart from all others. No datagrams: these
+ * change at the beginnings and ends of things, not in the data path. */
+#define STATS_OF_SERVICE(X)                                                                        \
+    X(SESSIONS_OPENED, sessions_opened, "sessions opened")                                         \
+    X(SESSIONS_ENDED, sessions_ended, "sessions ended")                                            \
+    X(HANDSHAKES_FAILED, handshakes_failed, "handshakes that ended without a session")             \
+    X(FLOWS_OPENED, flows_opened, "backend sockets opened")                                        \
+    X(FLOWS_CLOSED, flows_closed, "backend sockets closed")                                        \
+    X(FLOWS_FAILED, flows_failed, "backend sockets that could not be opened")                      \
+    X(BACKEND_REFUSED, backend_refused, "ICMP refusals by the backend")
+
+#define SERVICE_ENUM(NAME, name, text) SERVICE_##NAME,
+enum service_counter { STATS_OF_SERVICE(SERVICE_ENUM) SERVICE_COUNTERS };
+#undef SERVICE_ENUM
+
+struct service_stats {
+    _Atomic uint64_t count[SERVICE_COUNTERS];
+};
+
 struct stats {
 #define STATS_FIELD(name, text) _Atomic uint64_t name;
     STATS_COUNTERS(STATS_FIELD)

@@ -61,6 +61,7 @@ struct worker {
     bool is_started, is_stop_posted; /* the master's */
     pthread_t thread;
     struct stats stats;
+    struct service_stats *services; /* by index */
 };
 
 static struct message *message_new(enum message_kind kind)
@@ -277,11 +278,23 @@ static bool make_relay(struct worker *w, const struct worker_params *params,
                                 .upstream = w->upstream,
                                 .outbox = w->outbox,
                                 .stats = &w->stats,
+                                .services = w->services,
                                 .listeners = w->listeners,
                                 .elsewhere = {on_elsewhere, w}};
 
     w->relay = relay_new(&parts, setup, params->cookies);
     return w->relay != NULL;
+}
+
+/* Each service has a socket, so the last one of them tells how many there are. */
+static struct service_stats *new_services(const struct worker_params *params)
+{
+    unsigned last = 0;
+
+    for (size_t i = 0; i < params->socket_count; i++)
+        if (params->sockets[i].service > last)
+            last = params->sockets[i].service;
+    return calloc(last + 1, sizeof(struct service_stats));
 }
 
 /* Messages that nobody will carry out. */
@@ -313,6 +326,7 @@ static void free_parts(struct worker *w)
         event_del(&w->tick_event);
         event_base_free(w->base);
     }
+    free(w->services);
     empty_mailbox(w);
     mailbox_clear(&w->mailbox);
     free(w);
@@ -333,8 +347,9 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
     w->stop.kind = MESSAGE_STOP;
     w->inbox = udp_inbox_new();
     w->outbox = udp_outbox_new();
-    if (w->inbox && w->outbox && make_loop(w) && make_upstream(w) && make_listeners(w, params) &&
-        make_relay(w, params, setup))
+    w->services = new_services(params);
+    if (w->services && w->inbox && w->outbox && make_loop(w) && make_upstream(w) &&
+        make_listeners(w, params) && make_relay(w, params, setup))
         return w;
     free_parts(w);
     return NULL;
@@ -442,4 +457,9 @@ void worker_free(struct worker *w)
 const struct stats *worker_stats(const struct worker *w)
 {
     return &w->stats;
+}
+
+uint64_t worker_service_count(const struct worker *w, unsigned service, enum service_counter what)
+{
+    return atomic_load_explicit(&w->services[service].count[what], memory_order_relaxed);
 }

@@ -58,5 +58,7 @@ void worker_join(struct worker *w);
 void worker_free(struct worker *w);
 /* May be read while the thread runs; gone with the worker. */
 const struct stats *worker_stats(const struct worker *w);
+/* The same for what is counted by service, of those that the worker was made with. */
+uint64_t worker_service_count(const struct worker *w, unsigned service, enum service_counter what);
 
 #endif

@@ -71,6 +71,30 @@ def test_each_counter_is_a_metric_and_all_agree(told):
     assert told.end()["client.forwarded"] == totals["client.forwarded"]
 
 
+def test_services_are_counted_apart(gate, echo, client, psk, settings, free_port):
+    place = {"listen": "127.0.0.1:0", "psk-file": psk({"dev-1": KEY})}
+    sections = {
+        "daemon": HTTP,
+        "service deaf": {**place, "backend": f"127.0.0.1:{free_port}"},
+        "service good": {**place, "backend": echo.address},
+    }
+    g = gate(ini=settings(sections))
+    good = client(g.address("good")).connect()
+    assert good.is_alive()
+    client(g.address("good")).connect().close()
+    client(g.address("deaf")).connect().send(b"anybody?")
+    until(lambda: metrics(g)["dtlsgate_service_backend_refused_total", (("service", "deaf"),)] > 0)
+    until(lambda: get(g, "/status.json").json["services"][1]["sessions_ended"] == 1)
+    deaf, good = get(g, "/status.json").json["services"]
+    assert (deaf["sessions"], deaf["flows"], deaf["sessions_opened"]) == (1, 1, 1)
+    assert (good["sessions"], good["flows"], good["sessions_opened"]) == (1, 1, 2)
+    assert good["backend_refused"] == 0
+    found = metrics(g)
+    assert found["dtlsgate_service_sessions_opened_total", (("service", "good"),)] == 2
+    of_all = sum(v for (name, _), v in found.items() if name == "dtlsgate_handshakes_completed_total")
+    assert of_all == 3
+
+
 def test_what_every_process_tells(told):
     found = {name: value for (name, pairs), value in metrics(told).items() if not pairs}
     assert found["process_resident_memory_bytes"] > 1e6

@@ -283,9 +283,12 @@ function showState(status) {
 }
 
 function showServices(services) {
-  fillTable($('services'), ['Service', 'Listens on', 'Backend', 'Identities'],
+  const heads = ['Service', 'Listens on', 'Backend', 'Sessions', 'Failed', 'Backend sockets', 'Refused', 'Identities'];
+  const health = (n) => (n ? make('b', { class: 'bad' }, count(n)) : '0');
+  fillTable($('services'), heads,
     services.map((s) => [s.name, make('span', { class: 'mono' }, s.listen.join(', ')),
-      make('span', { class: 'mono' }, s.backend), count(s.identities)]), new Set([3]));
+      make('span', { class: 'mono' }, s.backend), count(s.sessions), count(s.handshakes_failed), count(s.flows),
+      health(s.backend_refused + s.flows_failed), count(s.identities)]), new Set([3, 4, 5, 6, 7]));
 }
 
 function showDrops(totals) {
