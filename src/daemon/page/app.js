@@ -129,7 +129,8 @@ class Chart {
     this.when = make('span', { class: 'facts' });
     this.svg = draw('svg', { class: 'chart', role: 'img', tabindex: '0' });
     this.node = make('figure', { class: 'card' },
-      make('figcaption', {}, make('h2', {}, title), this.when, ...this.keys.map((k) => k.node)), this.svg);
+      make('figcaption', {}, make('h2', {}, title), this.when,
+        make('p', { class: 'keys' }, ...this.keys.map((k) => k.node))), this.svg);
     this.svg.addEventListener('pointermove', (e) => this.point(e.offsetX));
     this.svg.addEventListener('pointerleave', () => this.leave());
     this.svg.addEventListener('blur', () => this.leave());
@@ -207,7 +208,7 @@ class Chart {
     const inner = this.width - this.left - 4;
     for (const [part, anchor] of [[1, 'start'], [0.5, 'middle'], [0, 'end']]) {
       const ms = this.window * part;
-      const words = ms ? `${ms < 60000 || ms % 60000 ? `${ms / 1000} s` : `${ms / 60000} min`} ago` : 'now';
+      const words = ms ? `${ms < 60000 ? `${ms / 1000} s` : `${ms / 60000} min`} ago` : 'now';
       parts.push(draw('text', { x: this.left + inner * (1 - part), y: this.height - 3, 'text-anchor': anchor }, words));
     }
     return parts;
