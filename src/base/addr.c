@@ -261,3 +261,12 @@ bool addr_overlap(const struct addr *a, const struct addr *b)
         return false;
     return addr_is_wildcard(a) || addr_is_wildcard(b) || addr_equal(a, b);
 }
+
+bool addr_is_loopback(const struct addr *a)
+{
+    static const uint8_t one[16] = {[15] = 1};
+
+    if (a->family == AF_INET)
+        return a->ip[0] == 127;
+    return a->family == AF_INET6 && memcmp(a->ip, one, sizeof(one)) == 0;
+}

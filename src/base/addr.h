@@ -46,5 +46,7 @@ bool addr_is_wildcard(const struct addr *a);
 /* Whether two sockets bound to them would be in each other's way: the same port (other than 0) and
  * family, and the same address or a wildcard. */
 bool addr_overlap(const struct addr *a, const struct addr *b);
+/* 127.0.0.0/8 or ::1. */
+bool addr_is_loopback(const struct addr *a);
 
 #endif

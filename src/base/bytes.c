@@ -297,3 +297,24 @@ const char *bytes_escape(char *out, size_t size, const void *data, size_t n)
     out[used] = '\0';
     return out;
 }
+
+int bytes_unescape(void *out, size_t size, const char *text, size_t len)
+{
+    uint8_t *to = out;
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; n++) {
+        bool is_escaped = text[i] == '\\';
+
+        if (n >= size)
+            return -1;
+        if (!is_escaped) {
+            to[n] = (uint8_t)text[i++];
+            continue;
+        }
+        if (len - i < 4 || text[i + 1] != 'x' || hex_decode(&to[n], 1, text + i + 2, 2) != 1)
+            return -1;
+        i += 4;
+    }
+    return (int)n;
+}

@@ -67,5 +67,9 @@ void bytes_random(void *p, size_t n);
  * `"` and `\`, becomes \xNN. Cut with "..." when `size` is short; always ends with NUL. Returns
  * `out`. */
 const char *bytes_escape(char *out, size_t size, const void *data, size_t n);
+/* The way back: each \xNN becomes its byte, anything else stays. Returns the number of bytes, or
+ * -1: a backslash with anything else behind it, or more than `size` bytes. */
+int bytes_unescape(void *out, size_t size, const char *text, size_t len)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -24,6 +24,11 @@ uint64_t clock_now_us(void)
     return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+int64_t clock_wall_s(void)
+{
+    return (int64_t)time(NULL);
+}
+
 const char *clock_wall_text(char buf[CLOCK_TEXT_MAX])
 {
     struct timespec ts;

@@ -13,6 +13,9 @@ uint64_t clock_now_ms(void);
 /* The same clock in microseconds, as the kernel counts them (CLOCK_MONOTONIC). */
 uint64_t clock_now_us(void);
 
+/* Seconds since 1970, UTC. */
+int64_t clock_wall_s(void);
+
 /* "2026-11-22T13:30:40.123Z", UTC. `buf` holds CLOCK_TEXT_MAX bytes. Returns buf. */
 #define CLOCK_TEXT_MAX 96 /* room for any int in each place, for the compiler's peace */
 const char *clock_wall_text(char buf[CLOCK_TEXT_MAX]);

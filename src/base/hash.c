@@ -109,12 +109,35 @@ static size_t round_down(size_t size)
 }
 
 /* As many bits of the hash as name a slot that is there. */
-static struct table_link **slot_of(const struct table *t, uint64_t hash)
+static size_t slot_index(const struct table *t, uint64_t hash)
 {
     size_t low = round_down(t->size);
     size_t index = hash & (2 * low - 1);
 
-    return slot_at(t, index < t->size ? index : index - low);
+    return index < t->size ? index : index - low;
+}
+
+static struct table_link **slot_of(const struct table *t, uint64_t hash)
+{
+    return slot_at(t, slot_index(t, hash));
+}
+
+/* How many bits of the hash name this slot: one more where it has been split. */
+static unsigned slot_bits(const struct table *t, size_t index)
+{
+    size_t low = round_down(t->size);
+    unsigned bits = 63 - (unsigned)__builtin_clzll(low);
+
+    return index >= low || index + low < t->size ? bits + 1 : bits;
+}
+
+/* The bits in opposite order: neighbours change places, then pairs, then fours, then bytes. */
+static uint64_t reverse(uint64_t v)
+{
+    v = (v >> 1 & 0x5555555555555555) | (v & 0x5555555555555555) << 1;
+    v = (v >> 2 & 0x3333333333333333) | (v & 0x3333333333333333) << 2;
+    v = (v >> 4 & 0x0f0f0f0f0f0f0f0f) | (v & 0x0f0f0f0f0f0f0f0f) << 4;
+    return __builtin_bswap64(v);
 }
 
 static void push(struct table *t, struct table_link *link)
@@ -284,4 +307,19 @@ void table_each(struct table *t, void (*fn)(struct table_link *link, void *arg),
     t->is_walked = false;
     while (is_too_large(t)) /* no more work than the walk was */
         drop_slot(t);
+}
+
+/* By its bits in opposite order each hash has a place on a line, and each slot a stretch of it.
+ * Splitting and joining chains moves the borders and no entry, so a place on the line is all that
+ * the walk has to remember. */
+uint64_t table_scan(const struct table *t, uint64_t cursor,
+                    void (*fn)(struct table_link *link, void *arg), void *arg)
+{
+    size_t index = slot_index(t, reverse(cursor));
+    struct table_link *link = *slot_at(t, index);
+
+    for (; link != NULL; link = link->next)
+        if (reverse(link->hash) >= cursor) /* others were met when this was two slots */
+            fn(link, arg);
+    return reverse(index) + (UINT64_C(1) << (64 - slot_bits(t, index)));
 }

@@ -219,24 +219,54 @@ void conf_check_reload(const struct conf *running, const struct conf *next, stru
                        next->service[i].name);
 }
 
-static void print_section(const struct option *o, const void *base, FILE *to)
+/* What calls a conf_fn, and for which section. */
+struct telling {
+    conf_fn fn;
+    void *arg;
+    char section[64];
+};
+
+static void tell_section(const struct telling *t, const struct option *o, const void *base)
 {
     char text[VALUE_TEXT_MAX];
 
-    for (; o->key; o++) {
-        value_text(o, base, text);
-        fprintf(to, "%s =%s%s\n", o->key, *text ? " " : "", text);
+    for (; o->key; o++)
+        t->fn(t->arg, t->section, o->key, value_text(o, base, text));
+}
+
+void conf_each(const struct conf *c, conf_fn fn, void *arg)
+{
+    struct telling t = {.fn = fn, .arg = arg, .section = "daemon"};
+
+    tell_section(&t, options_daemon, &c->daemon);
+    for (size_t i = 0; i < c->service_count; i++) {
+        snprintf(t.section, sizeof(t.section), "service %s", c->service[i].name);
+        tell_section(&t, options_service, &c->service[i]);
     }
+}
+
+/* As INI: a header each time that the section changes. */
+struct printing {
+    FILE *to;
+    char section[64];
+};
+
+static void print_key(void *arg, const char *section, const char *key, const char *value)
+{
+    struct printing *p = arg;
+
+    if (strcmp(p->section, section) != 0) {
+        fprintf(p->to, "%s[%s]\n", *p->section ? "\n" : "", section);
+        snprintf(p->section, sizeof(p->section), "%s", section);
+    }
+    fprintf(p->to, "%s =%s%s\n", key, *value ? " " : "", value);
 }
 
 void conf_print(const struct conf *c, FILE *to)
 {
-    fprintf(to, "[daemon]\n");
-    print_section(options_daemon, &c->daemon, to);
-    for (size_t i = 0; i < c->service_count; i++) {
-        fprintf(to, "\n[service %s]\n", c->service[i].name);
-        print_section(options_service, &c->service[i], to);
-    }
+    struct printing p = {.to = to};
+
+    conf_each(c, print_key, &p);
 }
 
 struct conf *conf_ref(const struct conf *c)

@@ -18,9 +18,11 @@
 #define MEBI(n) KIBI((n)*1024)
 #define NAME_LONGEST 32 /* of users and groups, as useradd(8) has it */
 #define PATH_LONGEST (PATH_MAX - 1)
+#define SOCKET_PATH_LONGEST 107 /* sun_path of unix(7), without its NUL */
 #define CIPHERS_LONGEST 2048
 #define HINT_LONGEST 128 /* RFC 4279 5.3: what every client can take */
 #define ADDRS_LONGEST 64
+#define HOST_LONGEST 253
 #define PREFIXES_LONGEST 64
 #define SOURCES_LONGEST 32 /* a session remembers which of them in a few bits */
 
@@ -173,6 +175,35 @@ const struct option options_daemon[] = {
      .initial = "56",
      .reloadable = true,
      .sentence = "How many bits of an IPv6 address make a source prefix."},
+    {.key = "control-socket",
+     .type = OPTION_TEXT,
+     AT(control_socket),
+     .max = SOCKET_PATH_LONGEST,
+     .initial = "",
+     .sentence = "Where dtlsgatectl finds us, as /run/dtlsgate/control.sock; empty is nowhere."},
+    {.key = "control-mode",
+     .type = OPTION_MODE,
+     AT(control_mode),
+     .max = 0777,
+     .initial = "0600",
+     .sentence = "The mode of that socket; beside root and the user, 0660 lets its group in."},
+    {.key = "control-group",
+     .type = OPTION_TEXT,
+     AT(control_group),
+     .max = NAME_LONGEST,
+     .initial = "",
+     .sentence = "The group of that socket; empty takes the group that we run as."},
+    {.key = "http",
+     .type = OPTION_ADDR,
+     AT(http),
+     .initial = "",
+     .sentence = "Where the status page and the metrics are to be had; empty is nowhere."},
+    {.key = "http-name",
+     .type = OPTION_TEXT,
+     AT(http_name),
+     .max = HOST_LONGEST,
+     .initial = "",
+     .sentence = "A host name that leads there, besides addresses and localhost."},
     {.key = NULL},
 };
 

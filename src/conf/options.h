@@ -18,7 +18,9 @@ enum option_type {
     OPTION_SIZE,     /* size_t; "64k", "4m" */
     OPTION_TIME,     /* uint64_t ms; "300ms", "30s", "5m", "2h", "1d"; a bare number is seconds */
     OPTION_BOOL,     /* bool; yes/no, on/off, true/false, 1/0 */
+    OPTION_MODE,     /* unsigned; permission bits in octal, "0600" */
     OPTION_CHOICE,   /* enum (int-sized); one of `choices`, in the enum's order */
+    OPTION_ADDR,     /* struct addr; empty is none */
     OPTION_ADDRS,    /* struct addr array + size_t count behind it; comma separated */
     OPTION_BACKEND,  /* struct addr; a name is resolved */
     OPTION_PREFIXES, /* struct prefixes; comma separated, empty is none */

@@ -35,6 +35,11 @@ struct conf_daemon {
     unsigned prefix_v4, prefix_v6; /* bits of an address that make a source prefix */
     unsigned max_handshakes_per_prefix, max_sessions_per_prefix; /* 0: no cap */
     unsigned handshake_rate, handshake_rate_per_prefix;          /* begun per second; 0: no limit */
+    char *control_socket;                                        /* NULL: none */
+    unsigned control_mode;                                       /* its permission bits */
+    char *control_group;                                         /* NULL: the one we run as */
+    struct addr http;                                            /* family 0: none */
+    char *http_name;                                             /* NULL: none */
 };
 
 struct conf_service {

@@ -134,8 +134,14 @@ const char *value_allowed(const struct option *o, char *buf, size_t size)
     case OPTION_BOOL:
         snprintf(buf, size, "yes or no");
         break;
+    case OPTION_MODE:
+        snprintf(buf, size, "an octal mode from 0000 to %04o", (unsigned)o->max);
+        break;
     case OPTION_CHOICE:
         allowed_choice(o, buf, size);
+        break;
+    case OPTION_ADDR:
+        snprintf(buf, size, "numeric ADDR:PORT, or nothing");
         break;
     case OPTION_ADDRS:
         snprintf(buf, size, "numeric ADDR:PORT, up to %" PRIu64 " with commas", o->max);
@@ -243,6 +249,21 @@ static bool set_number(const struct option *o, union field f, const char *text, 
     return true;
 }
 
+/* strtoul() would take signs and blanks as well. */
+static bool set_mode(const struct option *o, unsigned *field, const char *text, struct reason why)
+{
+    size_t digits = strspn(text, "01234567");
+    unsigned long v;
+
+    if (digits < 3 || digits > 4 || text[digits] != '\0')
+        return not_allowed(o, why);
+    v = strtoul(text, NULL, 8);
+    if (v > o->max)
+        return not_allowed(o, why);
+    *field = (unsigned)v;
+    return true;
+}
+
 static bool set_flag(const struct option *o, bool *field, const char *text, struct reason why)
 {
     for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++)
@@ -286,6 +307,21 @@ static bool parse_one(const char *text, struct addr *out, const char **next, str
              "has \"%s\", which is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684",
              bytes_escape(shown, sizeof(shown), text, n));
     return false;
+}
+
+static bool set_addr(struct addr *field, const char *text, struct reason why)
+{
+    struct addr got = {.family = 0};
+    const char *next = NULL;
+
+    if (*text && !parse_one(text, &got, &next, why))
+        return false;
+    if (next) {
+        snprintf(why.text, why.size, "has a comma; write one address");
+        return false;
+    }
+    *field = got;
+    return true;
 }
 
 static struct addrs load_addrs(const void *field)
@@ -379,8 +415,12 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
         return set_number(o, f, text, reason);
     case OPTION_BOOL:
         return set_flag(o, f.flag, text, reason);
+    case OPTION_MODE:
+        return set_mode(o, f.count, text, reason);
     case OPTION_CHOICE:
         return set_choice(o, f.choice, text, reason);
+    case OPTION_ADDR:
+        return set_addr(f.addr, text, reason);
     case OPTION_ADDRS:
         return set_addrs(o, f.any, text, reason);
     case OPTION_BACKEND:
@@ -438,8 +478,14 @@ const char *value_text(const struct option *o, const void *base, char buf[VALUE_
     case OPTION_BOOL:
         snprintf(buf, size, "%s", *f.flag ? "yes" : "no");
         break;
+    case OPTION_MODE:
+        snprintf(buf, size, "%04o", *f.count);
+        break;
     case OPTION_CHOICE:
         snprintf(buf, size, "%s", o->choices[*f.choice]);
+        break;
+    case OPTION_ADDR:
+        addrs_text((struct addrs){f.addr, f.addr->family != 0}, buf, size);
         break;
     case OPTION_ADDRS:
         addrs_text(load_addrs(f.any), buf, size);

@@ -6,8 +6,8 @@
 
 #include "base/log.h"
 #include "dtls/cookie.h"
+#include "proxy/mailbox.h"
 #include "proxy/relay.h"
-#include "proxy/stats.h"
 #include "proxy/worker.h"
 
 #include <assert.h>
@@ -28,6 +28,8 @@ struct fleet {
     uint64_t awaited; /* acknowledgements that have not come yet */
     bool is_stopping; /* nothing that is posted now would be acknowledged */
     int acks;
+    bool has_replies; /* the mailbox is made */
+    struct mailbox replies;
     struct cookie_secrets cookies;
 };
 
@@ -96,6 +98,10 @@ void fleet_free(struct fleet *f)
     for (unsigned i = 0; i < f->count; i++)
         worker_free(f->worker[i]);
     free(f->worker);
+    while (f->has_replies && mailbox_take(&f->replies) != NULL)
+        continue; /* the asker owns it */
+    if (f->has_replies)
+        mailbox_clear(&f->replies);
     if (f->acks >= 0)
         close(f->acks);
     cookie_secrets_wipe(&f->cookies);
@@ -114,7 +120,8 @@ struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, 
     cookie_secrets_init(&f->cookies);
     f->worker = calloc(sockets->workers, sizeof(struct worker *));
     f->acks = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (f->worker == NULL || f->acks < 0)
+    f->has_replies = mailbox_init(&f->replies);
+    if (f->worker == NULL || f->acks < 0 || !f->has_replies)
         snprintf(why, why_size, "cannot make the workers: %s", strerror(errno));
     else if (make_workers(f, conf, sockets, why, why_size))
         return f;
@@ -222,6 +229,49 @@ uint64_t fleet_sessions(const struct fleet *f)
     return sum;
 }
 
+unsigned fleet_drain(struct fleet *f, bool is_on)
+{
+    unsigned failed = 0;
+
+    assert(!f->is_stopping);
+    for (unsigned i = 0; i < f->count; i++) {
+        if (is_on ? worker_post_drain(f->worker[i]) : worker_post_undrain(f->worker[i]))
+            f->awaited++;
+        else
+            failed++;
+    }
+    return failed;
+}
+
+bool fleet_inquire(struct fleet *f, unsigned worker, struct inquiry *q)
+{
+    if (q->replies == NULL)
+        q->replies = &f->replies;
+    return !f->is_stopping && worker_post_inquiry(f->worker[worker], q);
+}
+
+int fleet_replies(const struct fleet *f)
+{
+    return mailbox_fd(&f->replies);
+}
+
+struct inquiry *fleet_take_reply(struct fleet *f)
+{
+    struct list *node = mailbox_take(&f->replies);
+
+    return node != NULL ? list_entry(node, struct inquiry, node) : NULL;
+}
+
+unsigned fleet_count(const struct fleet *f)
+{
+    return f->count;
+}
+
+const struct stats *fleet_stats(const struct fleet *f, unsigned worker)
+{
+    return worker_stats(f->worker[worker]);
+}
+
 void fleet_stop(struct fleet *f)
 {
     if (f->is_stopping)
@@ -232,13 +282,28 @@ void fleet_stop(struct fleet *f)
     f->awaited += f->started;
 }
 
+uint64_t fleet_service_count(const struct fleet *f, unsigned service, enum service_counter what)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < f->count; i++)
+        sum += worker_service_count(f->worker[i], service, what);
+    return sum;
+}
+
+void fleet_sum(const struct fleet *f, struct stats *sum)
+{
+    *sum = (struct stats){0};
+    for (unsigned i = 0; i < f->count; i++)
+        stats_sum(sum, worker_stats(f->worker[i]));
+}
+
 void fleet_log_totals(const struct fleet *f)
 {
     struct totals totals = {.field = {{.key = "workers", .number = f->count}}, .count = 1};
-    struct stats sum = {0};
+    struct stats sum;
 
-    for (unsigned i = 0; i < f->count; i++)
-        stats_sum(&sum, worker_stats(f->worker[i]));
+    fleet_sum(f, &sum);
     stats_each(&sum, add_total, &totals);
     log_event(LOG_LEVEL_INFO, "totals", totals.field);
 }

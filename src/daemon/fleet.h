@@ -7,6 +7,8 @@
 
 #include "conf/conf.h"
 #include "daemon/sockets.h"
+#include "proxy/inquiry.h"
+#include "proxy/stats.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,9 +44,32 @@ void fleet_rotate_cookies(struct fleet *f);
 void fleet_ping(struct fleet *f);
 /* Open sessions of all workers, about now. */
 uint64_t fleet_sessions(const struct fleet *f);
+/* No new handshakes from now on, or again (`is_on` false). Returns how many workers could not be
+ * told, for want of memory. Not behind fleet_stop(). */
+unsigned fleet_drain(struct fleet *f, bool is_on);
+
+/* Posts one slice of an inquiry to one worker; q->owner, what is asked and the cursor are set. It
+ * comes back by fleet_take_reply(), or to q->replies where that is set, unless fleet_stop() comes
+ * before. False: out of memory, or
+ * stopping. */
+bool fleet_inquire(struct fleet *f, unsigned worker, struct inquiry *q)
+    __attribute__((warn_unused_result));
+/* Readable when there is a reply; whoever takes it calls its on_done(). */
+int fleet_replies(const struct fleet *f);
+/* NULL: there is none. */
+struct inquiry *fleet_take_reply(struct fleet *f);
+
+unsigned fleet_count(const struct fleet *f);
+/* One worker's counters, which go on while they are read. */
+const struct stats *fleet_stats(const struct fleet *f, unsigned worker);
+
 /* Lets every worker end its sessions and itself; harmless when called before. */
 void fleet_stop(struct fleet *f);
 
+/* What all workers have counted for one service. */
+uint64_t fleet_service_count(const struct fleet *f, unsigned service, enum service_counter what);
+/* All of them added up. */
+void fleet_sum(const struct fleet *f, struct stats *sum);
 /* One line with every counter that is not zero, exact once all workers have ended. */
 void fleet_log_totals(const struct fleet *f);
 /* Ends the threads that have not ended yet, waits for them, and frees. NULL is fine. */

@@ -9,6 +9,7 @@
 #include "daemon/background.h"
 #include "daemon/box.h"
 #include "daemon/cmdline.h"
+#include "daemon/http.h"
 #include "daemon/master.h"
 #include "daemon/notify.h"
 #include "daemon/passed.h"
@@ -16,12 +17,15 @@
 #include "daemon/priv.h"
 #include "daemon/review.h"
 #include "daemon/sockets.h"
+#include "daemon/unixsock.h"
 #include "dtls/psk.h"
 #include "dtls/tlsctx.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum exit_status { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_WRONG = 2 };
@@ -35,6 +39,8 @@ struct process {
     const struct cmdline *cmdline;
     const struct conf *conf;
     struct sockets sockets;
+    int http; /* 0: none, or the master's by now */
+    struct unixsock control;
     struct priv priv;
 };
 
@@ -87,6 +93,7 @@ static enum exit_status check_settings(const struct cmdline *c)
         conf_print(conf, stdout);
     else
         printf("%s: settings are valid\n", cmdline_source_name(c));
+    review_http(conf);
     status = finish_output();
 out:
     errors_print(&errors, stderr, "");
@@ -104,6 +111,35 @@ static size_t descriptors_needed(const struct conf *conf)
     return conf->daemon.max_sessions + conf->daemon.workers * per_worker + DESCRIPTORS_APART;
 }
 
+/* Behind the public sockets, which a second process with our settings cannot get: what it finds
+ * under this name is then not ours. */
+static bool open_control(struct process *p, const char *source, struct errors *errors)
+{
+    const struct conf_daemon *daemon = &p->conf->daemon;
+    const struct priv *priv = &p->priv;
+    const struct unixsock_rules rules = {
+        .path = daemon->control_socket,
+        .mode = daemon->control_mode,
+        .uid = priv->is_wanted ? priv->uid : (uid_t)-1,
+        .gid = priv->control_gid == (gid_t)-1 && priv->is_wanted ? priv->gid : priv->control_gid,
+    };
+    char why[256];
+
+    if (daemon->control_socket == NULL || unixsock_open(&p->control, &rules, why, sizeof(why)))
+        return true;
+    errors_add(errors, "%s: daemon.control-socket: %s %s", source, daemon->control_socket, why);
+    return false;
+}
+
+/* The user that we have become may not write to its folder. */
+static void close_control(struct process *p)
+{
+    if (!unixsock_close(&p->control))
+        log_warning("dtlsgate: %s stays behind: %s (daemon.control-socket); give its folder to the "
+                    "user that dtlsgate runs as",
+                    p->conf->daemon.control_socket, strerror(errno));
+}
+
 /* Everything that the operator can have got wrong, told at once; then the log. */
 static bool open_all(struct process *p, struct errors *errors)
 {
@@ -118,6 +154,10 @@ static bool open_all(struct process *p, struct errors *errors)
         errors_add(errors, "--pidfile: %s", why);
         is_fine = false;
     }
+    if (daemon->http.family != 0) {
+        p->http = http_bind(&daemon->http, source, errors);
+        is_fine &= p->http >= 0;
+    }
     if (!is_fine)
         return false;
     if (!background_allows(daemon, why, sizeof(why)) ||
@@ -127,7 +167,7 @@ static bool open_all(struct process *p, struct errors *errors)
     }
     priv_give_log(&p->priv);
     log_set_level(cmdline_log_level(p->cmdline, daemon->log_level));
-    return true;
+    return open_control(p, source, errors);
 }
 
 /* What will do for now and may hurt later. */
@@ -145,6 +185,7 @@ static void warn(const struct process *p, size_t descriptors)
                      "memory (LimitMEMLOCK, ulimit -l)",
                      p->conf->service[i].name);
     review_keys(p->conf);
+    review_http(p->conf);
     sockets_check_buffers(&p->sockets, p->conf);
     sockets_check_sources(p->conf);
     priv_check_files(&p->priv, p->conf, p->cmdline->source.path);
@@ -154,7 +195,11 @@ static void warn(const struct process *p, size_t descriptors)
  * denies. NULL with `why`. */
 static struct master *settle_down(const struct process *p, char *why, size_t why_size)
 {
-    struct master_params params = {.cmdline = p->cmdline, .conf = p->conf, .sockets = &p->sockets};
+    struct master_params params = {.cmdline = p->cmdline,
+                                   .conf = p->conf,
+                                   .sockets = &p->sockets,
+                                   .control = &p->control,
+                                   .http = p->http};
     bool is_boxed = p->conf->daemon.sandbox;
     struct master *master;
 
@@ -198,7 +243,7 @@ static bool meet_starter(struct errors *errors)
 
 static enum exit_status run(const struct cmdline *c)
 {
-    struct process p = {.cmdline = c};
+    struct process p = {.cmdline = c, .control.fd = -1};
     struct errors errors = {.count = 0};
     enum exit_status status = EXIT_WRONG;
     size_t descriptors;
@@ -211,6 +256,7 @@ static enum exit_status run(const struct cmdline *c)
     descriptors = priv_raise_descriptors(descriptors_needed(p.conf));
     if (open_all(&p, &errors))
         status = serve(&p, descriptors);
+    close_control(&p);
 out:
     errors_print(&errors, stderr, "");
     errors_clear(&errors);

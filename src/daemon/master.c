@@ -8,9 +8,13 @@
 #include "base/log.h"
 #include "daemon/background.h"
 #include "daemon/box.h"
+#include "daemon/control.h"
 #include "daemon/fleet.h"
+#include "daemon/http.h"
 #include "daemon/notify.h"
 #include "daemon/review.h"
+#include "daemon/status.h"
+#include "daemon/view.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -39,6 +43,7 @@ enum watch {
     ON_INT,
     ON_USR1,
     ON_ACKS,
+    ON_REPLIES,
     ON_COOKIE_TURN,
     ON_DENIAL,
     ON_STATUS, /* this and the next only where a service manager listens */
@@ -51,10 +56,17 @@ struct master {
     const struct conf *conf; /* a reference */
     const struct sockets *sockets;
     struct fleet *fleet;
+    struct http *http; /* NULL: none is wanted */
+    struct status status;
     struct event_base *base;
     struct event *watch[WATCH_COUNT];
     enum state state;
-    bool is_reload_due; /* HUP came while a reload was under way */
+    struct control *control; /* NULL: nobody can ask */
+    bool is_reload_due;      /* one was asked for while another was under way */
+    bool is_draining;
+    enum log_level log_level;
+    uint64_t started_ms;
+    uint64_t reloads, failed_reloads; /* ended so far */
 };
 
 /* The log as `next` wants it. Opened anew only where it differs, for the file's name may be out of
@@ -117,19 +129,46 @@ static struct fleet_settings *prepare(struct master *m, const struct conf *next,
     return settings;
 }
 
+static void set_log_level(struct master *m, enum log_level level)
+{
+    m->log_level = level;
+    log_set_level(level);
+}
+
+/* Those who asked for it learn at once where it was done only in part. */
+static void tell_of_part(struct master *m, unsigned failed)
+{
+    struct errors errors = {.count = 0};
+
+    errors_add(&errors, "out of memory: %u workers keep the old settings; reload again", failed);
+    log_error("dtlsgate: %s", errors.line[0] != NULL ? errors.line[0] : "out of memory");
+    control_reload_ended(m->control, &errors);
+    errors_clear(&errors);
+}
+
 static void commit(struct master *m, const struct conf *next, struct fleet_settings *settings)
 {
     unsigned failed = fleet_commit(m->fleet, settings);
 
     if (failed > 0)
-        log_error("dtlsgate: out of memory: %u workers keep the old settings; send HUP again",
-                  failed);
-    log_set_level(cmdline_log_level(m->cmdline, next->daemon.log_level));
+        tell_of_part(m, failed);
+    set_log_level(m, cmdline_log_level(m->cmdline, next->daemon.log_level));
     review_keys(next);
     conf_unref(m->conf);
-    m->conf = conf_ref(next);
+    m->conf = m->status.conf = conf_ref(next);
     if (!fleet_is_settled(m->fleet))
         m->state = RELOADING;
+}
+
+static void note_reload(struct master *m, bool is_taken)
+{
+    m->status.reload.is_last_refused = !is_taken;
+    if (!is_taken) {
+        m->status.reload.refused++;
+        return;
+    }
+    m->status.reload.taken++;
+    m->status.reload.last_taken_at = clock_wall_s();
 }
 
 static void reload(struct master *m)
@@ -138,14 +177,19 @@ static void reload(struct master *m)
     const struct conf *next;
     struct fleet_settings *settings = NULL;
 
+    control_reload_begins(m->control);
     notify_reloading(clock_now_us());
     next = conf_load(&m->cmdline->source, &errors);
     if (next != NULL)
         settings = prepare(m, next, &errors);
-    if (settings != NULL)
+    if (settings != NULL) {
         commit(m, next, settings);
-    else
+    } else {
+        m->failed_reloads++;
         log_errors(&errors);
+        control_reload_ended(m->control, &errors);
+    }
+    note_reload(m, settings != NULL);
     conf_unref(next);
     errors_clear(&errors);
     if (m->state != RELOADING)
@@ -158,6 +202,7 @@ static void stop(struct master *m)
         return;
     m->state = STOPPING;
     notify_stopping();
+    m->status.phase = STATUS_STOPPING;
     fleet_stop(m->fleet);
 }
 
@@ -169,24 +214,31 @@ static void settle(struct master *m)
     if (m->state != RELOADING)
         return;
     log_info("dtlsgate: reloaded");
+    m->reloads++;
     m->state = RUNNING;
     notify_ready();
+    control_reload_ended(m->control, NULL);
     if (m->is_reload_due) {
         m->is_reload_due = false;
         reload(m);
     }
 }
 
-static void on_hup(evutil_socket_t fd, short what, void *arg)
+static void ask_for_reload(void *arg)
 {
     struct master *m = arg;
 
-    (void)fd;
-    (void)what;
     if (m->state == RELOADING)
         m->is_reload_due = true;
     else if (m->state == RUNNING)
         reload(m);
+}
+
+static void on_hup(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    ask_for_reload(arg);
 }
 
 static void on_end(evutil_socket_t fd, short what, void *arg)
@@ -196,17 +248,23 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
     stop(arg);
 }
 
+static bool reopen_log(void *arg, char *why, size_t why_size)
+{
+    (void)arg;
+    if (!log_reopen(why, why_size))
+        return false;
+    log_info("dtlsgate: log reopened");
+    return true;
+}
+
 static void on_usr1(evutil_socket_t fd, short what, void *arg)
 {
     char why[256];
 
     (void)fd;
     (void)what;
-    (void)arg;
-    if (!log_reopen(why, sizeof(why)))
+    if (!reopen_log(arg, why, sizeof(why)))
         log_error("dtlsgate: the log goes on in the old file: %s", why);
-    else
-        log_info("dtlsgate: log reopened");
 }
 
 static void on_acks(evutil_socket_t fd, short what, void *arg)
@@ -221,6 +279,17 @@ static void on_acks(evutil_socket_t fd, short what, void *arg)
     if (notify_watchdog_us() > 0) /* each worker has answered, to a ping or to something else */
         notify_alive();
     settle(m);
+}
+
+static void on_replies(evutil_socket_t fd, short what, void *arg)
+{
+    struct master *m = arg;
+    struct inquiry *q;
+
+    (void)fd;
+    (void)what;
+    while ((q = fleet_take_reply(m->fleet)) != NULL)
+        q->on_done(q);
 }
 
 static void on_cookie_turn(evutil_socket_t fd, short what, void *arg)
@@ -290,6 +359,80 @@ static bool watch_for_manager(struct master *m)
     return watchdog == 0 || watch_every(m, ON_WATCHDOG, on_watchdog, watchdog / 2);
 }
 
+/* ---- what the control socket may do ---- */
+
+static void look(void *arg, struct view *v)
+{
+    static const char *const states[] = {
+        [STARTING] = "starting",
+        [RUNNING] = "running",
+        [RELOADING] = "reloading",
+        [STOPPING] = "stopping",
+    };
+    const struct master *m = arg;
+
+    *v = (struct view){.conf = m->conf,
+                       .sockets = m->sockets,
+                       .fleet = m->fleet,
+                       .state = states[m->state],
+                       .log_level = m->log_level,
+                       .is_draining = m->is_draining,
+                       .is_stopping = m->state == STOPPING,
+                       .uptime_ms = clock_now_ms() - m->started_ms,
+                       .reloads = m->reloads,
+                       .failed_reloads = m->failed_reloads};
+}
+
+static void order_log_level(void *arg, enum log_level level)
+{
+    set_log_level(arg, level);
+}
+
+static unsigned order_drain(void *arg, bool is_on)
+{
+    struct master *m = arg;
+
+    m->is_draining = is_on;
+    if (m->state != STOPPING)
+        m->status.phase = is_on ? STATUS_DRAINING : STATUS_SERVING;
+    return fleet_drain(m->fleet, is_on);
+}
+
+static void order_stop(void *arg)
+{
+    stop(arg);
+}
+
+const char *master_library_version(void)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "libevent %s", event_get_version());
+    return text;
+}
+
+static bool open_control(struct master *m, const struct unixsock *socket)
+{
+    const struct control_params params = {
+        .base = m->base,
+        .socket = socket,
+        .fleet = m->fleet,
+        .hooks = {.look = look,
+                  .reopen_log = reopen_log,
+                  .set_log_level = order_log_level,
+                  .drain = order_drain,
+                  .event_library = master_library_version(),
+                  .arg = m},
+        .reload = ask_for_reload,
+        .stop = order_stop,
+    };
+
+    if (socket == NULL || socket->fd < 0)
+        return true;
+    m->control = control_new(&params);
+    return m->control != NULL;
+}
+
 static bool watch_all(struct master *m)
 {
     m->watch[ON_HUP] = evsignal_new(m->base, SIGHUP, on_hup, m);
@@ -297,6 +440,8 @@ static bool watch_all(struct master *m)
     m->watch[ON_INT] = evsignal_new(m->base, SIGINT, on_end, m);
     m->watch[ON_USR1] = evsignal_new(m->base, SIGUSR1, on_usr1, m);
     m->watch[ON_ACKS] = event_new(m->base, fleet_acks(m->fleet), EV_READ | EV_PERSIST, on_acks, m);
+    m->watch[ON_REPLIES] =
+        event_new(m->base, fleet_replies(m->fleet), EV_READ | EV_PERSIST, on_replies, m);
     m->watch[ON_DENIAL] = event_new(m->base, box_denials(), EV_READ | EV_PERSIST, on_denial, m);
     for (int i = 0; i < WATCH_COUNT; i++) {
         bool is_timer = i == ON_COOKIE_TURN || i == ON_STATUS || i == ON_WATCHDOG;
@@ -318,7 +463,10 @@ static bool start(struct master *m)
         return false;
     }
     m->state = RUNNING;
+    m->status.phase = STATUS_SERVING;
     sockets_log(m->sockets, m->conf);
+    if (m->http != NULL)
+        http_log(m->http);
     log_info("dtlsgate: ready");
     tell_status(m);
     notify_ready();
@@ -326,16 +474,41 @@ static bool start(struct master *m)
     return true;
 }
 
+static void note_start(struct master *m)
+{
+    m->status = (struct status){
+        .phase = STATUS_STARTING,
+        .fleet = m->fleet,
+        .sockets = m->sockets,
+        .conf = m->conf,
+        .event_library = master_library_version(),
+        .started_at = clock_wall_s(),
+        .started_ms = clock_now_ms(),
+    };
+    m->status.reload.last_taken_at = m->status.started_at;
+}
+
+/* Also true where none is wanted. */
+static bool open_http(struct master *m, int fd)
+{
+    if (fd > 0)
+        m->http = http_new(m->base, fd, &m->status);
+    return fd <= 0 || m->http != NULL;
+}
+
 void master_free(struct master *m)
 {
     if (m == NULL)
         return;
+    control_close(m->control);
     for (int i = 0; i < WATCH_COUNT; i++)
         if (m->watch[i] != NULL)
             event_free(m->watch[i]);
+    fleet_free(m->fleet); /* its workers may hold what http has asked for */
+    http_free(m->http);
     if (m->base != NULL)
         event_base_free(m->base);
-    fleet_free(m->fleet);
+    control_free(m->control);
     conf_unref(m->conf);
     free(m);
 }
@@ -353,10 +526,15 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
                          .conf = conf_ref(params->conf),
                          .sockets = params->sockets,
                          .base = event_base_new(),
-                         .state = STARTING};
+                         .state = STARTING,
+                         .started_ms = clock_now_ms(),
+                         .log_level =
+                             cmdline_log_level(params->cmdline, params->conf->daemon.log_level)};
     m->fleet = fleet_new(params->conf, params->sockets, why, why_size);
     if (m->fleet != NULL) {
-        if (m->base != NULL && watch_all(m))
+        note_start(m);
+        if (m->base != NULL && watch_all(m) && open_control(m, params->control) &&
+            open_http(m, params->http))
             return m;
         snprintf(why, why_size, "cannot make the event loop: out of memory or descriptors");
     }
@@ -390,12 +568,4 @@ bool master_run(struct master *m)
     fleet_log_totals(m->fleet);
     log_info("dtlsgate: stopped");
     return true;
-}
-
-const char *master_library_version(void)
-{
-    static char text[64];
-
-    snprintf(text, sizeof(text), "libevent %s", event_get_version());
-    return text;
 }

@@ -7,13 +7,16 @@
 
 #include "daemon/cmdline.h"
 #include "daemon/sockets.h"
+#include "daemon/unixsock.h"
 
 #include <stddef.h>
 
 struct master_params {
     const struct cmdline *cmdline; /* where a reload reads anew */
     const struct conf *conf;       /* takes a reference of its own */
-    const struct sockets *sockets; /* the three must outlive the master */
+    const struct sockets *sockets;
+    const struct unixsock *control; /* NULL, or none: nobody can ask; all must outlive the master */
+    int http;                       /* a socket of http_bind(), taken over; 0: none */
 };
 
 struct master;

@@ -93,14 +93,28 @@ size_t priv_raise_descriptors(size_t needed)
     return (size_t)limit.rlim_cur;
 }
 
+/* Leaves *gid alone where `name` is NULL or not there. */
+static void find_group(const char *name, const char *key, const char *source, gid_t *gid,
+                       struct errors *errors)
+{
+    const struct group *group = name != NULL ? getgrnam(name) : NULL;
+
+    if (group != NULL)
+        *gid = group->gr_gid;
+    else if (name != NULL)
+        errors_add(errors, "%s: daemon.%s: there is no group %s; create it or name another", source,
+                   key, name);
+}
+
 bool priv_find(struct priv *p, const struct conf_daemon *daemon, const char *source,
                struct errors *errors)
 {
     unsigned before = errors->count;
     const struct passwd *user;
-    const struct group *group;
 
-    *p = (struct priv){.is_wanted = daemon->user != NULL, .user = daemon->user};
+    *p = (struct priv){
+        .is_wanted = daemon->user != NULL, .user = daemon->user, .control_gid = (gid_t)-1};
+    find_group(daemon->control_group, "control-group", source, &p->control_gid, errors);
     if (daemon->user == NULL) {
         if (daemon->group != NULL)
             errors_add(errors, "%s: daemon.group: is set without daemon.user; set both, or none",
@@ -115,14 +129,7 @@ bool priv_find(struct priv *p, const struct conf_daemon *daemon, const char *sou
         p->uid = user->pw_uid;
         p->gid = user->pw_gid;
     }
-    if (daemon->group == NULL)
-        return errors->count == before;
-    group = getgrnam(daemon->group);
-    if (group == NULL)
-        errors_add(errors, "%s: daemon.group: there is no group %s; create it or name another",
-                   source, daemon->group);
-    else
-        p->gid = group->gr_gid;
+    find_group(daemon->group, "group", source, &p->gid, errors);
     return errors->count == before;
 }
 

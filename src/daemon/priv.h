@@ -18,6 +18,7 @@ struct priv {
     const char *user; /* borrowed from the settings */
     uid_t uid;
     gid_t gid;
+    gid_t control_gid; /* of daemon.control-group; -1: not set */
 };
 
 /* Keys are in memory: no core dump, no ptrace by others of the same user. Call it first of all. */
@@ -29,8 +30,8 @@ void priv_allow_dumps(void);
  * Returns what is allowed now. */
 size_t priv_raise_descriptors(size_t needed);
 
-/* Looks up daemon.user and daemon.group. `source` names the settings in the line that each mistake
- * adds to `errors`; false when there was any. */
+/* Looks up daemon.user, daemon.group and daemon.control-group. `source` names the settings in the
+ * line that each mistake adds to `errors`; false when there was any. */
 bool priv_find(struct priv *p, const struct conf_daemon *daemon, const char *source,
                struct errors *errors) __attribute__((warn_unused_result));
 /* Whether we may become that user: an error, too, as above. */

@@ -26,3 +26,14 @@ void review_keys(const struct conf *conf)
         tell(service, &found.is_shared, "an identity has the key of another one");
     }
 }
+
+void review_http(const struct conf *conf)
+{
+    const struct addr *at = &conf->daemon.http;
+    char text[ADDR_TEXT_MAX];
+
+    if (at->family != 0 && !addr_is_loopback(at))
+        log_warning("daemon.http: %s is no loopback address: whoever reaches it can read who the "
+                    "clients are; 127.0.0.1 behind a proxy that asks for a password is safer",
+                    addr_format(at, text));
+}

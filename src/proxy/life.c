@@ -14,6 +14,12 @@ const struct conf_service *life_conf(const struct relay *r, const struct session
     return r->services[s->service].conf;
 }
 
+void life_count(struct relay *r, const struct session *s, enum service_counter what, uint64_t n)
+{
+    if (r->parts.services != NULL)
+        stats_add(&r->parts.services[s->service].count[what], n);
+}
+
 void life_update_gauges(struct relay *r)
 {
     stats_set(&r->parts.stats->sessions, r->peers.open.count);
@@ -30,6 +36,7 @@ void life_close_flow(struct relay *r, struct session *s)
     upstream_close(s->flow);
     s->flow = NULL;
     stats_add(&r->parts.stats->flows_closed, 1);
+    life_count(r, s, SERVICE_FLOWS_CLOSED, 1);
     life_update_gauges(r);
 }
 
@@ -50,8 +57,7 @@ void life_leave_source(struct relay *r, struct session *s)
         life_close_flow(r, s);
 }
 
-/* The number of the address that the backend knows it by, or knew it by. */
-static uint32_t source_of(const struct session *s)
+uint32_t life_source(const struct session *s)
 {
     return s->flow != NULL ? upstream_source(s->flow) : s->backend_source;
 }
@@ -79,14 +85,16 @@ static bool open_flow(struct relay *r, struct session *s, uint64_t now)
     }
     if (s->flow == NULL) {
         stats_add(&r->parts.stats->flows_failed, 1);
+        life_count(r, s, SERVICE_FLOWS_FAILED, 1);
         return false;
     }
     s->backend_port = upstream_port(s->flow);
     if (!upstream_is_shared(s->flow))
         s->backend_source = upstream_source(s->flow) & 31; /* there are no more in a list */
     stats_add(&r->parts.stats->flows_opened, 1);
+    life_count(r, s, SERVICE_FLOWS_OPENED, 1);
     life_update_gauges(r);
-    report_flow(s, life_conf(r, s), source_of(s), limit, now);
+    report_flow(s, life_conf(r, s), life_source(s), limit, now);
     return true;
 }
 
@@ -180,7 +188,7 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     struct turn turn = {r, &route, s, now};
     const struct session_sink sink = life_sink(&turn);
     struct stats *stats = r->parts.stats;
-    uint32_t source = source_of(s); /* while the flow is there */
+    uint32_t source = life_source(s); /* while the flow is there */
 
     /* The client has said goodbye itself, or holds newer keys under the same address. */
     if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED)
@@ -188,11 +196,13 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     life_close_flow(r, s); /* what it had to send may still meet a refusal, which the log counts */
     if (s->is_placed) {
         stats_add(&stats->sessions_ended, 1);
+        life_count(r, s, SERVICE_SESSIONS_ENDED, 1);
         if (why == SESSION_END_EVICTED)
             stats_add(&stats->sessions_evicted, 1);
         report_end(s, life_conf(r, s), source, why, now);
     } else {
         stats_add(&stats->handshakes_failed, 1);
+        life_count(r, s, SERVICE_HANDSHAKES_FAILED, 1);
         note_failure(r, s, why, now);
         if (why == SESSION_END_HANDSHAKE_EVICTED)
             seen_forget(r->seen, s->pending->hello_print);
@@ -244,6 +254,7 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
     leave_gate(r, s);
     peers_remove(&r->peers, s);
     stats_add(&r->parts.stats->handshakes_completed, 1);
+    life_count(r, s, SERVICE_SESSIONS_OPENED, 1);
     if (old != NULL)
         life_end(r, old, SESSION_END_REPLACED, now);
     while ((victim = peers_open_victim(&r->peers)) != NULL)

@@ -1,6 +1,6 @@
 /*
  * life: the life of a worker's sessions: how they open, what they may send where, and the one place
- * where they end. The inside of relay, split off for size: nobody else includes this.
+ * where they end. The inside of relay, split off for size: only relay and inquiry include this.
  */
 #ifndef DTLSGATE_PROXY_LIFE_H
 #define DTLSGATE_PROXY_LIFE_H
@@ -43,6 +43,10 @@ struct turn {
 
 /* The settings of a session's service. */
 const struct conf_service *life_conf(const struct relay *r, const struct session *s);
+/* Counts for the service of `s`. */
+void life_count(struct relay *r, const struct session *s, enum service_counter what, uint64_t n);
+/* The number of the address that its backend knows it by, or knew it by. */
+uint32_t life_source(const struct session *s);
 void life_update_gauges(struct relay *r);
 void life_close_flow(struct relay *r, struct session *s);
 /* Opens the flow of an open session that keeps it for as long as it lives: one that costs no

@@ -33,7 +33,8 @@ struct relay_parts {
     struct upstream *upstream;
     struct udp_outbox *outbox;
     struct stats *stats;
-    struct listener **listeners; /* by index; borrowed */
+    struct service_stats *services; /* by index; NULL: not counted apart */
+    struct listener **listeners;    /* by index; borrowed */
     struct relay_elsewhere elsewhere;
 };
 

@@ -232,6 +232,7 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
     s->refused = n < UINT32_MAX - s->refused ? s->refused + n : UINT32_MAX;
     report_refused(s, life_conf(r, s), &r->refused_lines, now);
     stats_add(&r->parts.stats->backend_refused, n);
+    life_count(r, s, SERVICE_BACKEND_REFUSED, n);
 }
 
 /* ---- time ---- */
@@ -399,6 +400,11 @@ void relay_drain(struct relay *r, uint64_t now)
     struct sweep sweep = {.relay = r, .now = now};
     r->is_draining = true;
     peers_each(&r->peers, end_if_pending, &sweep);
+}
+
+void relay_undrain(struct relay *r)
+{
+    r->is_draining = false;
 }
 
 void relay_end_all(struct relay *r, uint64_t now)

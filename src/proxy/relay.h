@@ -45,6 +45,8 @@ bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t n
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies);
 /* No new handshakes from now on; those under way are given up. */
 void relay_drain(struct relay *r, uint64_t now);
+/* New handshakes are welcome again. */
+void relay_undrain(struct relay *r);
 /* Says goodbye to every client and ends all sessions. */
 void relay_end_all(struct relay *r, uint64_t now);
 

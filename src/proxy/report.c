@@ -38,9 +38,8 @@ void report_open(const struct session *s, const struct addr *to, const struct co
     log_event(LOG_LEVEL_INFO, "session open", fields);
 }
 
-/* "-": there is none yet, or the kernel has chosen it. */
-static const char *source_text(const struct session *s, const struct conf_service *service,
-                               uint32_t source, char buf[PREFIX_TEXT_MAX])
+const char *report_source(const struct session *s, const struct conf_service *service,
+                          uint32_t source, char buf[PREFIX_TEXT_MAX])
 {
     const struct prefixes *list = &service->backend_source;
     const struct prefix *range = prefixes_range(list);
@@ -72,7 +71,7 @@ void report_flow(const struct session *s, const struct conf_service *service, ui
     if (!log_wants(LOG_LEVEL_INFO) || (limit != NULL && !log_allowed(limit, now, &skipped)))
         return;
     if (service->backend_source.count > 0)
-        *end++ = (struct log_field){"backend-source", source_text(s, service, source, from), 0};
+        *end++ = (struct log_field){"backend-source", report_source(s, service, source, from), 0};
     if (limit != NULL)
         *end++ = (struct log_field){"left-out", NULL, skipped};
     log_event(LOG_LEVEL_INFO, "session flow", fields);
@@ -98,7 +97,7 @@ void report_end(const struct session *s, const struct conf_service *service, uin
         {"drops", NULL, (long long)s->drops},
         {"refused", NULL, (long long)s->refused},
         {"backend-port", NULL, (long long)s->backend_port},
-        {is_chosen ? "backend-source" : NULL, source_text(s, service, source, from), 0},
+        {is_chosen ? "backend-source" : NULL, report_source(s, service, source, from), 0},
         {NULL, NULL, 0},
     };
     log_event(LOG_LEVEL_INFO, "session end", fields);

@@ -8,13 +8,17 @@
 #include "base/log.h"
 #include "proxy/session.h"
 
+/* The address that the backend sees, by its number in the list or the prefix of the service's
+ * backend_source. "-": there is none yet, or the kernel has chosen it. */
+const char *report_source(const struct session *s, const struct conf_service *service,
+                          uint32_t source, char buf[PREFIX_TEXT_MAX]);
 /* One line when a session opens, while it still has ->pending; `to`: the address the client wrote
  * to. */
 void report_open(const struct session *s, const struct addr *to,
                  const struct conf_service *service);
 /* One line each time a backend socket is opened for it (its first datagram, or one after
  * flow-timeout); with `limit`, which may be NULL, at most a few per second. `source` is the number
- * of its address in the list or the prefix of the service's backend_source, here as below. */
+ * of its address, here as below. */
 void report_flow(const struct session *s, const struct conf_service *service, uint32_t source,
                  struct log_limit *limit, uint64_t now);
 /* One line when an open session ends. */

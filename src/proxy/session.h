@@ -37,6 +37,7 @@
     X(FORGERIES, "too many forged records")                                                        \
     X(PREFIX_FULL, "too many sessions of its prefix")                                              \
     X(ELSEWHERE, "identity in use elsewhere")                                                      \
+    X(OPERATOR, "ended by operator")                                                               \
     X(BROKEN, "library failure")                                                                   \
     X(HANDSHAKE_TIMEOUT, "handshake timed out")                                                    \
     X(HANDSHAKE_FAILED, "handshake failed")                                                        \

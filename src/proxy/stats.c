@@ -1,42 +1,58 @@
 /*
- * stats: the counters' sum and their names, all made from the lists in the header.
+ * stats: the table of all counters, their sum and their names, made from the lists in the header.
  * Must never know who counts what, or how the figures are shown.
  */
 #include "proxy/stats.h"
 
-#define CLIENT_NAME(name, text) "client." text,
-static const char *const client_names[FATE_COUNT] = {FATES_FROM_CLIENT(CLIENT_NAME)};
-#undef CLIENT_NAME
+#include <string.h>
 
-#define BACKEND_NAME(name, text) "backend." text,
-static const char *const backend_names[BACK_COUNT] = {FATES_FROM_BACKEND(BACKEND_NAME)};
-#undef BACKEND_NAME
+#define COUNTER_ITEM(field, words)                                                                 \
+    {.name = #field, .text = words, .kind = STATS_COUNTER, .offset = offsetof(struct stats, field)},
+#define GAUGE_ITEM(field, words)                                                                   \
+    {.name = #field, .text = words, .kind = STATS_GAUGE, .offset = offsetof(struct stats, field)},
+#define CLIENT_ITEM(fate, words)                                                                   \
+    {.name = "client." words,                                                                      \
+     .text = words,                                                                                \
+     .kind = STATS_FROM_CLIENT,                                                                    \
+     .offset = offsetof(struct stats, from_client) + FATE_##fate * sizeof(_Atomic uint64_t)},
+#define BACKEND_ITEM(fate, words)                                                                  \
+    {.name = "backend." words,                                                                     \
+     .text = words,                                                                                \
+     .kind = STATS_FROM_BACKEND,                                                                   \
+     .offset = offsetof(struct stats, from_backend) + BACK_##fate * sizeof(_Atomic uint64_t)},
 
-static uint64_t value_of(const _Atomic uint64_t *counter)
+const struct stats_item stats_items[] = {STATS_COUNTERS(COUNTER_ITEM) FATES_FROM_CLIENT(
+    CLIENT_ITEM) FATES_FROM_BACKEND(BACKEND_ITEM) STATS_GAUGES(GAUGE_ITEM){.name = NULL}};
+
+_Static_assert(sizeof(stats_items) / sizeof(*stats_items) ==
+                   sizeof(struct stats) / sizeof(_Atomic uint64_t) + 1,
+               "each counter has its item");
+
+static const _Atomic uint64_t *counter_of(const struct stats *s, const struct stats_item *item)
 {
-    return atomic_load_explicit(counter, memory_order_relaxed);
+    return (const _Atomic uint64_t *)(const void *)((const char *)s + item->offset);
+}
+
+bool stats_is_drop(const struct stats_item *item)
+{
+    bool is_fate = item->kind == STATS_FROM_CLIENT || item->kind == STATS_FROM_BACKEND;
+
+    return is_fate && strncmp(item->text, "drop_", 5) == 0;
+}
+
+uint64_t stats_value(const struct stats *s, const struct stats_item *item)
+{
+    return atomic_load_explicit(counter_of(s, item), memory_order_relaxed);
 }
 
 void stats_sum(struct stats *sum, const struct stats *one)
 {
-#define ADD(name, text) stats_add(&sum->name, value_of(&one->name));
-    STATS_COUNTERS(ADD)
-    STATS_GAUGES(ADD)
-#undef ADD
-    for (size_t i = 0; i < FATE_COUNT; i++)
-        stats_add(&sum->from_client[i], value_of(&one->from_client[i]));
-    for (size_t i = 0; i < BACK_COUNT; i++)
-        stats_add(&sum->from_backend[i], value_of(&one->from_backend[i]));
+    for (const struct stats_item *item = stats_items; item->name; item++)
+        stats_add((_Atomic uint64_t *)(void *)((char *)sum + item->offset), stats_value(one, item));
 }
 
 void stats_each(const struct stats *s, stats_fn fn, void *arg)
 {
-#define TELL(name, text) fn(arg, #name, value_of(&s->name));
-    STATS_COUNTERS(TELL)
-    for (size_t i = 0; i < FATE_COUNT; i++)
-        fn(arg, client_names[i], value_of(&s->from_client[i]));
-    for (size_t i = 0; i < BACK_COUNT; i++)
-        fn(arg, backend_names[i], value_of(&s->from_backend[i]));
-    STATS_GAUGES(TELL)
-#undef TELL
+    for (const struct stats_item *item = stats_items; item->name; item++)
+        fn(arg, item->name, stats_value(s, item));
 }

@@ -8,6 +8,7 @@
 #include "dtls/fate.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,25 @@
     X(handshakes, "handshakes under way")                                                          \
     X(flows, "open backend sockets")
 
+/* X(NAME, name, text): what each service is counted for, apart from all others. No datagrams: these
+ * change at the beginnings and ends of things, not in the data path. */
+#define STATS_OF_SERVICE(X)                                                                        \
+    X(SESSIONS_OPENED, sessions_opened, "sessions opened")                                         \
+    X(SESSIONS_ENDED, sessions_ended, "sessions ended")                                            \
+    X(HANDSHAKES_FAILED, handshakes_failed, "handshakes that ended without a session")             \
+    X(FLOWS_OPENED, flows_opened, "backend sockets opened")                                        \
+    X(FLOWS_CLOSED, flows_closed, "backend sockets closed")                                        \
+    X(FLOWS_FAILED, flows_failed, "backend sockets that could not be opened")                      \
+    X(BACKEND_REFUSED, backend_refused, "ICMP refusals by the backend")
+
+#define SERVICE_ENUM(NAME, name, text) SERVICE_##NAME,
+enum service_counter { STATS_OF_SERVICE(SERVICE_ENUM) SERVICE_COUNTERS };
+#undef SERVICE_ENUM
+
+struct service_stats {
+    _Atomic uint64_t count[SERVICE_COUNTERS];
+};
+
 struct stats {
 #define STATS_FIELD(name, text) _Atomic uint64_t name;
     STATS_COUNTERS(STATS_FIELD)
@@ -45,6 +65,21 @@ struct stats {
     STATS_GAUGES(STATS_FIELD)
 #undef STATS_FIELD
 };
+
+/* One of them, as whoever shows them needs it. */
+struct stats_item {
+    const char *name; /* unique: "client_datagrams", "client.forwarded", "backend.sealed" */
+    const char *text; /* of counters and gauges what they count, of fates the word for it */
+    enum stats_kind { STATS_COUNTER, STATS_FROM_CLIENT, STATS_FROM_BACKEND, STATS_GAUGE } kind;
+    size_t offset;
+};
+
+/* All of them: counters, fates, gauges, and an end without a name. */
+extern const struct stats_item stats_items[];
+
+/* A fate that says: dropped. Its text is then "drop_" and the reason. */
+bool stats_is_drop(const struct stats_item *item);
+uint64_t stats_value(const struct stats *s, const struct stats_item *item);
 
 /* Only the worker that owns the counter calls these. */
 static inline void stats_add(_Atomic uint64_t *counter, uint64_t n)

@@ -23,6 +23,8 @@ enum message_kind {
     MESSAGE_COOKIES,
     MESSAGE_DRAIN,
     MESSAGE_PING,
+    MESSAGE_UNDRAIN,
+    MESSAGE_INQUIRY, /* answered, not acknowledged */
     MESSAGE_END_ONE, /* of another worker; not acknowledged */
     MESSAGE_STOP,
 };
@@ -33,6 +35,7 @@ struct message {
     union {
         struct relay_setup setup;
         struct cookie_secrets cookies;
+        struct inquiry *inquiry;
         struct {
             struct relay_identity who;
             unsigned asked; /* so many workers have none to end */
@@ -60,6 +63,7 @@ struct worker {
     bool is_started, is_stop_posted; /* the master's */
     pthread_t thread;
     struct stats stats;
+    struct service_stats *services; /* by index */
 };
 
 static struct message *message_new(enum message_kind kind)
@@ -116,6 +120,13 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
     case MESSAGE_DRAIN:
         relay_drain(w->relay, now);
         break;
+    case MESSAGE_UNDRAIN:
+        relay_undrain(w->relay);
+        break;
+    case MESSAGE_INQUIRY:
+        relay_inquire(w->relay, m->with.inquiry, now);
+        mailbox_post(m->with.inquiry->replies, &m->with.inquiry->node);
+        break;
     case MESSAGE_PING:
         break;
     case MESSAGE_END_ONE:
@@ -147,10 +158,10 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
     (void)what;
     while (!w->is_over && (node = mailbox_take(&w->mailbox))) {
         struct message *m = list_entry(node, struct message, node);
-        bool is_of_the_master = m->kind != MESSAGE_END_ONE;
+        bool is_acknowledged = m->kind != MESSAGE_END_ONE && m->kind != MESSAGE_INQUIRY;
         carry_out(w, m, now);
         message_free(m);
-        if (!w->is_over && is_of_the_master)
+        if (!w->is_over && is_acknowledged)
             mailbox_ring(w->acks);
     }
 }
@@ -291,11 +302,23 @@ static bool make_relay(struct worker *w, const struct worker_params *params,
                                 .upstream = w->upstream,
                                 .outbox = w->outbox,
                                 .stats = &w->stats,
+                                .services = w->services,
                                 .listeners = w->listeners,
                                 .elsewhere = {on_elsewhere, w}};
 
     w->relay = relay_new(&parts, setup, params->cookies);
     return w->relay != NULL;
+}
+
+/* Each service has a socket, so the last one of them tells how many there are. */
+static struct service_stats *new_services(const struct worker_params *params)
+{
+    unsigned last = 0;
+
+    for (size_t i = 0; i < params->socket_count; i++)
+        if (params->sockets[i].service > last)
+            last = params->sockets[i].service;
+    return calloc(last + 1, sizeof(struct service_stats));
 }
 
 /* Messages that nobody will carry out. */
@@ -327,6 +350,7 @@ static void free_parts(struct worker *w)
         event_del(&w->tick_event);
         event_base_free(w->base);
     }
+    free(w->services);
     empty_mailbox(w);
     mailbox_clear(&w->mailbox);
     free(w);
@@ -348,7 +372,8 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
     w->ping.kind = MESSAGE_PING;
     w->inbox = udp_inbox_new(false);
     w->outbox = udp_outbox_new(params->offload.send, NULL, NULL);
-    if (w->inbox && w->outbox && make_loop(w) && make_upstream(w, params) &&
+    w->services = new_services(params);
+    if (w->services && w->inbox && w->outbox && make_loop(w) && make_upstream(w, params) &&
         make_listeners(w, params) && make_relay(w, params, setup))
         return w;
     free_parts(w);
@@ -413,6 +438,27 @@ void worker_post_ping(struct worker *w)
     post(w, &w->ping);
 }
 
+bool worker_post_undrain(struct worker *w)
+{
+    struct message *m = message_new(MESSAGE_UNDRAIN);
+
+    if (!m)
+        return false;
+    post(w, m);
+    return true;
+}
+
+bool worker_post_inquiry(struct worker *w, struct inquiry *q)
+{
+    struct message *m = message_new(MESSAGE_INQUIRY);
+
+    if (!m)
+        return false;
+    m->with.inquiry = q;
+    post(w, m);
+    return true;
+}
+
 void worker_post_stop(struct worker *w)
 {
     if (w->is_stop_posted)
@@ -441,4 +487,9 @@ void worker_free(struct worker *w)
 const struct stats *worker_stats(const struct worker *w)
 {
     return &w->stats;
+}
+
+uint64_t worker_service_count(const struct worker *w, unsigned service, enum service_counter what)
+{
+    return atomic_load_explicit(&w->services[service].count[what], memory_order_relaxed);
 }

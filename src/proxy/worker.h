@@ -6,6 +6,7 @@
 #ifndef DTLSGATE_PROXY_WORKER_H
 #define DTLSGATE_PROXY_WORKER_H
 
+#include "proxy/inquiry.h"
 #include "proxy/relay.h"
 
 /* A public socket of one worker; the descriptor is the process's. */
@@ -47,6 +48,10 @@ bool worker_post_drain(struct worker *w) __attribute__((warn_unused_result));
 /* Changes nothing: that it is acknowledged tells that the loop turns. Needs no memory; not before
  * the last one is acknowledged. */
 void worker_post_ping(struct worker *w);
+bool worker_post_undrain(struct worker *w) __attribute__((warn_unused_result));
+/* Not acknowledged: it comes back through q->replies, unless the worker was told to stop before. It
+ * is nobody else's in between. */
+bool worker_post_inquiry(struct worker *w, struct inquiry *q) __attribute__((warn_unused_result));
 /* Ends all sessions with goodbye, and the thread. Needs no memory, so cannot fail; harmless when
  * posted before. */
 void worker_post_stop(struct worker *w);
@@ -57,5 +62,7 @@ void worker_join(struct worker *w);
 void worker_free(struct worker *w);
 /* May be read while the thread runs; gone with the worker. */
 const struct stats *worker_stats(const struct worker *w);
+/* The same for what is counted by service, of those that the worker was made with. */
+uint64_t worker_service_count(const struct worker *w, unsigned service, enum service_counter what);
 
 #endif

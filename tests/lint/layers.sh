@@ -39,7 +39,7 @@ $3 ~ /^"/ {
     if (from != to && (from == "ctl" || to == "ctl")) {
         if (to != "base")
             complain("ctl stands apart, it may use base alone and nobody uses it")
-    } else if (!(from in height) || !(to in height))
+    } else if (from != "ctl" && (!(from in height) || !(to in height)))
         complain("no such layer")
     else if (height[to] > height[from])
         complain(to " is above " from)

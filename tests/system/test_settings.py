@@ -6,6 +6,7 @@ import pytest
 from lib.gate import KEY
 
 HEX = KEY.hex()
+NUMERIC = "which is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684"
 DAEMON = {
     "workers": ("257", '"257" is not a number from 0 to 256'),
     "log": ("relative/path", '"relative/path" is not stderr, syslog or an absolute path'),
@@ -24,9 +25,13 @@ DAEMON = {
     "sandbox": ("maybe", '"maybe" is not yes or no'),
     "prefix-v4": ("7", '"7" is not a number from 8 to 32'),
     "prefix-v6": ("129", '"129" is not a number from 16 to 128'),
+    "control-socket": (f"/{'s' * 107}", f'"/{"s" * 95}..." is not a text of 0 to 107 bytes'),
+    "control-mode": ("rw", '"rw" is not an octal mode from 0000 to 0777'),
+    "control-group": ("g" * 33, f'"{"g" * 33}" is not a text of 0 to 32 bytes'),
+    "http": ("localhost:9684", f'"localhost:9684" has "localhost:9684", {NUMERIC}'),
+    "http-name": ("h" * 254, f'"{"h" * 96}..." is not a text of 0 to 253 bytes'),
 }
 NO_PREFIX = "which is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32"
-NUMERIC = "which is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684"
 TIME = "(ms, s, m, h or d)"
 SERVICE = {
     "listen": ("localhost:5684", f'"localhost:5684" has "localhost:5684", {NUMERIC}'),

@@ -2,6 +2,7 @@
 #include "daemon/box.h"
 
 #include "base/log.h"
+#include "daemon/unixsock.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,6 +28,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -385,6 +387,39 @@ static void test_the_log_can_be_opened_anew(void **state)
     assert_string_equal(o.log, "");
 }
 
+static char control_path[64];
+static struct unixsock control;
+
+/* A client comes in and is looked at; at the end the name goes. */
+static void use_the_control_socket(void)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+    struct unixsock_peer peer;
+
+    strncpy(name.sun_path, control_path, sizeof name.sun_path - 1);
+    EXPECT(client >= 0);
+    EXPECT(connect(client, (struct sockaddr *)&name, sizeof name) == 0);
+    fd = accept4(control.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    EXPECT(fd >= 0);
+    EXPECT(unixsock_may_enter(&control, fd, &peer));
+    EXPECT(peer.uid == geteuid());
+    EXPECT(unixsock_close(&control));
+    EXPECT(access(control_path, F_OK) == -1);
+}
+
+static void test_the_control_socket_works(void **state)
+{
+    const struct unixsock_rules rules = {control_path, 0600, (uid_t)-1, (gid_t)-1};
+    char why[128];
+
+    (void)state;
+    snprintf(control_path, sizeof control_path, "/tmp/test_box.%d.sock", (int)getpid());
+    assert_true(unixsock_open(&control, &rules, why, sizeof why));
+    assert_quiet(use_the_control_socket);
+    unixsock_close(&control);
+}
+
 static void *be_denied(void *arg)
 {
     EXPECT_DENIED(chroot("/"));
@@ -481,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_sockets_and_lookups_work),
         cmocka_unit_test(test_threads_and_memory_work),
         cmocka_unit_test(test_the_log_can_be_opened_anew),
+        cmocka_unit_test(test_the_control_socket_works),
         cmocka_unit_test(test_a_thread_outlives_a_denied_call),
         cmocka_unit_test(test_denials_never_block_and_few_are_logged),
         cmocka_unit_test(test_an_unknown_call_is_logged_by_number),

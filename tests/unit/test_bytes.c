@@ -283,6 +283,35 @@ static void test_escape_stays_inside_any_size(void **state)
     }
 }
 
+static void test_unescape_is_the_way_back(void **state)
+{
+    uint8_t all[256], back[256];
+    char text[4 * sizeof all + 1];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof all; i++)
+        all[i] = (uint8_t)i;
+    bytes_escape(text, sizeof text, all, sizeof all);
+    assert_int_equal(bytes_unescape(back, sizeof back, text, strlen(text)), sizeof all);
+    assert_memory_equal(back, all, sizeof all);
+    assert_int_equal(bytes_unescape(back, 2, "\\x4Ab", 5), 2);
+    assert_memory_equal(back, "Jb", 2);
+    assert_int_equal(bytes_unescape(back, 0, "", 0), 0);
+}
+
+static void test_unescape_refuses(void **state)
+{
+    static const char *const wrong[] = {"\\",    "a\\", "\\x",   "\\x4",
+                                        "\\x4g", "\\n", "\\X41", "\\\\"};
+    uint8_t out[4];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(bytes_unescape(out, sizeof out, wrong[i], strlen(wrong[i])), -1);
+    assert_int_equal(bytes_unescape(out, sizeof out, "12345", 5), -1);
+    assert_int_equal(bytes_unescape(out, sizeof out, "\\x41", 3), -1); /* cut */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +335,8 @@ int main(void)
         cmocka_unit_test(test_escape_hides_what_could_mislead),
         cmocka_unit_test(test_escape_cuts_with_dots),
         cmocka_unit_test(test_escape_stays_inside_any_size),
+        cmocka_unit_test(test_unescape_is_the_way_back),
+        cmocka_unit_test(test_unescape_refuses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

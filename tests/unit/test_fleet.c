@@ -212,6 +212,57 @@ static void test_a_fleet_that_cannot_be_made_says_why(void **state)
     f->conf->service[0].ciphers = ciphers;
 }
 
+static void test_a_drain_reaches_all(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f);
+    assert_int_equal(fleet_drain(f->fleet, true), 0);
+    assert_int_equal(fleet_drain(f->fleet, false), 0);
+    assert_false(fleet_is_settled(f->fleet));
+    await_settled(f->fleet);
+    assert_quiet(f->fleet);
+}
+
+static void await_reply(struct fleet *f, const struct inquiry *q)
+{
+    struct pollfd p = {.fd = fleet_replies(f), .events = POLLIN};
+
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_ptr_equal(fleet_take_reply(f), q);
+    assert_null(fleet_take_reply(f));
+}
+
+static void test_each_worker_answers_an_inquiry(void **state)
+{
+    static struct inquiry q;
+    struct fixture *f = *state;
+
+    start(f);
+    assert_int_equal(fleet_count(f->fleet), 3);
+    for (unsigned i = 0; i < 3; i++) {
+        q = (struct inquiry){.kind = INQUIRY_RECENT, .limit = 1};
+        assert_true(fleet_inquire(f->fleet, i, &q));
+        await_reply(f->fleet, &q);
+        assert_int_equal(q.count, 0);
+        assert_int_equal(fleet_stats(f->fleet, i)->sessions, 0);
+    }
+    assert_quiet(f->fleet); /* it is not acknowledged, too */
+}
+
+static void test_inquiries_at_the_end_stay_the_askers(void **state)
+{
+    static struct inquiry early, late;
+    struct fixture *f = *state;
+
+    start(f);
+    early = late = (struct inquiry){.kind = INQUIRY_RECENT, .limit = 1};
+    assert_true(fleet_inquire(f->fleet, 0, &early)); /* nobody takes it */
+    fleet_stop(f->fleet);
+    assert_false(fleet_inquire(f->fleet, 0, &late));
+    await_settled(f->fleet);
+}
+
 static void test_totals_are_one_line_without_zeros(void **state)
 {
     struct fixture *f = *state;
@@ -249,6 +300,9 @@ int main(void)
         WITH_FLEET(test_a_discarded_reload_reaches_nobody),
         WITH_FLEET(test_a_reload_that_cannot_be_prepared_leaves_nothing),
         WITH_FLEET(test_a_fleet_that_cannot_be_made_says_why),
+        WITH_FLEET(test_a_drain_reaches_all),
+        WITH_FLEET(test_each_worker_answers_an_inquiry),
+        WITH_FLEET(test_inquiries_at_the_end_stay_the_askers),
         WITH_FLEET(test_totals_are_one_line_without_zeros),
     };
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);

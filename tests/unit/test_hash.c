@@ -325,6 +325,154 @@ static void test_many_entries(void **state)
     free(items);
 }
 
+static void scan_visit(struct table_link *link, void *arg)
+{
+    size_t *met = arg;
+
+    table_entry(link, struct item, link)->visits++;
+    ++*met;
+}
+
+static void test_a_scan_meets_each_once_at_any_size(void **state)
+{
+    struct item *items = make_items(300);
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t n = 0; n < 300; n++) {
+        uint64_t cursor = 0;
+        size_t met = 0, steps = 0;
+
+        insert(&t, &items[n]);
+        do
+            cursor = table_scan(&t, cursor, scan_visit, &met);
+        while (steps++, cursor != 0);
+        assert_int_equal(met, n + 1);
+        assert_int_equal(steps, t.size);
+        for (uint32_t i = 0; i <= n; i++)
+            assert_int_equal(items[i].visits, n + 1 - i);
+    }
+    table_clear(&t);
+    free(items);
+}
+
+/* Entries come in while it walks, so that the table doubles several times under way. */
+static void test_a_scan_meets_each_once_while_the_table_grows(void **state)
+{
+    const uint32_t first = 100, last = MANY / 10;
+    struct item *items = make_items(MANY);
+    uint32_t added = first;
+    uint64_t cursor = 0;
+    size_t met = 0, steps = 0;
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < first; i++)
+        insert(&t, &items[i]);
+    do {
+        cursor = table_scan(&t, cursor, scan_visit, &met);
+        for (int i = 0; i < 40 && added < last; i++)
+            insert(&t, &items[added++]);
+        steps++;
+    } while (cursor != 0);
+    assert_true(added > 5 * first && steps > 16);
+    for (uint32_t i = 0; i < first; i++)
+        assert_int_equal(items[i].visits, 1);
+    for (uint32_t i = first; i < added; i++)
+        assert_in_range(items[i].visits, 0, 1);
+    table_clear(&t);
+    free(items);
+}
+
+/* Nine of ten go while it walks, so that the table loses most of its slots, met ones and others. */
+static void test_a_scan_meets_each_once_while_the_table_shrinks(void **state)
+{
+    const uint32_t n = MANY / 10;
+    struct item *items = make_items(n);
+    uint32_t removed = 0;
+    uint64_t cursor = 0;
+    size_t met = 0, before;
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < n; i++)
+        insert(&t, &items[i]);
+    before = t.size;
+    do {
+        cursor = table_scan(&t, cursor, scan_visit, &met);
+        for (int i = 0; i < 4 && removed < n; removed++)
+            if (removed % 10 != 0) {
+                table_remove(&t, &items[removed].link);
+                i++;
+            }
+    } while (cursor != 0);
+    assert_true(removed == n && t.size < before / 4);
+    for (uint32_t i = 0; i < n; i++)
+        assert_in_range(items[i].visits, i % 10 == 0 ? 1 : 0, 1);
+    table_clear(&t);
+    free(items);
+}
+
+/* The table goes back and forth over the same sizes, so that slots are split and joined again both
+ * behind the cursor and before it. */
+static void test_a_scan_meets_each_once_while_the_table_sways(void **state)
+{
+    const uint32_t stay = 500, n = 4 * stay;
+    struct item *items = make_items(n);
+    uint32_t in = stay, steps = 0;
+    uint64_t cursor = 0;
+    size_t met = 0;
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < stay; i++)
+        insert(&t, &items[i]);
+    do {
+        cursor = table_scan(&t, cursor, scan_visit, &met);
+        for (int i = 0; i < 25; i++) {
+            if (steps / 50 % 2 == 0 && in < n)
+                insert(&t, &items[in++]);
+            else if (steps / 50 % 2 != 0 && in > stay)
+                table_remove(&t, &items[--in].link);
+        }
+        steps++;
+    } while (cursor != 0);
+    assert_true(steps > 4 * 50);
+    for (uint32_t i = 0; i < stay; i++)
+        assert_int_equal(items[i].visits, 1);
+    table_clear(&t);
+    free(items);
+}
+
+static void test_a_scan_goes_on_behind_what_was_removed(void **state)
+{
+    struct item *items = make_items(MANY);
+    uint64_t cursor = 0;
+    size_t met = 0;
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < 1000; i++)
+        insert(&t, &items[i]);
+    for (uint32_t removed = 0; removed < 500; removed++) {
+        cursor = table_scan(&t, cursor, scan_visit, &met);
+        assert_true(cursor != 0);
+        table_remove(&t, &items[removed].link);
+    }
+    do
+        cursor = table_scan(&t, cursor, scan_visit, &met);
+    while (cursor != 0);
+    for (uint32_t i = 500; i < 1000; i++)
+        assert_int_equal(items[i].visits, 1);
+    table_clear(&t);
+    free(items);
+}
+
 /* Fills a table up to the end of its first segment, where the next slot needs memory. */
 static void test_insert_works_without_memory_for_growing(void **state)
 {
@@ -369,6 +517,11 @@ int main(void)
         cmocka_unit_test(test_each_visits_all),
         cmocka_unit_test(test_each_may_remove),
         cmocka_unit_test(test_many_entries),
+        cmocka_unit_test(test_a_scan_meets_each_once_at_any_size),
+        cmocka_unit_test(test_a_scan_meets_each_once_while_the_table_grows),
+        cmocka_unit_test(test_a_scan_meets_each_once_while_the_table_shrinks),
+        cmocka_unit_test(test_a_scan_meets_each_once_while_the_table_sways),
+        cmocka_unit_test(test_a_scan_goes_on_behind_what_was_removed),
         cmocka_unit_test(test_insert_works_without_memory_for_growing),
     };
 

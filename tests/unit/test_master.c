@@ -40,7 +40,7 @@ static int run_master(void (*first)(void))
     struct conf *conf = conf_load(&cmdline.source, &found);
     if (conf == NULL || !sockets_open(&sockets, conf, "x.ini", &found))
         return 5;
-    struct master_params params = {&cmdline, conf, &sockets};
+    struct master_params params = {.cmdline = &cmdline, .conf = conf, .sockets = &sockets};
     if (!log_open(conf->daemon.log, conf->daemon.log_format, why, sizeof why))
         return 6;
     struct master *m = master_new(&params, why, sizeof why);
@@ -365,7 +365,7 @@ static void test_a_master_that_cannot_be_made_says_why(void **state)
     char *ciphers = conf->service[0].ciphers, none[] = "NULL-SHA";
     struct sockets sockets;
     struct cmdline cmdline = {.action = CMDLINE_RUN};
-    struct master_params params = {&cmdline, conf, &sockets};
+    struct master_params params = {.cmdline = &cmdline, .conf = conf, .sockets = &sockets};
     char why[128] = "";
 
     (void)state;

@@ -63,6 +63,10 @@ static void test_users_and_groups_are_looked_up(void **state)
     p = find(nobody, root);
     assert_int_equal(p.gid, 0);
     assert_false(find(NULL, NULL).is_wanted);
+    assert_int_equal(p.control_gid, (gid_t)-1);
+    const struct conf_daemon control = {.control_group = root};
+    assert_true(priv_find(&p, &control, "x.ini", &errors));
+    assert_int_equal(p.control_gid, 0);
 }
 
 static void test_who_is_not_there_is_told(void **state)
@@ -76,6 +80,12 @@ static void test_who_is_not_there_is_told(void **state)
                      "another");
     assert_not_found(NULL, nobody,
                      "x.ini: daemon.group: is set without daemon.user; set both, or none");
+    const struct conf_daemon control = {.control_group = nowhere};
+    struct priv p;
+    errors_clear(&errors);
+    assert_false(priv_find(&p, &control, "x.ini", &errors));
+    assert_string_equal(errors.line[0], "x.ini: daemon.control-group: there is no group "
+                                        "no-such-name; create it or name another");
     assert_not_found(nowhere, nowhere,
                      "x.ini: daemon.user: there is no user no-such-name; create it or name "
                      "another");

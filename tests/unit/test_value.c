@@ -23,6 +23,7 @@ struct sample {
     size_t size;
     uint64_t time;
     bool flag;
+    unsigned mode;
     enum colour colour;
     struct addr *list;
     size_t list_count;
@@ -51,8 +52,12 @@ static struct option row(enum option_type type)
             .type = type, AT(time), .min = 50, .max = UINT64_C(10) * 86400000, .zero = true};
     case OPTION_BOOL:
         return (struct option){.type = type, AT(flag)};
+    case OPTION_MODE:
+        return (struct option){.type = type, AT(mode), .max = 0777};
     case OPTION_CHOICE:
         return (struct option){.type = type, AT(colour), .choices = colours};
+    case OPTION_ADDR:
+        return (struct option){.type = type, AT(backend)};
     case OPTION_ADDRS:
         return (struct option){.type = type, AT(list), .max = 3};
     case OPTION_PREFIXES:
@@ -99,6 +104,21 @@ static void test_text(void **state)
     assert_refused(text, "b ", "has a blank at its edge");
     assert_taken(text, "", "");
     assert_null(base.text);
+}
+
+static void test_modes_are_octal(void **state)
+{
+    static const char *const wrong[] = {"",     "6",     "60",   "0800", "1000",  "7777",
+                                        "rw--", "0o600", "-600", " 600", "0600 ", "00600"};
+    struct option mode = row(OPTION_MODE);
+
+    (void)state;
+    assert_taken(mode, "0660", "0660");
+    assert_int_equal(base.mode, 0660);
+    assert_taken(mode, "777", "0777");
+    assert_taken(mode, "000", "0000");
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+        assert_refused(mode, wrong[i], "is not an octal mode from 0000 to 0777");
 }
 
 static void test_path_must_not_be_empty(void **state)
@@ -232,6 +252,20 @@ static void test_endless_address_is_refused_not_cut(void **state)
     assert_refused(row(OPTION_ADDRS), endless, "...\", which is not numeric");
 }
 
+static void test_addr(void **state)
+{
+    struct option o = row(OPTION_ADDR);
+
+    (void)state;
+    assert_taken(o, "127.0.0.1:9684", "127.0.0.1:9684");
+    assert_taken(o, " [::1]:0", "[::1]:0");
+    assert_refused(o, "localhost:9684", "has \"localhost:9684\", which is not numeric ADDR:PORT");
+    assert_refused(o, "1.2.3.4:1,1.2.3.4:2", "has a comma; write one address");
+    assert_refused(o, "127.0.0.1", "has \"127.0.0.1\"");
+    assert_taken(o, "", "");
+    assert_int_equal(base.backend.family, 0);
+}
+
 static void test_backend(void **state)
 {
     (void)state;
@@ -259,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_modes_are_octal),
         cmocka_unit_test(test_path_must_not_be_empty),
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_count),
@@ -269,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_endless_address_is_refused_not_cut),
+        cmocka_unit_test(test_addr),
         cmocka_unit_test(test_backend),
         cmocka_unit_test(test_same),
     };

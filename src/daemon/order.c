@@ -1,0 +1,473 @@
+/*
+ * order: the table of commands, and what each of them says. See the header.
+ * Must never wait, nor know who has sent the line.
+ */
+#include "daemon/order.h"
+
+#include "base/bytes.h"
+#include "conf/spell.h"
+#include "conf/value.h"
+#include "daemon/words.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIMIT_MOST 10000000
+
+struct command;
+
+/* One command on its way. */
+struct call {
+    const struct command *table; /* all there are */
+    struct order *order;
+    const struct order_hooks *hooks;
+    const struct view *view;
+    const char *const *arg; /* without the command */
+    size_t count;
+};
+
+struct command {
+    const char *name, *args, *help;
+    size_t least, most; /* arguments */
+    bool is_change;
+    void (*run)(struct call *c);
+};
+
+static void begin_answer(struct order *o)
+{
+    text_add(&o->show.text, "ok\n");
+    show_begin(&o->show);
+}
+
+/* The text for people has it in the first line already. */
+static void begin_refusal(struct order *o, const char *why)
+{
+    struct show *s = &o->show;
+
+    show_clear(s);
+    o->kind = ORDER_ANSWERED;
+    text_format(&s->text, "error: %s\n", why);
+    show_begin(s);
+    if (s->form == SHOW_JSON)
+        show_word(s, "error", why);
+}
+
+void order_refuse(struct order *o, const char *format, ...)
+{
+    char why[512];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(why, sizeof(why), format, ap);
+    va_end(ap);
+    begin_refusal(o, why);
+    show_end(&o->show);
+}
+
+/* ---- what arguments may be ---- */
+
+static bool parse_number(const char *text, uint64_t most, uint64_t *v)
+{
+    char *end;
+
+    if (*text < '1' || *text > '9')
+        return false;
+    errno = 0;
+    *v = strtoull(text, &end, 10);
+    return errno == 0 && *end == '\0' && *v <= most;
+}
+
+static bool set_service(struct call *c, const char *name)
+{
+    const struct conf *conf = c->view->conf;
+
+    for (unsigned i = 0; i < conf->service_count; i++)
+        if (strcmp(conf->service[i].name, name) == 0) {
+            c->order->filter.has_service = true;
+            c->order->filter.service = i;
+            return true;
+        }
+    order_refuse(c->order, "there is no service of this name; status lists them");
+    return false;
+}
+
+static bool set_identity(struct call *c, const char *text)
+{
+    struct inquiry_filter *f = &c->order->filter;
+    int n = bytes_unescape(f->identity, sizeof(f->identity), text, strlen(text));
+
+    if (n <= 0) {
+        order_refuse(c->order,
+                     "an identity has 1 to %d bytes, those that the log shows as \\xNN "
+                     "written just so",
+                     PSK_IDENTITY_MAX);
+        return false;
+    }
+    f->has_identity = true;
+    f->identity_len = (size_t)n;
+    return true;
+}
+
+static bool set_peer(struct call *c, const char *text)
+{
+    struct inquiry_filter *f = &c->order->filter;
+    struct addr one;
+
+    f->has_peer = true;
+    if (addr_parse(&one, text)) {
+        f->peer = prefix_of(&one, 128);
+        f->port = one.port;
+        return true;
+    }
+    if (prefix_parse(&f->peer, text))
+        return true;
+    order_refuse(c->order, "a peer is ADDR, ADDR:PORT or a prefix such as 192.0.2.0/24");
+    return false;
+}
+
+static bool set_limit(struct call *c, const char *text)
+{
+    if (parse_number(text, LIMIT_MOST, &c->order->limit))
+        return true;
+    order_refuse(c->order, "a limit is a number from 1 to %d", LIMIT_MOST);
+    return false;
+}
+
+static const struct {
+    const char *name;
+    bool (*set)(struct call *c, const char *value);
+} session_options[] = {
+    {"--service", set_service},
+    {"--identity", set_identity},
+    {"--peer", set_peer},
+    {"--limit", set_limit},
+};
+
+static bool set_option(struct call *c, const char *name, const char *value)
+{
+    for (size_t i = 0; i < sizeof(session_options) / sizeof(*session_options); i++) {
+        if (strcmp(session_options[i].name, name) != 0)
+            continue;
+        if (value != NULL)
+            return session_options[i].set(c, value);
+        order_refuse(c->order, "%s needs a value", session_options[i].name);
+        return false;
+    }
+    order_refuse(c->order, "sessions takes --service, --identity, --peer, --limit and --recent");
+    return false;
+}
+
+/* ---- the commands ---- */
+
+static void run_status(struct call *c)
+{
+    begin_answer(c->order);
+    view_status(&c->order->show, c->view);
+    show_end(&c->order->show);
+}
+
+static void run_sessions(struct call *c)
+{
+    struct order *o = c->order;
+
+    o->ask = INQUIRY_LIST;
+    for (size_t i = 0; i < c->count; i++) {
+        if (strcmp(c->arg[i], "--recent") == 0)
+            o->ask = INQUIRY_RECENT;
+        else if (!set_option(c, c->arg[i], i + 1 < c->count ? c->arg[i + 1] : NULL))
+            return;
+        else
+            i++;
+    }
+    o->kind = ORDER_WALK;
+    begin_answer(o);
+    show_list(&o->show, "sessions", "session");
+}
+
+/* One session by its id; its answer waits until it is found. */
+static void run_session(struct call *c)
+{
+    struct order *o = c->order;
+
+    if (!parse_number(c->arg[0], UINT64_MAX, &o->filter.id)) {
+        order_refuse(o, "a session's id is a number; sessions lists them");
+        return;
+    }
+    o->kind = ORDER_WALK;
+    o->ask = INQUIRY_LIST;
+    o->is_single = true;
+    o->limit = 1;
+}
+
+static void run_end(struct call *c)
+{
+    static const char by_identity[] = "identity:";
+    struct order *o = c->order;
+
+    if (strncmp(c->arg[0], by_identity, strlen(by_identity)) == 0) {
+        if (!set_identity(c, c->arg[0] + strlen(by_identity)))
+            return;
+    } else if (!parse_number(c->arg[0], UINT64_MAX, &o->filter.id)) {
+        order_refuse(o, "what to end is a session's id, or identity:NAME");
+        return;
+    }
+    o->kind = ORDER_WALK;
+    o->ask = INQUIRY_END;
+}
+
+static void run_reload(struct call *c)
+{
+    c->order->kind = ORDER_RELOAD;
+}
+
+static void run_reopen(struct call *c)
+{
+    char why[512];
+
+    if (!c->hooks->reopen_log(c->hooks->arg, why, sizeof(why))) {
+        order_refuse(c->order, "the log goes on in the old file: %s", why);
+        return;
+    }
+    begin_answer(c->order);
+    show_flag(&c->order->show, "reopened", true);
+    show_end(&c->order->show);
+}
+
+static void drain(struct call *c, bool is_on)
+{
+    unsigned failed = c->hooks->drain(c->hooks->arg, is_on);
+
+    if (failed > 0) {
+        order_refuse(c->order, "out of memory: %u workers were not told; try again", failed);
+        return;
+    }
+    begin_answer(c->order);
+    show_flag(&c->order->show, "draining", is_on);
+    show_end(&c->order->show);
+}
+
+static void run_drain(struct call *c)
+{
+    drain(c, true);
+}
+
+static void run_undrain(struct call *c)
+{
+    drain(c, false);
+}
+
+static void run_stop(struct call *c)
+{
+    c->order->kind = ORDER_STOP;
+    begin_answer(c->order);
+    show_flag(&c->order->show, "stopping", true);
+    show_end(&c->order->show);
+}
+
+static void run_log_level(struct call *c)
+{
+    const struct option *option = option_find(options_daemon, "log-level");
+    struct conf_daemon daemon = {.log_level = LOG_LEVEL_INFO};
+    char why[VALUE_WHY_MAX];
+
+    if (!value_set(option, &daemon, c->arg[0], why, sizeof(why))) {
+        order_refuse(c->order, "the level %s", why);
+        return;
+    }
+    c->hooks->set_log_level(c->hooks->arg, daemon.log_level);
+    begin_answer(c->order);
+    show_word(&c->order->show, "log-level", c->arg[0]);
+    show_end(&c->order->show);
+}
+
+static void run_config(struct call *c)
+{
+    begin_answer(c->order);
+    view_settings(&c->order->show, c->view->conf);
+    show_end(&c->order->show);
+}
+
+static void run_version(struct call *c)
+{
+    begin_answer(c->order);
+    view_version(&c->order->show, c->hooks->event_library);
+    show_end(&c->order->show);
+}
+
+static void run_help(struct call *c)
+{
+    struct show *s = &c->order->show;
+
+    begin_answer(c->order);
+    show_list(s, "commands", "");
+    for (const struct command *command = c->table; command->name != NULL; command++) {
+        if (s->form == SHOW_TEXT) {
+            text_format(&s->text, "%s%s%s\n    %s\n", command->name, *command->args ? " " : "",
+                        command->args, command->help);
+            continue;
+        }
+        show_item(s);
+        show_word(s, "name", command->name);
+        show_word(s, "arguments", command->args);
+        show_word(s, "help", command->help);
+        show_item_end(s);
+    }
+    show_list_end(s);
+    show_end(s);
+}
+
+static const struct command commands[] = {
+    {"status", "", "state, services, workers and counters", 0, 0, false, run_status},
+    {"sessions", "[--service S] [--identity I] [--peer A] [--limit N] [--recent]",
+     "the open sessions; with --recent those used last, up to 64 of each worker", 0, 9, false,
+     run_sessions},
+    {"session", "ID", "one session", 1, 1, false, run_session},
+    {"end", "ID|identity:NAME", "end a session, or all of an identity", 1, 1, true, run_end},
+    {"reload", "", "take the settings and keys anew, as HUP does, and tell what is wrong", 0, 0,
+     true, run_reload},
+    {"reopen", "", "open the log file anew, as USR1 does", 0, 0, true, run_reopen},
+    {"drain", "", "begin no more handshakes; sessions go on", 0, 0, true, run_drain},
+    {"undrain", "", "take new handshakes again", 0, 0, true, run_undrain},
+    {"stop", "", "end all sessions and the process, as TERM does", 0, 0, true, run_stop},
+    {"log-level", "LEVEL", "error, warning, info or debug, until the next reload", 1, 1, true,
+     run_log_level},
+    {"config", "", "the settings in effect, without keys", 0, 0, false, run_config},
+    {"version", "", "the versions of dtlsgate and its libraries", 0, 0, false, run_version},
+    {"help", "", "this list; each command also takes --json", 0, 0, false, run_help},
+    {.name = NULL},
+};
+
+static const struct command *find_command(struct order *o, const char *name)
+{
+    const char *near = NULL;
+
+    for (const struct command *command = commands; command->name != NULL; command++) {
+        if (strcmp(command->name, name) == 0)
+            return command;
+        if (near == NULL && spell_near(command->name, name))
+            near = command->name;
+    }
+    if (near != NULL)
+        order_refuse(o, "unknown command; did you mean %s?", near);
+    else
+        order_refuse(o, "unknown command; help lists them");
+    return NULL;
+}
+
+static void run(struct order *o, const struct words *w, const struct order_hooks *hooks)
+{
+    const struct command *command = find_command(o, w->word[0]);
+    struct view view = {.conf = NULL};
+    struct call call = {commands, o, hooks, &view, w->word + 1, w->count - 1};
+
+    if (command == NULL)
+        return;
+    o->name = command->name;
+    o->is_change = command->is_change;
+    if (call.count < command->least || call.count > command->most) {
+        order_refuse(o, "usage: %s%s%s [--json]", command->name, *command->args ? " " : "",
+                     command->args);
+        return;
+    }
+    hooks->look(hooks->arg, &view);
+    if (view.is_stopping && command->is_change)
+        order_refuse(o, "dtlsgate is stopping");
+    else
+        command->run(&call);
+}
+
+void order_take(struct order *o, const void *line, size_t len, const struct order_hooks *hooks)
+{
+    struct words words;
+    const char *why = words_split(&words, line, len);
+
+    *o = (struct order){.kind = ORDER_ANSWERED, .name = ""};
+    o->show.form = words_take_out(&words, "--json") ? SHOW_JSON : SHOW_TEXT;
+    if (why != NULL)
+        order_refuse(o, "%s", why);
+    else if (words.count == 0)
+        order_refuse(o, "no command; help lists them");
+    else
+        run(o, &words, hooks);
+}
+
+void order_clear(struct order *o)
+{
+    show_clear(&o->show);
+}
+
+/* ---- what comes later ---- */
+
+void order_slice(struct order *o, const struct inquiry *q, const struct conf *conf)
+{
+    o->count += q->count;
+    if (q->kind == INQUIRY_END)
+        return;
+    for (size_t i = 0; i < q->count; i++) {
+        if (o->is_single)
+            begin_answer(o);
+        else
+            show_item(&o->show);
+        view_session(&o->show, &q->row[i], conf);
+        if (!o->is_single)
+            show_item_end(&o->show);
+    }
+}
+
+size_t order_rows(const struct order *o)
+{
+    uint64_t wanted = o->ask == INQUIRY_LIST && o->limit > 0 ? o->limit - o->count : o->limit;
+
+    return wanted == 0 || wanted > INQUIRY_ROWS ? INQUIRY_ROWS : (size_t)wanted;
+}
+
+bool order_is_satisfied(const struct order *o)
+{
+    if (o->filter.id != 0)
+        return o->count > 0;
+    return o->ask == INQUIRY_LIST && o->limit > 0 && o->count >= o->limit;
+}
+
+void order_finish(struct order *o)
+{
+    bool needs_some = o->is_single || o->ask == INQUIRY_END;
+
+    if (needs_some && o->count == 0) {
+        order_refuse(o, "there is no such session");
+        return;
+    }
+    o->kind = ORDER_ANSWERED;
+    if (o->ask == INQUIRY_END) {
+        begin_answer(o);
+        show_number(&o->show, "ended", o->count);
+    } else if (!o->is_single) {
+        show_list_end(&o->show);
+        show_number(&o->show, "count", o->count);
+    }
+    show_end(&o->show);
+}
+
+void order_reloaded(struct order *o, const struct errors *errors)
+{
+    unsigned held;
+
+    if (errors == NULL) {
+        o->kind = ORDER_ANSWERED;
+        begin_answer(o);
+        show_flag(&o->show, "reloaded", true);
+        show_end(&o->show);
+        return;
+    }
+    held = errors->count < ERRORS_MAX ? errors->count : ERRORS_MAX;
+    begin_refusal(o, "reload failed, nothing changed");
+    show_list(&o->show, "reasons", "");
+    for (unsigned i = 0; i < held; i++)
+        show_item_word(&o->show, errors->line[i] != NULL ? errors->line[i] : "out of memory");
+    show_list_end(&o->show);
+    if (errors->count > held)
+        show_number(&o->show, "further", errors->count - held);
+    show_end(&o->show);
+}
