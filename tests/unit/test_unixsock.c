@@ -1,12 +1,15 @@
 /*
  * test_unixsock: the control socket has the rights it shall have, replaces nothing that lives, and
- * goes away. Who is let in needs other users: the system tests show it.
+ * goes away. Of who is let in the system tests show more.
  */
 #include "daemon/unixsock.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -14,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -167,6 +171,52 @@ static void test_we_may_enter(void **state)
     assert_true(unixsock_close(&s));
 }
 
+/* A child that has connected as nobody, of group 4; it goes by itself where a test fails. */
+static pid_t connect_as_other(void)
+{
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid > 0)
+        return pid;
+    alarm(20);
+    if (setgroups(0, NULL) == 0 && setgid(4) == 0 && setuid(65534) == 0 && connect_to("s") >= 0)
+        pause();
+    _exit(1);
+}
+
+/* Also one whose capabilities have opened the way past the mode. */
+static void test_the_group_may_where_it_may_write(void **state)
+{
+    const struct unixsock_rules group_rules = {"s", 0666, US, 4};
+    struct unixsock_peer peer;
+    struct unixsock s;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chmod(folder, 0711), 0);
+    open_well(&s, &group_rules);
+    pid_t child = connect_as_other();
+    struct pollfd p = {.fd = s.fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    int fd = accept(s.fd, NULL, NULL);
+    assert_true(unixsock_may_enter(&s, fd, &peer));
+    assert_int_equal(peer.uid, 65534);
+    assert_int_equal(peer.gid, 4);
+    s.rules.mode = 0606;
+    assert_false(unixsock_may_enter(&s, fd, &peer));
+    s.rules.mode = 0666;
+    s.rules.gid = 5;
+    assert_false(unixsock_may_enter(&s, fd, &peer));
+    s.rules.uid = 65534;
+    assert_true(unixsock_may_enter(&s, fd, &peer));
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(fd);
+    assert_true(unixsock_close(&s));
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -190,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be),
         cmocka_unit_test(test_what_took_its_place_stays),
         cmocka_unit_test(test_we_may_enter),
+        cmocka_unit_test(test_the_group_may_where_it_may_write),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
