@@ -63,10 +63,7 @@ struct master {
     enum state state;
     struct control *control; /* NULL: nobody can ask */
     bool is_reload_due;      /* one was asked for while another was under way */
-    bool is_draining;
     enum log_level log_level;
-    uint64_t started_ms;
-    uint64_t reloads, failed_reloads; /* ended so far */
 };
 
 /* The log as `next` wants it. Opened anew only where it differs, for the file's name may be out of
@@ -185,7 +182,6 @@ static void reload(struct master *m)
     if (settings != NULL) {
         commit(m, next, settings);
     } else {
-        m->failed_reloads++;
         log_errors(&errors);
         control_reload_ended(m->control, &errors);
     }
@@ -214,7 +210,6 @@ static void settle(struct master *m)
     if (m->state != RELOADING)
         return;
     log_info("dtlsgate: reloaded");
-    m->reloads++;
     m->state = RUNNING;
     notify_ready();
     control_reload_ended(m->control, NULL);
@@ -376,11 +371,11 @@ static void look(void *arg, struct view *v)
                        .fleet = m->fleet,
                        .state = states[m->state],
                        .log_level = m->log_level,
-                       .is_draining = m->is_draining,
+                       .is_draining = m->status.phase == STATUS_DRAINING,
                        .is_stopping = m->state == STOPPING,
-                       .uptime_ms = clock_now_ms() - m->started_ms,
-                       .reloads = m->reloads,
-                       .failed_reloads = m->failed_reloads};
+                       .uptime_ms = clock_now_ms() - m->status.started_ms,
+                       .reloads = m->status.reload.taken,
+                       .failed_reloads = m->status.reload.refused};
 }
 
 static void order_log_level(void *arg, enum log_level level)
@@ -392,7 +387,6 @@ static unsigned order_drain(void *arg, bool is_on)
 {
     struct master *m = arg;
 
-    m->is_draining = is_on;
     if (m->state != STOPPING)
         m->status.phase = is_on ? STATUS_DRAINING : STATUS_SERVING;
     return fleet_drain(m->fleet, is_on);
@@ -527,7 +521,6 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
                          .sockets = params->sockets,
                          .base = event_base_new(),
                          .state = STARTING,
-                         .started_ms = clock_now_ms(),
                          .log_level =
                              cmdline_log_level(params->cmdline, params->conf->daemon.log_level)};
     m->fleet = fleet_new(params->conf, params->sockets, why, why_size);

@@ -84,9 +84,10 @@ static bool take_name(int fd, const struct sockaddr_un *name, char *why, size_t 
 static bool set_rights(struct unixsock *s, char *why, size_t why_size)
 {
     const struct unixsock_rules *rules = &s->rules;
+    bool is_given = rules->uid != (uid_t)-1 || rules->gid != (gid_t)-1; /* to others than us */
     struct stat st;
 
-    if (lchown(rules->path, rules->uid, rules->gid) != 0) {
+    if (is_given && lchown(rules->path, rules->uid, rules->gid) != 0) {
         snprintf(why, why_size, "cannot get its owner and group: %s; start as root or as a member",
                  strerror(errno));
         return false;

@@ -129,6 +129,8 @@ void view_session(struct show *s, const struct inquiry_row *row, const struct co
     show_number(s, "drops", row->drops);
     show_number(s, "refused", row->refused);
     show_number(s, "backend-port", row->backend_port);
+    if (row->backend_source[0] != '\0')
+        show_word(s, "backend-source", row->backend_source);
 }
 
 void view_version(struct show *s, const char *event_library)

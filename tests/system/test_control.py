@@ -152,6 +152,16 @@ def test_one_session(start, control, open_clients):
     assert control.refusal(f"session {max(ids) + 99}")[0] == "there is no such session"
 
 
+def test_the_address_that_a_backend_sees(start, control, client):
+    g = start(backend_source="127.0.0.2, 127.0.0.3")
+    c = client(g).connect()
+    one = control.json("sessions")["sessions"][0]
+    assert one["backend-port"] == 0 and one["backend-source"] == "-"
+    assert c.is_alive()
+    assert f"backend-source: {g.events('session flow')[0]['backend-source']}\n" in control(f"session {one['id']}")
+    assert control.json(f"session {one['id']}")["backend-source"] in ("127.0.0.2", "127.0.0.3")
+
+
 def test_a_session_is_ended_by_its_id(start, control, open_clients):
     g = start()
     one, two = open_clients(g, 2)

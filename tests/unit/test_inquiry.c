@@ -71,6 +71,7 @@ static void test_a_row_tells_all_of_a_session(void **state)
     assert_int_equal(row->drops, 0);
     assert_int_equal(row->refused, 0);
     assert_int_equal(row->backend_port, f->port);
+    assert_string_equal(row->backend_source, "");
     client_free(c);
     world_end();
 }
