@@ -21,6 +21,8 @@ enum option_type {
     OPTION_CHOICE,   /* enum (int-sized); one of `choices`, in the enum's order */
     OPTION_ADDRS,    /* struct addr array + size_t count behind it; comma separated */
     OPTION_BACKEND,  /* struct addr; a name is resolved */
+    OPTION_BACKENDS, /* struct backends; comma separated, names are resolved */
+    OPTION_PROBE,    /* char *; "none", which is NULL, or udp:HEX */
     OPTION_PREFIXES, /* struct prefixes; comma separated, empty is none */
     OPTION_SOURCE,   /* the same; addresses alone, or one prefix */
 };

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon/box.h"
 #include "daemon/fleet.h"
+#include "daemon/health.h"
 #include "daemon/review.h"
 
 #include <assert.h>
@@ -35,6 +36,7 @@ struct master {
     const struct conf *conf; /* a reference */
     const struct sockets *sockets;
     struct fleet *fleet;
+    struct health *health; /* NULL once we are stopping */
     struct event_base *base;
     struct event *watch[WATCH_COUNT];
     enum state state;
@@ -101,6 +103,12 @@ static struct fleet_settings *prepare(struct master *m, const struct conf *next,
     return settings;
 }
 
+static void watch_backends(struct master *m)
+{
+    if (!health_use(m->health, m->conf))
+        log_error("dtlsgate: out of memory: backends are neither probed nor looked up again");
+}
+
 static void commit(struct master *m, const struct conf *next, struct fleet_settings *settings)
 {
     unsigned failed = fleet_commit(m->fleet, settings);
@@ -112,6 +120,7 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
     review_keys(next);
     conf_unref(m->conf);
     m->conf = conf_ref(next);
+    watch_backends(m);
     if (!fleet_is_settled(m->fleet))
         m->state = RELOADING;
 }
@@ -135,6 +144,8 @@ static void stop(struct master *m)
     if (m->state == STOPPING)
         return;
     m->state = STOPPING;
+    health_free(m->health);
+    m->health = NULL;
     fleet_stop(m->fleet);
 }
 
@@ -241,6 +252,7 @@ static bool start(struct master *m)
         return false;
     }
     m->state = RUNNING;
+    watch_backends(m);
     sockets_log(m->sockets, m->conf);
     log_info("dtlsgate: ready");
     return true;
@@ -253,6 +265,7 @@ void master_free(struct master *m)
     for (int i = 0; i < WATCH_COUNT; i++)
         if (m->watch[i] != NULL)
             event_free(m->watch[i]);
+    health_free(m->health);
     if (m->base != NULL)
         event_base_free(m->base);
     fleet_free(m->fleet);
@@ -276,7 +289,9 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
                          .state = STARTING};
     m->fleet = fleet_new(params->conf, params->sockets, why, why_size);
     if (m->fleet != NULL) {
-        if (m->base != NULL && watch_all(m))
+        if (m->base != NULL)
+            m->health = health_new(m->base, m->fleet);
+        if (m->health != NULL && watch_all(m))
             return m;
         snprintf(why, why_size, "cannot make the event loop: out of memory or descriptors");
     }

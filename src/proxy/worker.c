@@ -21,6 +21,7 @@
 enum message_kind {
     MESSAGE_SETUP,
     MESSAGE_COOKIES,
+    MESSAGE_BACKEND,
     MESSAGE_DRAIN,
     MESSAGE_END_ONE, /* of another worker; not acknowledged */
     MESSAGE_STOP,
@@ -32,6 +33,7 @@ struct message {
     union {
         struct relay_setup setup;
         struct cookie_secrets cookies;
+        struct relay_order backend;
         struct {
             struct relay_identity who;
             unsigned asked; /* so many workers have none to end */
@@ -111,6 +113,9 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
         break;
     case MESSAGE_COOKIES:
         relay_set_cookies(w->relay, &m->with.cookies);
+        break;
+    case MESSAGE_BACKEND:
+        relay_tell(w->relay, &m->with.backend);
         break;
     case MESSAGE_DRAIN:
         relay_drain(w->relay, now);
@@ -394,6 +399,17 @@ bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
     return true;
 }
 
+bool worker_post_backend(struct worker *w, const struct relay_order *order)
+{
+    struct message *m = message_new(MESSAGE_BACKEND);
+
+    if (!m)
+        return false;
+    m->with.backend = *order;
+    post(w, m);
+    return true;
+}
+
 bool worker_post_drain(struct worker *w)
 {
     struct message *m = message_new(MESSAGE_DRAIN);
@@ -432,4 +448,9 @@ void worker_free(struct worker *w)
 const struct stats *worker_stats(const struct worker *w)
 {
     return &w->stats;
+}
+
+const struct balance *worker_balance(const struct worker *w, unsigned service)
+{
+    return relay_balance(w->relay, service);
 }

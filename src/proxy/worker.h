@@ -43,6 +43,8 @@ bool worker_post_setup(struct worker *w, struct relay_setup *setup) /* takes ove
     __attribute__((warn_unused_result));
 bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
     __attribute__((warn_unused_result));
+bool worker_post_backend(struct worker *w, const struct relay_order *order)
+    __attribute__((warn_unused_result));
 bool worker_post_drain(struct worker *w) __attribute__((warn_unused_result));
 /* Ends all sessions with goodbye, and the thread. Needs no memory, so cannot fail; harmless when
  * posted before. */
@@ -54,5 +56,7 @@ void worker_join(struct worker *w);
 void worker_free(struct worker *w);
 /* May be read while the thread runs; gone with the worker. */
 const struct stats *worker_stats(const struct worker *w);
+/* The same for the backends of a service: balance_look(). */
+const struct balance *worker_balance(const struct worker *w, unsigned service);
 
 #endif

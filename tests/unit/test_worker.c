@@ -74,7 +74,7 @@ struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *set
                         const struct cookie_secrets *cookies)
 {
     static const struct prefixes no_source;
-    const struct upstream_service service = {.backend = backend_at, .source = &no_source};
+    const struct upstream_service service = {.source = &no_source};
 
     if (is_refusing || !upstream_add(parts->upstream, &service))
         return NULL;
@@ -114,7 +114,7 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
         return;
     }
     if (!r->flow)
-        r->flow = upstream_open(r->parts.upstream, 0, UPSTREAM_ANY, r);
+        r->flow = upstream_open(r->parts.upstream, 0, &backend_at, UPSTREAM_ANY, r);
     if (r->flow) {
         memcpy(upstream_reserve(r->parts.upstream, d->len), d->data, d->len);
         upstream_commit(r->flow, d->len);
@@ -179,6 +179,18 @@ void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
 {
     r->generation = cookies->generation;
     say(r, 'C');
+}
+
+void relay_tell(struct relay *r, const struct relay_order *order)
+{
+    say(r, order->service == 1 && order->what == BALANCE_DRAIN ? 'B' : '?');
+}
+
+const struct balance *relay_balance(const struct relay *r, unsigned service)
+{
+    (void)r;
+    (void)service;
+    return NULL;
 }
 
 void relay_drain(struct relay *r, uint64_t now)
@@ -390,17 +402,19 @@ static void test_messages_are_carried_out_in_order_and_acknowledged(void **state
 {
     struct world *w = *state;
     struct relay_setup next = {.conf = snapshot(1)};
+    const struct relay_order order = {.service = 1, .what = BALANCE_DRAIN};
 
     cookie_secrets_rotate(&w->cookies);
     assert_int_not_equal(relay.generation, w->cookies.generation);
     assert_true(worker_post_drain(w->worker));
+    assert_true(worker_post_backend(w->worker, &order));
     assert_true(worker_post_cookies(w->worker, &w->cookies));
     assert_true(worker_post_setup(w->worker, &next));
     assert_null(next.conf);
     assert_nothing_added(w->acks);
     assert_true(worker_start(w->worker));
-    await_count(w->acks, 3);
-    assert_string_equal(relay.said, "DCA");
+    await_count(w->acks, 4);
+    assert_string_equal(relay.said, "DBCA");
     assert_ptr_equal(relay.conf, snapshot(1));
     assert_int_equal(relay.generation, w->cookies.generation);
     assert_int_equal(cleared, 0);
