@@ -10,6 +10,8 @@
 
 /* Milliseconds that never go back, from an arbitrary start (> 0). */
 uint64_t clock_now_ms(void);
+/* The same clock in microseconds, as the kernel counts them (CLOCK_MONOTONIC). */
+uint64_t clock_now_us(void);
 
 /* "2026-11-22T13:30:40.123Z", UTC. `buf` holds CLOCK_TEXT_MAX bytes. Returns buf. */
 #define CLOCK_TEXT_MAX 96 /* room for any int in each place, for the compiler's peace */

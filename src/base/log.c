@@ -36,8 +36,11 @@ static atomic_int descriptor = STDERR_FILENO;
 static atomic_int sink = SINK_STDERR;
 static atomic_int line_format = LOG_FORMAT_TEXT;
 static atomic_int threshold = LOG_LEVEL_INFO;
+static atomic_bool is_echoed;
 /* The file's name; only the thread that opens the log uses it. */
 static char file_path[PATH_MAX];
+/* That file was not there before. */
+static bool is_new;
 
 static const char *const level_names[] = {
     [LOG_LEVEL_ERROR] = "error",
@@ -162,6 +165,8 @@ static void emit(enum log_level level, const char *message, const struct log_fie
         build_json(&l, level, message, fields);
     else
         build_text(&l, level, message, fields);
+    if (is_echoed && sink != SINK_STDERR && level <= LOG_LEVEL_WARNING)
+        dprintf(STDERR_FILENO, "%.*s\n", (int)l.len, l.text);
     if (sink == SINK_SYSLOG) {
         l.text[l.len] = '\0';
         syslog(syslog_priorities[level], "%s", l.text);
@@ -205,8 +210,14 @@ static bool redirect(int fd)
 static bool open_file(const char *path, char *why, size_t why_size)
 {
     /* O_NONBLOCK: a FIFO without a reader must hold up neither this open nor a worker's line. */
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
-    bool ok = fd >= 0 && redirect(fd);
+    const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    int fd = open(path, flags | O_EXCL, 0640);
+    bool ok;
+
+    is_new = fd >= 0;
+    if (fd < 0)
+        fd = open(path, flags, 0640);
+    ok = fd >= 0 && redirect(fd);
 
     if (!ok)
         snprintf(why, why_size, "cannot open %s: %s", path, strerror(errno));
@@ -252,6 +263,16 @@ bool log_open(const char *target, enum log_format format, char *why, size_t why_
 bool log_reopen(char *why, size_t why_size)
 {
     return sink != SINK_FILE || open_file(file_path, why, why_size);
+}
+
+bool log_give(uid_t user, gid_t group)
+{
+    return sink != SINK_FILE || !is_new || fchown(descriptor, user, group) == 0;
+}
+
+void log_echo(bool wanted)
+{
+    is_echoed = wanted;
 }
 
 void log_set_level(enum log_level level)

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
@@ -23,6 +24,11 @@ bool log_open(const char *target, enum log_format format, char *why, size_t why_
     __attribute__((warn_unused_result));
 /* Opens a file target anew under its name (after rotation). True for the others, too. */
 bool log_reopen(char *why, size_t why_size) __attribute__((warn_unused_result));
+/* A file that log_open() has just made becomes theirs; one that was there stays whose it is. False:
+ * errno. */
+bool log_give(uid_t user, gid_t group) __attribute__((warn_unused_result));
+/* Warnings and errors go to stderr as well, wherever the log is; no by default. */
+void log_echo(bool wanted);
 void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);
 

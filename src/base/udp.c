@@ -5,6 +5,7 @@
 #include "base/udp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -67,18 +68,21 @@ static bool own_address(int fd, struct addr *out)
     return addr_from_sockaddr(out, (struct sockaddr *)&name);
 }
 
-/* Before the bind, so that not even the first datagram lacks its local address. An AF_INET6 socket
- * reports IPv4 destinations, too, as v4-mapped ones. */
-static bool prepare(int fd, const struct addr *at, bool dual)
+/* An AF_INET6 socket reports IPv4 destinations, too, as v4-mapped ones. */
+static bool report_local(int fd, const struct addr *at)
 {
-    bool is_ipv6 = at->family == AF_INET6;
-
-    if (is_ipv6 && !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual))
-        return false;
     if (!addr_is_wildcard(at))
         return true; /* what comes in is for this address, and it costs to be told */
-    return is_ipv6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-                   : set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    return at->family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                                  : set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+}
+
+/* Before the bind, so that not even the first datagram lacks its local address. */
+static bool prepare(int fd, const struct addr *at, bool dual)
+{
+    if (at->family == AF_INET6 && !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual))
+        return false;
+    return report_local(fd, at);
 }
 
 static bool bind_to(int fd, const struct addr *at)
@@ -133,6 +137,31 @@ int udp_share(int family, bool loopback, struct addr *bound)
         !bind_to(fd, &any) || !own_address(fd, bound))
         return close_failed(fd);
     return fd;
+}
+
+bool udp_adopt(int fd, struct addr *at, bool *dual)
+{
+    int type = 0, domain = 0, only = 1;
+    socklen_t len = sizeof(type);
+
+    *at = (struct addr){0};
+    *dual = false;
+    if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &type, &len) != 0)
+        return false;
+    len = sizeof(domain);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0)
+        return false;
+    /* IPv4 on an AF_INET6 socket is another family than its address tells. */
+    if (type != IPPROTO_UDP || !own_address(fd, at) || at->port == 0 || at->family != domain) {
+        errno = EPROTOTYPE;
+        return false;
+    }
+    len = sizeof(only);
+    if (at->family == AF_INET6 && getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) != 0)
+        return false;
+    *dual = only == 0;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0 &&
+           set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) && report_local(fd, at);
 }
 
 int udp_connect_from(const struct addr *from, const struct addr *to, struct addr *local)

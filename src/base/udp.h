@@ -33,6 +33,12 @@ enum udp_status udp_status_of(int error);
  * success *bound is the real address. Returns the descriptor, or -1 with errno. */
 int udp_listen(const struct addr *at, bool shared, bool dual, struct addr *bound);
 
+/* Makes a socket that somebody else has opened and bound as good as one of udp_listen(), the
+ * options that count before the bind aside. *at is where it is bound (its family is 0 where that is
+ * unknown), *dual whether it takes IPv4 beside IPv6. False with errno: it is no such socket; it
+ * stays open. */
+bool udp_adopt(int fd, struct addr *at, bool *dual);
+
 /* A connected non-blocking socket to `to`; never SO_REUSEADDR, so no two share a port. *local gets
  * the address it was given. Returns the descriptor, or -1 with errno. */
 int udp_connect(const struct addr *to, struct addr *local);

@@ -14,9 +14,9 @@
 #endif
 #define DEFAULT_FILE SYSCONFDIR "/dtlsgate/dtlsgate.ini"
 
-#define OPTION_GENPSK 256
+enum { OPTION_GENPSK = 256, OPTION_PIDFILE };
 
-static const char short_options[] = ":c:l:b:k:o:tTvqVh";
+static const char short_options[] = ":c:l:b:k:o:dtTvqVh";
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -24,6 +24,8 @@ static const struct option long_options[] = {
     {"backend", required_argument, NULL, 'b'},
     {"psk-file", required_argument, NULL, 'k'},
     {"set", required_argument, NULL, 'o'},
+    {"daemon", no_argument, NULL, 'd'},
+    {"pidfile", required_argument, NULL, OPTION_PIDFILE},
     {"test", no_argument, NULL, 't'},
     {"show-config", no_argument, NULL, 'T'},
     {"verbose", no_argument, NULL, 'v'},
@@ -49,6 +51,10 @@ static const char help_text[] =
     "  -o, --set SECTION.KEY=VALUE\n"
     "                           set any key, such as daemon.workers=1 or\n"
     "                           service.default.idle-timeout=5m; wins over the file\n"
+    "\n"
+    "The process:\n"
+    "  -d, --daemon             go into the background once all is ready\n"
+    "      --pidfile FILE       keep the process id in FILE while it runs\n"
     "\n"
     "What to do, instead of running in the foreground:\n"
     "  -t, --test               check the settings, print every error and exit\n"
@@ -146,6 +152,12 @@ static bool take(struct parse *p, int option)
     case 'o':
         add_override(p, strdup(optarg));
         return true;
+    case 'd':
+        c->background = true;
+        return true;
+    case OPTION_PIDFILE:
+        c->pidfile = optarg;
+        return true;
     case 't':
         p->has_test = true;
         c->action = CMDLINE_TEST;
@@ -189,6 +201,8 @@ static void check(struct parse *p, int argc)
         errors_add(p->errors, "--genpsk excludes -t and -T; choose one");
     if (c->source.path != NULL && c->source.path[0] == '\0')
         errors_add(p->errors, "-c needs the name of a file");
+    if (c->pidfile != NULL && c->pidfile[0] == '\0')
+        errors_add(p->errors, "--pidfile needs the name of a file");
 }
 
 /* What -l, -b and -k mean stands in front of all -o, which say it more exactly and so win. */

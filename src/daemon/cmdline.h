@@ -24,6 +24,8 @@ struct cmdline {
     enum cmdline_action action;
     struct conf_source source; /* borrows from what follows and from argv */
     const char *identity;      /* of --genpsk; borrowed from argv */
+    const char *pidfile;       /* of --pidfile, or NULL; borrowed from argv */
+    bool background;           /* -d */
     bool quiet;                /* -q */
     unsigned verbose;          /* how many -v */
     char **overrides;          /* owned, as is each */

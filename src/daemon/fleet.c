@@ -252,6 +252,23 @@ void fleet_rotate_cookies(struct fleet *f)
             f->awaited++;
 }
 
+void fleet_ping(struct fleet *f)
+{
+    assert(!f->is_stopping && f->awaited == 0);
+    for (unsigned i = 0; i < f->started; i++)
+        worker_post_ping(f->worker[i]);
+    f->awaited = f->started;
+}
+
+uint64_t fleet_sessions(const struct fleet *f)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < f->count; i++)
+        sum += atomic_load_explicit(&worker_stats(f->worker[i])->sessions, memory_order_relaxed);
+    return sum;
+}
+
 void fleet_stop(struct fleet *f)
 {
     if (f->is_stopping)

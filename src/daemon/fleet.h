@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct fleet;
 
@@ -51,6 +52,11 @@ bool fleet_backend(const struct fleet *f, unsigned service, unsigned number, uin
                    struct fleet_backend *out) __attribute__((warn_unused_result));
 /* Gives all workers a fresh cookie secret beside the last one. Not behind fleet_stop(). */
 void fleet_rotate_cookies(struct fleet *f);
+/* Asks all workers for a sign of life, which is that they acknowledge it. Only while they are
+ * settled, and not behind fleet_stop(). */
+void fleet_ping(struct fleet *f);
+/* Open sessions of all workers, about now. */
+uint64_t fleet_sessions(const struct fleet *f);
 /* Lets every worker end its sessions and itself; harmless when called before. */
 void fleet_stop(struct fleet *f);
 

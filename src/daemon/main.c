@@ -6,9 +6,13 @@
 #include "base/errors.h"
 #include "base/log.h"
 #include "conf/conf.h"
+#include "daemon/background.h"
 #include "daemon/box.h"
 #include "daemon/cmdline.h"
 #include "daemon/master.h"
+#include "daemon/notify.h"
+#include "daemon/passed.h"
+#include "daemon/pidfile.h"
 #include "daemon/priv.h"
 #include "daemon/review.h"
 #include "daemon/sockets.h"
@@ -110,12 +114,18 @@ static bool open_all(struct process *p, struct errors *errors)
     char why[256];
 
     is_fine &= sockets_open(&p->sockets, p->conf, p->cmdline->source.path, errors);
+    if (p->cmdline->pidfile != NULL && !pidfile_open(p->cmdline->pidfile, why, sizeof(why))) {
+        errors_add(errors, "--pidfile: %s", why);
+        is_fine = false;
+    }
     if (!is_fine)
         return false;
-    if (!log_open(daemon->log, daemon->log_format, why, sizeof(why))) {
+    if (!background_allows(daemon, why, sizeof(why)) ||
+        !log_open(daemon->log, daemon->log_format, why, sizeof(why))) {
         errors_add(errors, "%s: daemon.log: %s", source, why);
         return false;
     }
+    priv_give_log(&p->priv);
     log_set_level(cmdline_log_level(p->cmdline, daemon->log_level));
     return true;
 }
@@ -174,6 +184,18 @@ static enum exit_status serve(const struct process *p, size_t descriptors)
     return is_fine ? EXIT_FINE : EXIT_FAILED;
 }
 
+/* What the environment tells of a service manager. */
+static bool meet_starter(struct errors *errors)
+{
+    char why[256];
+    bool is_fine = passed_init(errors);
+
+    if (notify_init(why, sizeof(why)))
+        return is_fine;
+    errors_add(errors, "environment: %s", why);
+    return false;
+}
+
 static enum exit_status run(const struct cmdline *c)
 {
     struct process p = {.cmdline = c};
@@ -181,6 +203,8 @@ static enum exit_status run(const struct cmdline *c)
     enum exit_status status = EXIT_WRONG;
     size_t descriptors;
 
+    if (!meet_starter(&errors))
+        goto out;
     p.conf = conf_load(&c->source, &errors);
     if (p.conf == NULL)
         goto out;
@@ -191,15 +215,30 @@ out:
     errors_print(&errors, stderr, "");
     errors_clear(&errors);
     sockets_close(&p.sockets);
+    passed_close();
     conf_unref(p.conf);
+    notify_close();
+    pidfile_close();
     return status;
+}
+
+/* The same from a process that nobody waits for once it is ready. */
+static enum exit_status run_in_background(const struct cmdline *c)
+{
+    int status;
+
+    if (!background_enter(&status))
+        return (enum exit_status)status;
+    status = (int)run(c);
+    background_failed(status);
+    return (enum exit_status)status;
 }
 
 static enum exit_status act(const struct cmdline *c)
 {
     switch (c->action) {
     case CMDLINE_RUN:
-        return run(c);
+        return c->background ? run_in_background(c) : run(c);
     case CMDLINE_TEST:
     case CMDLINE_SHOW:
         return check_settings(c);

@@ -6,13 +6,16 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/background.h"
 #include "daemon/box.h"
 #include "daemon/fleet.h"
 #include "daemon/health.h"
+#include "daemon/notify.h"
 #include "daemon/review.h"
 
 #include <assert.h>
 #include <event2/event.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +24,8 @@
 
 /* A cookie stays valid for one to two turns, a hello's second flight takes seconds. */
 #define COOKIE_TURN_SECONDS (5 * 60)
+/* How often the service manager is told how things stand. */
+#define STATUS_SECONDS 1
 
 enum state {
     STARTING,
@@ -29,7 +34,18 @@ enum state {
     STOPPING,  /* as above, for the end */
 };
 
-enum watch { ON_HUP, ON_TERM, ON_INT, ON_USR1, ON_ACKS, ON_COOKIE_TURN, ON_DENIAL, WATCH_COUNT };
+enum watch {
+    ON_HUP,
+    ON_TERM,
+    ON_INT,
+    ON_USR1,
+    ON_ACKS,
+    ON_COOKIE_TURN,
+    ON_DENIAL,
+    ON_STATUS, /* this and the next only where a service manager listens */
+    ON_WATCHDOG,
+    WATCH_COUNT
+};
 
 struct master {
     const struct cmdline *cmdline;
@@ -52,7 +68,7 @@ static bool switch_log(const struct conf *running, const struct conf *next, char
 
     if (strcmp(a->log, b->log) == 0 && a->log_format == b->log_format)
         return true;
-    return log_open(b->log, b->log_format, why, why_size);
+    return background_allows(b, why, why_size) && log_open(b->log, b->log_format, why, why_size);
 }
 
 /* libevent's own words, on whichever thread. Limited, for where the kernel refuses to watch more
@@ -128,15 +144,21 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
 static void reload(struct master *m)
 {
     struct errors errors = {.count = 0};
-    const struct conf *next = conf_load(&m->cmdline->source, &errors);
-    struct fleet_settings *settings = next != NULL ? prepare(m, next, &errors) : NULL;
+    const struct conf *next;
+    struct fleet_settings *settings = NULL;
 
+    notify_reloading(clock_now_us());
+    next = conf_load(&m->cmdline->source, &errors);
+    if (next != NULL)
+        settings = prepare(m, next, &errors);
     if (settings != NULL)
         commit(m, next, settings);
     else
         log_errors(&errors);
     conf_unref(next);
     errors_clear(&errors);
+    if (m->state != RELOADING)
+        notify_ready();
 }
 
 static void stop(struct master *m)
@@ -146,6 +168,7 @@ static void stop(struct master *m)
     m->state = STOPPING;
     health_free(m->health);
     m->health = NULL;
+    notify_stopping();
     fleet_stop(m->fleet);
 }
 
@@ -158,6 +181,7 @@ static void settle(struct master *m)
         return;
     log_info("dtlsgate: reloaded");
     m->state = RUNNING;
+    notify_ready();
     if (m->is_reload_due) {
         m->is_reload_due = false;
         reload(m);
@@ -192,6 +216,8 @@ static void on_usr1(evutil_socket_t fd, short what, void *arg)
     (void)arg;
     if (!log_reopen(why, sizeof(why)))
         log_error("dtlsgate: the log goes on in the old file: %s", why);
+    else
+        log_info("dtlsgate: log reopened");
 }
 
 static void on_acks(evutil_socket_t fd, short what, void *arg)
@@ -201,8 +227,11 @@ static void on_acks(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     fleet_take_acks(m->fleet);
-    if (fleet_is_settled(m->fleet))
-        settle(m);
+    if (!fleet_is_settled(m->fleet))
+        return;
+    if (notify_watchdog_us() > 0) /* each worker has answered, to a ping or to something else */
+        notify_alive();
+    settle(m);
 }
 
 static void on_cookie_turn(evutil_socket_t fd, short what, void *arg)
@@ -223,23 +252,71 @@ static void on_denial(evutil_socket_t fd, short what, void *arg)
     box_report(clock_now_ms());
 }
 
+static void tell_status(const struct master *m)
+{
+    char text[NOTIFY_STATUS_MAX];
+
+    snprintf(text, sizeof(text), "services %zu, workers %u, sessions %" PRIu64,
+             m->conf->service_count, m->sockets->workers, fleet_sessions(m->fleet));
+    notify_status(text);
+}
+
+static void on_status(evutil_socket_t fd, short what, void *arg)
+{
+    const struct master *m = arg;
+
+    (void)fd;
+    (void)what;
+    tell_status(m);
+}
+
+/* A worker that does not answer is left to the service manager, which ends us all. */
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+    struct master *m = arg;
+
+    (void)fd;
+    (void)what;
+    if (m->state != STOPPING && fleet_is_settled(m->fleet))
+        fleet_ping(m->fleet);
+}
+
+static bool watch_every(struct master *m, enum watch which, event_callback_fn fn, uint64_t us)
+{
+    struct timeval every = {.tv_sec = (time_t)(us / 1000000),
+                            .tv_usec = (suseconds_t)(us % 1000000)};
+
+    m->watch[which] = event_new(m->base, -1, EV_PERSIST, fn, m);
+    return m->watch[which] != NULL && event_add(m->watch[which], &every) == 0;
+}
+
+static bool watch_for_manager(struct master *m)
+{
+    uint64_t watchdog = notify_watchdog_us();
+
+    if (!notify_is_wanted())
+        return true;
+    if (!watch_every(m, ON_STATUS, on_status, STATUS_SECONDS * 1000000))
+        return false;
+    return watchdog == 0 || watch_every(m, ON_WATCHDOG, on_watchdog, watchdog / 2);
+}
+
 static bool watch_all(struct master *m)
 {
-    struct timeval turn = {.tv_sec = COOKIE_TURN_SECONDS};
-
     m->watch[ON_HUP] = evsignal_new(m->base, SIGHUP, on_hup, m);
     m->watch[ON_TERM] = evsignal_new(m->base, SIGTERM, on_end, m);
     m->watch[ON_INT] = evsignal_new(m->base, SIGINT, on_end, m);
     m->watch[ON_USR1] = evsignal_new(m->base, SIGUSR1, on_usr1, m);
     m->watch[ON_ACKS] = event_new(m->base, fleet_acks(m->fleet), EV_READ | EV_PERSIST, on_acks, m);
     m->watch[ON_DENIAL] = event_new(m->base, box_denials(), EV_READ | EV_PERSIST, on_denial, m);
-    m->watch[ON_COOKIE_TURN] = event_new(m->base, -1, EV_PERSIST, on_cookie_turn, m);
     for (int i = 0; i < WATCH_COUNT; i++) {
-        const struct timeval *every = i == ON_COOKIE_TURN ? &turn : NULL;
-        if (m->watch[i] == NULL || event_add(m->watch[i], every) != 0)
+        bool is_timer = i == ON_COOKIE_TURN || i == ON_STATUS || i == ON_WATCHDOG;
+        if (!is_timer && (m->watch[i] == NULL || event_add(m->watch[i], NULL) != 0))
             return false;
     }
-    return true;
+    return watch_every(m, ON_COOKIE_TURN, on_cookie_turn,
+                       COOKIE_TURN_SECONDS * UINT64_C(1000000)) &&
+           watch_for_manager(m);
 }
 
 static bool start(struct master *m)
@@ -255,6 +332,9 @@ static bool start(struct master *m)
     watch_backends(m);
     sockets_log(m->sockets, m->conf);
     log_info("dtlsgate: ready");
+    tell_status(m);
+    notify_ready();
+    background_ready();
     return true;
 }
 
@@ -299,6 +379,19 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
     return NULL;
 }
 
+/* Without its handlers a further one of these would end the process before its end. */
+static void hold_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 bool master_run(struct master *m)
 {
     if (!start(m))
@@ -307,6 +400,7 @@ bool master_run(struct master *m)
         log_error("dtlsgate: the event loop failed");
         return false;
     }
+    hold_signals();
     box_report(clock_now_ms());
     fleet_log_totals(m->fleet);
     log_info("dtlsgate: stopped");

@@ -137,6 +137,12 @@ bool priv_check(const struct priv *p, const char *source, struct errors *errors)
     return false;
 }
 
+void priv_give_log(const struct priv *p)
+{
+    if (p->is_wanted && geteuid() == 0 && !log_give(p->uid, p->gid))
+        log_warning("dtlsgate: the log cannot be made the one of %s: %s", p->user, strerror(errno));
+}
+
 bool priv_drop(const struct priv *p, char *why, size_t why_size)
 {
     if (!p->is_wanted || is_already(p))

@@ -36,6 +36,9 @@ bool priv_find(struct priv *p, const struct conf_daemon *daemon, const char *sou
 /* Whether we may become that user: an error, too, as above. */
 bool priv_check(const struct priv *p, const char *source, struct errors *errors)
     __attribute__((warn_unused_result));
+/* A log file that the start has made becomes that user's, who has to open it anew after a rotation.
+ */
+void priv_give_log(const struct priv *p);
 /* Becomes that user for good, and makes sure that there is no way back. Does nothing where none is
  * wanted. Call it with a single thread. False with `why`: the process must end. */
 bool priv_drop(const struct priv *p, char *why, size_t why_size)

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/udp.h"
+#include "daemon/passed.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -79,7 +80,9 @@ static const char *cure(const struct addr *at, int error)
     }
 }
 
-static void explain(const struct opening *o, const struct place *p, int error)
+/* `passed`: so many sockets were passed for this address. They are another user's as a rule, and
+ * then none of ours can join them. */
+static void explain(const struct opening *o, const struct place *p, int error, unsigned passed)
 {
     const struct conf_service *service = p->service;
     char where[PATH_MAX + 16] = "command line", text[ADDR_TEXT_MAX], other_text[ADDR_TEXT_MAX];
@@ -88,7 +91,13 @@ static void explain(const struct opening *o, const struct place *p, int error)
     if (service->line > 0)
         snprintf(where, sizeof(where), "%s:%u", o->path, service->line);
     addr_format(p->at, text);
-    if (error == EADDRINUSE && find_overlap(o->conf, p->at, &other))
+    if (passed > 0)
+        errors_add(o->errors,
+                   "%s: service.%s.listen: %u of the sockets for %s were passed, and no other can "
+                   "join them: %s; let the socket unit have ReusePort=yes and one "
+                   "ListenDatagram=%s for each worker, or set daemon.workers = %u",
+                   where, service->name, passed, text, strerror(error), text, passed);
+    else if (error == EADDRINUSE && find_overlap(o->conf, p->at, &other))
         errors_add(o->errors,
                    "%s: service.%s.listen: cannot bind %s: it overlaps %s of service %s; "
                    "keep one of the two",
@@ -107,20 +116,27 @@ static void set_buffer(struct sockets *s, int fd, size_t wanted)
         s->buffer = granted;
 }
 
-/* Opens one address for each worker. `column` is its place in a worker's row. The first socket
- * shows that nobody else holds the address, the others join it. */
+/* Opens one address for each worker, where no socket was passed for it. `column` is its place in a
+ * worker's row. The first socket shows that nobody else holds the address, the others join it. */
 static bool open_place(const struct opening *o, const struct place *p, size_t column)
 {
     struct sockets *s = o->sockets;
     bool dual =
         p->at->family == AF_INET6 && addr_is_wildcard(p->at) && !has_ipv4_on(o->conf, p->at->port);
     struct addr at = *p->at;
+    unsigned passed = 0;
 
     for (unsigned w = 0; w < s->workers; w++) {
         struct worker_socket *slot = &s->list[w * s->per_worker + column];
-        int fd = udp_listen(&at, w > 0, dual, &slot->bound);
+        int fd = passed_claim(&at, &dual);
+        if (fd >= 0) {
+            slot->bound = at;
+            passed++;
+        } else {
+            fd = udp_listen(&at, w > 0, dual, &slot->bound);
+        }
         if (fd < 0) {
-            explain(o, p, errno);
+            explain(o, p, errno, passed);
             return false;
         }
         slot->fd = fd;
@@ -146,6 +162,38 @@ static bool open_all(const struct opening *o)
         }
     }
     return is_fine;
+}
+
+/* "coap has [::]:5684, syslog has 0.0.0.0:6514", as much of it as fits. */
+static void list_places(const struct conf *conf, char *text, size_t size)
+{
+    size_t len = 0;
+    char at[ADDR_TEXT_MAX];
+
+    text[0] = '\0';
+    for (size_t s = 0; s < conf->service_count; s++)
+        for (size_t i = 0; i < conf->service[s].listen_count && len < size; i++)
+            len += (size_t)snprintf(text + len, size - len, "%s%s has %s", len > 0 ? ", " : "",
+                                    conf->service[s].name,
+                                    addr_format(&conf->service[s].listen[i], at));
+}
+
+/* A socket that nobody reads would take datagrams and lose them. */
+static bool refuse_left(const struct opening *o)
+{
+    char text[PASSED_TEXT_MAX], places[512];
+    struct addr at;
+    int fd = passed_left(-1, &at, text);
+
+    if (fd < 0)
+        return true;
+    list_places(o->conf, places, sizeof(places));
+    for (; fd >= 0; fd = passed_left(fd, &at, text))
+        errors_add(o->errors,
+                   "%s: no worker of any service is left to take it (%s); let the socket unit and "
+                   "the service's listen name the same address, at most once for each worker",
+                   text, places);
+    return false;
 }
 
 void sockets_close(struct sockets *s)
@@ -177,7 +225,7 @@ bool sockets_open(struct sockets *s, const struct conf *conf, const char *path,
         s->offload = udp_probe_offload();
     for (size_t i = 0; i < count; i++)
         s->list[i].fd = -1;
-    if (open_all(&o))
+    if (open_all(&o) && refuse_left(&o))
         return true;
     sockets_close(s);
     return false;

@@ -22,9 +22,11 @@ struct sockets {
     struct udp_offload offload; /* what the kernel can do and the settings allow */
 };
 
-/* Opens them all, or none. Port 0: the kernel picks one for all workers. `[::]` takes IPv4, too,
- * unless an IPv4 address with the same port is listed anywhere. Each address that cannot be bound
- * adds a line to `errors`, with `path` as the settings' file; false when there was any. */
+/* Opens them all, or none; a socket that was passed for an address (daemon/passed) takes the place
+ * of one of them, and one that fits no address is a mistake. Port 0: the kernel picks one for all
+ * workers. `[::]` takes IPv4, too, unless an IPv4 address with the same port is listed anywhere.
+ * Each address that cannot be bound adds a line to `errors`, with `path` as the settings' file;
+ * false when there was any. */
 bool sockets_open(struct sockets *s, const struct conf *conf, const char *path,
                   struct errors *errors) __attribute__((warn_unused_result));
 /* Closes all; harmless on a zeroed one. */

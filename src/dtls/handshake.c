@@ -20,10 +20,9 @@
 #define FED_SEQ_FIRST 1
 /* As if the counter were epoch and number of the record, for CCM has it so, too. */
 #define NONCE_FIRST (UINT64_C(1) << 48)
-/* Each ClientKeyExchange with something like a Finished behind it makes us derive keys: 10 us of
- * work for plain PSK, 70 with ECDHE, 3 ms with DHE. Only DHE is bounded: a bound lets a flood of
- * forgeries shut the client out, and one for unknown names alone would tell which ones these are.
- */
+/* What may be a Finished makes us derive keys: 10 us for plain PSK, 70 with ECDHE, 3 ms with DHE.
+ * Only DHE is bounded: a bound lets forgeries shut the client out, and one for unknown names alone
+ * would tell which these are. */
 #define DERIVE_PER_SECOND 20
 #define DERIVE_BURST 8
 
@@ -476,8 +475,7 @@ static void begin(struct handshake *h, const struct wire_record *hello, uint64_t
     memcpy(record, hello->whole, len);
     put_u48(record + 5, FED_SEQ_FIRST);
     h->fed_seq = FED_SEQ_FIRST + 1;
-    enum engine_status status = engine_hello(h->engine, record, len);
-    take_status(h, status, now);
+    take_status(h, engine_hello(h->engine, record, len), now);
     if (h->state != HANDSHAKE_PENDING)
         return;
     if (h->version == 0)
@@ -573,9 +571,7 @@ const struct suite *handshake_suite(const struct handshake *h)
 
 const uint8_t *handshake_identity(const struct handshake *h, size_t *len)
 {
-    const struct candidate *k = h->chosen;
-    if (k == NULL)
-        k = candidates_newest(&h->candidates);
+    const struct candidate *k = h->chosen != NULL ? h->chosen : candidates_newest(&h->candidates);
     *len = k == NULL ? 0 : k->identity_len;
     return k == NULL ? NULL : k->identity;
 }

@@ -23,6 +23,7 @@ enum message_kind {
     MESSAGE_COOKIES,
     MESSAGE_BACKEND,
     MESSAGE_DRAIN,
+    MESSAGE_PING,
     MESSAGE_END_ONE, /* of another worker; not acknowledged */
     MESSAGE_STOP,
 };
@@ -57,7 +58,7 @@ struct worker {
     int acks;
     bool is_over; /* the thread's: leave the loop */
     struct mailbox mailbox;
-    struct message stop;
+    struct message stop, ping;
     bool is_started, is_stop_posted; /* the master's */
     pthread_t thread;
     struct stats stats;
@@ -72,10 +73,10 @@ static struct message *message_new(enum message_kind kind)
     return m;
 }
 
-/* The stop message is a part of the worker. */
+/* Those two are a part of the worker. */
 static void message_free(struct message *m)
 {
-    if (m->kind == MESSAGE_STOP)
+    if (m->kind == MESSAGE_STOP || m->kind == MESSAGE_PING)
         return;
     if (m->kind == MESSAGE_COOKIES)
         cookie_secrets_wipe(&m->with.cookies);
@@ -119,6 +120,8 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
         break;
     case MESSAGE_DRAIN:
         relay_drain(w->relay, now);
+        break;
+    case MESSAGE_PING:
         break;
     case MESSAGE_END_ONE:
         if (!relay_end_one(w->relay, &m->with.end_one.who, now))
@@ -347,6 +350,7 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
     w->acks = params->acks;
     w->count = params->count;
     w->stop.kind = MESSAGE_STOP;
+    w->ping.kind = MESSAGE_PING;
     w->inbox = udp_inbox_new(false);
     w->outbox = udp_outbox_new(params->offload.send, NULL, NULL);
     if (w->inbox && w->outbox && make_loop(w) && make_upstream(w, params) &&
@@ -418,6 +422,11 @@ bool worker_post_drain(struct worker *w)
         return false;
     post(w, m);
     return true;
+}
+
+void worker_post_ping(struct worker *w)
+{
+    post(w, &w->ping);
 }
 
 void worker_post_stop(struct worker *w)

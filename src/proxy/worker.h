@@ -46,6 +46,9 @@ bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
 bool worker_post_backend(struct worker *w, const struct relay_order *order)
     __attribute__((warn_unused_result));
 bool worker_post_drain(struct worker *w) __attribute__((warn_unused_result));
+/* Changes nothing: that it is acknowledged tells that the loop turns. Needs no memory; not before
+ * the last one is acknowledged. */
+void worker_post_ping(struct worker *w);
 /* Ends all sessions with goodbye, and the thread. Needs no memory, so cannot fail; harmless when
  * posted before. */
 void worker_post_stop(struct worker *w);

@@ -138,7 +138,7 @@ def test_help_names_every_option(run, word):
     for option in (
         *("-c, --config", "-l, --listen", "-b, --backend", "-k, --psk-file", "-o, --set"),
         *("-t, --test", "-T, --show-config", "-v, --verbose", "-q, --quiet"),
-        *("-V, --version", "-h, --help", "--genpsk"),
+        *("-V, --version", "-h, --help", "--genpsk", "-d, --daemon", "--pidfile FILE"),
     ):
         assert option in done.stdout
 

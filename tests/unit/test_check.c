@@ -155,12 +155,12 @@ static void test_sources_that_cannot_be(void **state)
 static void test_all_faults_of_a_source_are_told_at_once(void **state)
 {
     static const char *const expected[] = {
-        "x.ini:7: service.a.max-sessions-per-identity: is 2, but with source-by = identity it must "
-        "be 1, for two sessions cannot have one address; leave it out",
         "x.ini:5: service.a.backend-source: ::1 is of another family than the backend; take one of "
         "the same",
         "x.ini:5: service.a.backend-source: fe80::/10 is of another family than the backend; take "
         "one of the same",
+        "x.ini:7: service.a.max-sessions-per-identity: is 2, but with source-by = identity it must "
+        "be 1, for two sessions cannot have one address; leave it out",
         NULL};
 
     (void)state;

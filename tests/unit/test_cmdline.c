@@ -208,6 +208,21 @@ static void test_quiet_leaves_errors_only(void **state)
     done(&f);
 }
 
+static void test_the_background_and_its_pidfile(void **state)
+{
+    struct fixture f = parse("-d|--pidfile|/run/x.pid");
+
+    (void)state;
+    assert_true(f.is_fine && f.c.background);
+    assert_int_equal(f.c.action, CMDLINE_RUN);
+    assert_string_equal(f.c.pidfile, "/run/x.pid");
+    done(&f);
+    f = parse("--daemon|-t");
+    assert_true(f.is_fine && f.c.background && f.c.pidfile == NULL);
+    assert_int_equal(f.c.action, CMDLINE_TEST);
+    done(&f);
+}
+
 static void test_mistakes_are_named(void **state)
 {
     (void)state;
@@ -222,6 +237,7 @@ static void test_mistakes_are_named(void **state)
     assert_refused("--backend", "--backend needs a value");
     assert_refused("--genpsk", "--genpsk needs a value");
     assert_refused("-c|", "-c needs the name of a file");
+    assert_refused("--pidfile|", "--pidfile needs the name of a file");
     assert_refused("stray", "stray is no option, and nothing else is awaited");
     assert_refused("-t|-T", "-t and -T exclude each other; choose one");
     assert_refused("-q|-v", "-q and -v exclude each other; choose one");
@@ -240,10 +256,10 @@ static void test_all_mistakes_are_told_at_once(void **state)
 
 static void test_help_fits_a_terminal_and_names_every_option(void **state)
 {
-    static const char *const options[] = {"-c, --config",      "-l, --listen",  "-b, --backend",
-                                          "-k, --psk-file",    "-o, --set",     "-t, --test",
-                                          "-T, --show-config", "-v, --verbose", "-q, --quiet",
-                                          "-V, --version",     "-h, --help",    "--genpsk"};
+    static const char *const options[] = {
+        "-c, --config", "-l, --listen",      "-b, --backend", "-k, --psk-file", "-o, --set",
+        "-t, --test",   "-T, --show-config", "-v, --verbose", "-q, --quiet",    "-V, --version",
+        "-h, --help",   "--genpsk",          "-d, --daemon",  "--pidfile FILE"};
     const char *help = cmdline_help();
 
     (void)state;
@@ -271,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_genpsk_keeps_the_identity),
         cmocka_unit_test(test_verbose_raises_what_the_settings_say),
         cmocka_unit_test(test_quiet_leaves_errors_only),
+        cmocka_unit_test(test_the_background_and_its_pidfile),
         cmocka_unit_test(test_mistakes_are_named),
         cmocka_unit_test(test_all_mistakes_are_told_at_once),
         cmocka_unit_test(test_help_fits_a_terminal_and_names_every_option),

@@ -131,6 +131,23 @@ static void test_everything_posted_is_acknowledged(void **state)
     assert_quiet(f->fleet);
 }
 
+static void test_a_ping_is_answered_by_all_and_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f);
+    for (int i = 0; i < 3; i++) {
+        fleet_ping(f->fleet);
+        assert_false(fleet_is_settled(f->fleet));
+        await_settled(f->fleet);
+    }
+    assert_quiet(f->fleet);
+    fleet_ping(f->fleet);
+    fleet_stop(f->fleet);
+    await_settled(f->fleet);
+    assert_int_equal(fleet_sessions(f->fleet), 0);
+}
+
 static void test_a_reload_reaches_all(void **state)
 {
     struct fixture *f = *state;
@@ -227,6 +244,7 @@ int main(void)
         WITH_FLEET(test_stopping_twice_waits_for_nothing_more),
         WITH_FLEET(test_stopping_what_never_started_waits_for_nobody),
         WITH_FLEET(test_everything_posted_is_acknowledged),
+        WITH_FLEET(test_a_ping_is_answered_by_all_and_leaves_nothing),
         WITH_FLEET(test_a_reload_reaches_all),
         WITH_FLEET(test_a_discarded_reload_reaches_nobody),
         WITH_FLEET(test_a_reload_that_cannot_be_prepared_leaves_nothing),

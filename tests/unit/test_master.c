@@ -49,6 +49,7 @@ static int run_master(void (*first)(void))
             first();
         status = master_run(m) ? 0 : 1;
         master_free(m);
+        raise(SIGTERM); /* one more, on the last few yards */
     }
     sockets_close(&sockets);
     if (conf->references != 1) /* all workers have let go */

@@ -464,6 +464,21 @@ static void test_messages_behind_the_stop_are_dropped(void **state)
     assert_int_equal(cleared, 1);
 }
 
+static void test_a_ping_is_acknowledged_again_and_again(void **state)
+{
+    struct world *w = *state;
+
+    assert_true(worker_start(w->worker));
+    for (int i = 0; i < 3; i++) {
+        worker_post_ping(w->worker);
+        await_count(w->acks, 1);
+    }
+    worker_post_ping(w->worker); /* may still wait when the end comes */
+    worker_free(w->worker);
+    w->worker = NULL;
+    assert_string_equal(relay.said, "EF");
+}
+
 static void test_requests_of_workers_go_around_once_and_unacknowledged(void **state)
 {
     struct world *w = *state;
@@ -560,6 +575,7 @@ int main(void)
         TEST(test_messages_reach_a_waiting_thread),
         TEST(test_stop_is_acknowledged_once_all_is_sent),
         TEST(test_messages_behind_the_stop_are_dropped),
+        TEST(test_a_ping_is_acknowledged_again_and_again),
         TEST(test_requests_of_workers_go_around_once_and_unacknowledged),
         TEST(test_free_stops_a_running_thread),
         TEST(test_free_without_a_start_gives_waiting_setups_back),

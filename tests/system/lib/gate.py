@@ -161,7 +161,7 @@ class FileLog(Log):
 class Gate:
     """A running dtlsgate."""
 
-    def __init__(self, binary, args, cwd, log_path=None, has_totals=True, secrets=()):
+    def __init__(self, binary, args, cwd, log_path=None, has_totals=True, secrets=(), pass_fds=()):
         self.has_totals = has_totals
         self.secrets = list(secrets)
         self.process = subprocess.Popen(
@@ -171,6 +171,7 @@ class Gate:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            pass_fds=pass_fds,
         )
         self.stderr = Log(self.process.stderr)
         self.log = FileLog(log_path) if log_path else self.stderr
