@@ -266,5 +266,6 @@ int main(void)
         TEST(test_flows_of_those_long_gone_give_way),
     };
 
-    return cmocka_run_group_tests_name("relay_backends", tests, conf_text_setup, conf_text_teardown);
+    return cmocka_run_group_tests_name("relay_backends", tests, conf_text_setup,
+                                       conf_text_teardown);
 }

@@ -7,7 +7,7 @@
 
 #include "proxy/report.h"
 
-static char host[] = "coap";
+static char name[] = "coap";
 static struct conf_service service = {.name = name};
 static struct addr local;
 static const uint8_t identity[] = "dev \"1\"\n\x1b[31m";
@@ -189,7 +189,7 @@ static void test_the_backend_is_told_where_there_is_a_choice(void **state)
     struct backend list[2] = {{.weight = 1}, {.weight = 1}};
     struct conf_service chosen = service;
     struct report_way to = {0};
-    char host[] = "echo.test:7";
+    char host_text[] = "echo.test:7";
 
     (void)state;
     assert_true(addr_parse(&to.backend, "127.0.0.2:7"));
@@ -198,7 +198,7 @@ static void test_the_backend_is_told_where_there_is_a_choice(void **state)
     assert_int_equal(log_count(" backend=- handshake-ms=250\n"), 1);
     report_flow(&s, &chosen, &to, NULL, 0);
     assert_int_equal(log_count(" backend-port=0 backend=127.0.0.2:7\n"), 1);
-    list[0].name = host;
+    list[0].name = host_text;
     chosen.backend.count = 1;
     report_open(&s, &local, &chosen);
     assert_int_equal(log_count(" backend=echo.test:7 handshake-ms=250\n"), 1);

@@ -129,12 +129,17 @@ static struct addr assert_comes_from(struct world *w, struct flow *f, const char
     return peer;
 }
 
-static void answer(const struct world *w, const struct addr *to, char what)
+static void speak(int fd, const struct addr *to, char what)
 {
     struct sockaddr_storage name;
     socklen_t len = addr_to_sockaddr(to, AF_INET, &name);
 
-    assert_int_equal(sendto(w->backend_fd, &what, 1, 0, (struct sockaddr *)&name, len), 1);
+    assert_int_equal(sendto(fd, &what, 1, 0, (struct sockaddr *)&name, len), 1);
+}
+
+static void answer(const struct world *w, const struct addr *to, char what)
+{
+    speak(w->backend_fd, to, what);
 }
 
 static void on_guard(evutil_socket_t fd, short what, void *arg)
@@ -261,18 +266,20 @@ static void test_all_backends_may_answer_a_shared_flow(void **state)
     struct world *w = *state;
     int one;
     struct flow *f = open_flow(w, SHARED, UPSTREAM_ANY, &one);
-    struct addr any, other;
+    struct addr any, other, to;
     int fd;
 
     assert_true(addr_parse(&any, "127.0.0.1:0"));
+    assert_true(addr_parse(&to, "127.64.0.2:0"));
+    to.port = upstream_port(f);
     fd = udp_listen(&any, false, false, &other);
-    say(w, fd, "127.64.0.2", upstream_port(f), '1');
+    speak(fd, &to, '1');
     await(w, 1);
     assert_null(w->owner[0]);
     assert_true(upstream_set_backends(w->upstream, SHARED, &other, 1));
     assert_true(upstream_set_backends(w->upstream, LISTED, &other, 1)); /* says nothing there */
-    say(w, fd, "127.64.0.2", upstream_port(f), '2');
-    say(w, w->backend_fd, "127.64.0.2", upstream_port(f), '3');
+    speak(fd, &to, '2');
+    answer(w, &to, '3');
     await(w, 3);
     assert_ptr_equal(w->owner[1], &one);
     assert_ptr_equal(w->owner[2], &one);
@@ -318,6 +325,7 @@ int main(void)
         TEST(test_a_number_is_one_flows_alone),
         TEST(test_a_flow_that_closes_in_the_middle_of_a_batch),
         TEST(test_a_shared_flow_turns_to_another_backend),
+        TEST(test_all_backends_may_answer_a_shared_flow),
         TEST(test_shared_flows_stand_in_no_list),
         TEST(test_free_closes_what_is_open),
     };
