@@ -128,11 +128,17 @@ static bool is_misspelt_ip4(const char *host)
     return strspn(host, "0123456789.") == strlen(host) || inet_aton(host, &ip) != 0;
 }
 
+static int look_up(const struct host_port *hp, struct addrinfo **list)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV};
+
+    return getaddrinfo(hp->host, hp->port, &hints, list);
+}
+
 static bool ask_resolver(struct addr *out, const struct host_port *hp, char *why, size_t why_size)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *list = NULL;
-    int error = getaddrinfo(hp->host, hp->port, &hints, &list);
+    int error = look_up(hp, &list);
     bool ok = false;
 
     if (error != 0) {
@@ -183,6 +189,25 @@ bool addr_resolve(struct addr *out, const char *text, char *why, size_t why_size
         return false;
     }
     return ask_resolver(out, &hp, why, why_size);
+}
+
+struct addr addr_resolve_again(const char *text, const struct addr *before, bool same_family)
+{
+    struct addr best = {0}, one;
+    struct addrinfo *list = NULL;
+    struct host_port hp;
+
+    if (!split(&hp, text) || look_up(&hp, &list) != 0)
+        return best;
+    for (struct addrinfo *ai = list; ai != NULL; ai = ai->ai_next) {
+        one = (struct addr){0};
+        if (!addr_from_sockaddr(&one, ai->ai_addr) || (same_family && one.family != before->family))
+            continue;
+        if (best.family == 0 || addr_equal(&one, before))
+            best = one;
+    }
+    freeaddrinfo(list);
+    return best;
 }
 
 bool addr_from_sockaddr(struct addr *out, const struct sockaddr *sa)

@@ -30,6 +30,11 @@ bool addr_parse(struct addr *out, const char *text) __attribute__((warn_unused_r
 bool addr_resolve(struct addr *out, const char *text, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 
+/* Asks the resolver again for a name that had `before` as its address. Returns that while it is one
+ * of the answers, else the first of them, with `same_family` the first of that family; family 0:
+ * there is none now. May block. */
+struct addr addr_resolve_again(const char *text, const struct addr *before, bool same_family);
+
 /* Reads an AF_INET or AF_INET6 sockaddr. False for any other family. */
 bool addr_from_sockaddr(struct addr *out, const struct sockaddr *sa)
     __attribute__((warn_unused_result));

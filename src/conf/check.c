@@ -128,13 +128,16 @@ static void check_listen(const struct subject *s, const struct conf *c, size_t a
 
 static void check_backend(const struct subject *s, const struct conf *c)
 {
+    const struct backends *b = &s->service->backend;
     char text[ADDR_TEXT_MAX];
 
     for (size_t i = 0; i < c->service_count; i++)
-        if (takes(&c->service[i], c->service[i].listen_count, &s->service->backend))
-            draft_error(s->draft, place(s, "backend"),
-                        "%s is where service %s listens; write the address of the plain service",
-                        addr_format(&s->service->backend, text), c->service[i].name);
+        for (size_t j = 0; j < b->count; j++)
+            if (takes(&c->service[i], c->service[i].listen_count, &b->list[j].addr))
+                draft_error(
+                    s->draft, place(s, "backend"),
+                    "%s is where service %s listens; write the address of the plain service",
+                    addr_format(&b->list[j].addr, text), c->service[i].name);
 }
 
 static unsigned width_of(const struct prefix *p)
@@ -156,19 +159,27 @@ static bool has_unfit(const struct prefix *p)
     return false;
 }
 
+static bool holds_backend(const struct prefix *p, const struct backends *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (prefix_contains(p, &b->list[i].addr))
+            return true;
+    return false;
+}
+
 /* What is wrong with one address or prefix of backend-source, as draft_error() has it; NULL:
  * nothing is. */
 static const char *fault_of_source(const struct conf_service *s, const struct prefix *p)
 {
     bool is_address = p->bits == width_of(p);
 
-    if (p->base.family != s->backend.family)
+    if (backends_misfit(&s->backend, p->base.family) != NULL)
         return "is of another family than the backend; take one of the same";
     if (has_unfit(p))
         return "holds addresses that nothing can be sent from; take others";
     if (!is_address && s->backend_source.count > 1)
         return "is a prefix, which must stand alone; give one prefix or only addresses";
-    if (!is_address && prefix_contains(p, &s->backend))
+    if (!is_address && holds_backend(p, &s->backend))
         return "holds the backend's address; take another prefix";
     if (!is_address && prefix_hosts(p) == 0)
         return "has no address between its first and its last; give a larger prefix";

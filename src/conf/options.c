@@ -5,6 +5,7 @@
  */
 #include "conf/options.h"
 
+#include "conf/probe.h"
 #include "conf/settings.h"
 #include "conf/spell.h"
 
@@ -32,6 +33,7 @@ static const char *const versions[] = {"1.0", "1.2", NULL};
 static const char *const unknowns[] = {"hide", "alert", NULL};
 static const char *const offloads[] = {"off", "auto", NULL};
 static const char *const source_bys[] = {"session", "identity", NULL};
+static const char *const balances[] = {"identity", "address", "round-robin", NULL};
 static const char *const ems_words[] = {"prefer", "require", NULL};
 
 _Static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_DEBUG == 3, "log_levels follows the enum");
@@ -41,6 +43,8 @@ _Static_assert(CONF_UNKNOWN_HIDE == 0 && CONF_UNKNOWN_ALERT == 1, "unknowns foll
 _Static_assert(CONF_OFFLOAD_OFF == 0 && CONF_OFFLOAD_AUTO == 1, "offloads follows the enum");
 _Static_assert(CONF_SOURCE_BY_SESSION == 0 && CONF_SOURCE_BY_IDENTITY == 1,
                "source_bys follows the enum");
+_Static_assert(CONF_BALANCE_IDENTITY == 0 && CONF_BALANCE_ROUND_ROBIN == 2,
+               "balances follows the enum");
 _Static_assert(CONF_EMS_PREFER == 0 && CONF_EMS_REQUIRE == 1, "ems_words follows the enum");
 _Static_assert(offsetof(struct conf_service, listen_count) ==
                    offsetof(struct conf_service, listen) + sizeof(struct addr *),
@@ -204,6 +208,15 @@ const struct option options_daemon[] = {
      .max = HOST_LONGEST,
      .initial = "",
      .sentence = "A host name that leads there, besides addresses and localhost."},
+    {.key = "resolve-interval",
+     .type = OPTION_TIME,
+     AT(resolve_interval),
+     .min = SECONDS(1),
+     .max = DAYS(1),
+     .zero = true,
+     .initial = "1m",
+     .reloadable = true,
+     .sentence = "How often the names of backends are looked up again; 0 is never."},
     {.key = NULL},
 };
 
@@ -217,10 +230,41 @@ const struct option options_service[] = {
      .max = ADDRS_LONGEST,
      .sentence = "Where DTLS clients come in; port 0 lets the kernel choose one."},
     {.key = "backend",
-     .type = OPTION_BACKEND,
+     .type = OPTION_BACKENDS,
      AT(backend),
+     .max = BACKENDS_MAX,
      .reloadable = true,
-     .sentence = "The plain UDP service behind; a name is looked up at start and reload."},
+     .sentence = "The plain UDP services behind, each with weight=N, backup or drain if need be."},
+    {.key = "balance",
+     .type = OPTION_CHOICE,
+     AT(balance),
+     .choices = balances,
+     .initial = "identity",
+     .reloadable = true,
+     .sentence = "By what a session gets one of several backends."},
+    {.key = "backend-retry",
+     .type = OPTION_TIME,
+     AT(backend_retry),
+     .min = 100,
+     .max = MINUTES(60),
+     .initial = "10s",
+     .reloadable = true,
+     .sentence = "How long a backend that has refused a datagram gets no new sessions."},
+    {.key = "probe",
+     .type = OPTION_PROBE,
+     AT(probe),
+     .max = PROBE_TEXT_MAX,
+     .initial = "none",
+     .reloadable = true,
+     .sentence = "Datagrams in hex that each backend must answer to count as up."},
+    {.key = "probe-interval",
+     .type = OPTION_TIME,
+     AT(probe_interval),
+     .min = 100,
+     .max = MINUTES(60),
+     .initial = "5s",
+     .reloadable = true,
+     .sentence = "How often they are sent; no answer twice in a row is down."},
     {.key = "psk-file",
      .type = OPTION_PATH,
      AT(psk_file),

@@ -23,6 +23,8 @@ enum option_type {
     OPTION_ADDR,     /* struct addr; empty is none */
     OPTION_ADDRS,    /* struct addr array + size_t count behind it; comma separated */
     OPTION_BACKEND,  /* struct addr; a name is resolved */
+    OPTION_BACKENDS, /* struct backends; comma separated, names are resolved */
+    OPTION_PROBE,    /* char *; "none", which is NULL, or udp:HEX */
     OPTION_PREFIXES, /* struct prefixes; comma separated, empty is none */
     OPTION_SOURCE,   /* the same; addresses alone, or one prefix */
 };

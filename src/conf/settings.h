@@ -8,6 +8,7 @@
 #include "base/addr.h"
 #include "base/log.h"
 #include "base/prefix.h"
+#include "conf/backends.h"
 #include "dtls/psk.h"
 
 #include <stdbool.h>
@@ -18,6 +19,7 @@ enum conf_version { CONF_DTLS10, CONF_DTLS12 };
 enum conf_unknown { CONF_UNKNOWN_HIDE, CONF_UNKNOWN_ALERT };
 enum conf_offload { CONF_OFFLOAD_OFF, CONF_OFFLOAD_AUTO };
 enum conf_source_by { CONF_SOURCE_BY_SESSION, CONF_SOURCE_BY_IDENTITY };
+enum conf_balance { CONF_BALANCE_IDENTITY, CONF_BALANCE_ADDRESS, CONF_BALANCE_ROUND_ROBIN };
 enum conf_ems { CONF_EMS_PREFER, CONF_EMS_REQUIRE };
 
 struct conf_daemon {
@@ -40,13 +42,18 @@ struct conf_daemon {
     char *control_group;                                         /* NULL: the one we run as */
     struct addr http;                                            /* family 0: none */
     char *http_name;                                             /* NULL: none */
+    uint64_t resolve_interval; /* ms; 0: names are looked up at start and reload alone */
 };
 
 struct conf_service {
     char *name;
     struct addr *listen;
     size_t listen_count; /* stands behind `listen`: the option table counts on it */
-    struct addr backend;
+    struct backends backend;
+    enum conf_balance balance;
+    uint64_t backend_retry;  /* ms that a backend is down behind a refusal */
+    char *probe;             /* as conf/probe.h reads it; NULL: none */
+    uint64_t probe_interval; /* ms */
     /* Where datagrams to the backend come from: nothing, single addresses, or one prefix. */
     struct prefixes backend_source;
     enum conf_source_by source_by;

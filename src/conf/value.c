@@ -7,6 +7,8 @@
 #include "base/addr.h"
 #include "base/bytes.h"
 #include "base/prefix.h"
+#include "conf/backends.h"
+#include "conf/probe.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -27,6 +29,7 @@ union field {
     bool *flag;
     int *choice;
     struct addr *addr;
+    struct backends *backends;
     struct prefixes *prefixes;
 };
 
@@ -149,6 +152,12 @@ const char *value_allowed(const struct option *o, char *buf, size_t size)
     case OPTION_BACKEND:
         snprintf(buf, size, "ADDR:PORT or HOST:PORT");
         break;
+    case OPTION_BACKENDS:
+        snprintf(buf, size, "ADDR:PORT or HOST:PORT, up to %" PRIu64 " with commas", o->max);
+        break;
+    case OPTION_PROBE:
+        snprintf(buf, size, "none or udp:HEX, up to %d with commas", PROBE_DATAGRAMS_MAX);
+        break;
     case OPTION_PREFIXES:
         snprintf(buf, size, "addresses or prefixes, up to %" PRIu64 " with commas", o->max);
         break;
@@ -188,6 +197,8 @@ static bool is_allowed_text(const struct option *o, const char *text)
 
     if (len < o->min || len > o->max)
         return false;
+    if (o->type == OPTION_PROBE)
+        return strcmp(text, "none") == 0 || probe_is_valid(text);
     return o->type != OPTION_LOG || *text == '/' || strcmp(text, "stderr") == 0 ||
            strcmp(text, "syslog") == 0;
 }
@@ -203,6 +214,8 @@ static bool set_text(const struct option *o, char **field, const char *text, str
     }
     if (!is_allowed_text(o, text))
         return not_allowed(o, why);
+    if (o->type == OPTION_PROBE && strcmp(text, "none") == 0)
+        text = "";
     if (*text) {
         copy = strdup(text);
         if (!copy) {
@@ -358,25 +371,6 @@ static bool set_addrs(const struct option *o, void *field, const char *text, str
     return true;
 }
 
-static bool set_backend(struct addr *field, const char *text, struct reason why)
-{
-    struct addr got;
-
-    memset(&got, 0, sizeof(got));
-    if (!addr_resolve(&got, text, why.text, why.size))
-        return false;
-    if (got.port == 0) {
-        snprintf(why.text, why.size, "has port 0; write the port that the service listens on");
-        return false;
-    }
-    if (addr_is_wildcard(&got)) {
-        snprintf(why.text, why.size, "is no address to send to; write 127.0.0.1 for this host");
-        return false;
-    }
-    *field = got;
-    return true;
-}
-
 static bool set_prefixes(const struct option *o, struct prefixes *field, const char *text,
                          struct reason why)
 {
@@ -408,6 +402,7 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
     case OPTION_TEXT:
     case OPTION_PATH:
     case OPTION_LOG:
+    case OPTION_PROBE:
         return set_text(o, f.text, text, reason);
     case OPTION_COUNT:
     case OPTION_SIZE:
@@ -424,7 +419,9 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
     case OPTION_ADDRS:
         return set_addrs(o, f.any, text, reason);
     case OPTION_BACKEND:
-        return set_backend(f.addr, text, reason);
+        return backends_parse_one(f.addr, text, why, why_size);
+    case OPTION_BACKENDS:
+        return backends_parse(f.backends, text, why, why_size);
     case OPTION_PREFIXES:
     case OPTION_SOURCE:
         return set_prefixes(o, f.prefixes, text, reason);
@@ -490,8 +487,14 @@ const char *value_text(const struct option *o, const void *base, char buf[VALUE_
     case OPTION_ADDRS:
         addrs_text(load_addrs(f.any), buf, size);
         break;
+    case OPTION_PROBE:
+        snprintf(buf, size, "%s", *f.text ? *f.text : "none");
+        break;
     case OPTION_BACKEND:
         addrs_text((struct addrs){f.addr, 1}, buf, size);
+        break;
+    case OPTION_BACKENDS:
+        backends_format(f.backends, buf, size);
         break;
     case OPTION_PREFIXES:
     case OPTION_SOURCE:
@@ -516,12 +519,16 @@ void value_clear(const struct option *o, void *base)
     case OPTION_TEXT:
     case OPTION_PATH:
     case OPTION_LOG:
+    case OPTION_PROBE:
         free(*f.text);
         *f.text = NULL;
         break;
     case OPTION_ADDRS:
         free(load_addrs(f.any).list);
         memset(f.any, 0, sizeof(struct addrs));
+        break;
+    case OPTION_BACKENDS:
+        backends_clear(f.backends);
         break;
     case OPTION_PREFIXES:
     case OPTION_SOURCE:

@@ -202,6 +202,53 @@ unsigned fleet_commit(struct fleet *f, struct fleet_settings *settings)
     return failed;
 }
 
+unsigned fleet_tell_backend(struct fleet *f, const struct relay_order *order)
+{
+    unsigned failed = 0;
+
+    assert(!f->is_stopping);
+    for (unsigned i = 0; i < f->count; i++) {
+        if (worker_post_backend(f->worker[i], order))
+            f->awaited++;
+        else
+            failed++;
+    }
+    return failed;
+}
+
+static void add_backend(struct fleet_backend *sum, const struct balance_view *one)
+{
+    sum->up += one->is_up;
+    sum->flows += one->flows;
+    sum->opened += one->opened;
+    sum->refused += one->refused;
+}
+
+/* The first worker's list counts; another one that has news a little later just lacks a part. */
+bool fleet_backend(const struct fleet *f, unsigned service, unsigned number, uint64_t now,
+                   struct fleet_backend *out)
+{
+    struct balance_view first, other;
+    unsigned slot = 0;
+
+    for (; slot < BALANCE_SLOTS; slot++)
+        if (balance_look(worker_balance(f->worker[0], service), slot, now, &first) && number-- == 0)
+            break;
+    if (slot == BALANCE_SLOTS)
+        return false;
+    *out = (struct fleet_backend){.addr = first.addr,
+                                  .weight = first.weight,
+                                  .is_backup = first.is_backup,
+                                  .is_drained = first.is_drained};
+    add_backend(out, &first);
+    for (unsigned i = 1; i < f->count; i++)
+        for (slot = 0; slot < BALANCE_SLOTS; slot++)
+            if (balance_look(worker_balance(f->worker[i], service), slot, now, &other) &&
+                addr_equal(&other.addr, &first.addr))
+                add_backend(out, &other);
+    return true;
+}
+
 void fleet_rotate_cookies(struct fleet *f)
 {
     assert(!f->is_stopping);

@@ -8,6 +8,7 @@
 #include "conf/conf.h"
 #include "daemon/sockets.h"
 #include "proxy/inquiry.h"
+#include "proxy/parts.h"
 #include "proxy/stats.h"
 
 #include <stdbool.h>
@@ -37,6 +38,20 @@ struct fleet_settings *fleet_prepare(const struct fleet *f, const struct conf *c
 unsigned fleet_commit(struct fleet *f, struct fleet_settings *settings);
 void fleet_discard(struct fleet_settings *settings);
 
+/* Tells all workers of one backend: news, or an order of the operator's. Returns how many could not
+ * be told. Not behind fleet_stop(). */
+unsigned fleet_tell_backend(struct fleet *f, const struct relay_order *order);
+/* One backend of a service, all workers together. */
+struct fleet_backend {
+    struct addr addr;
+    unsigned weight;
+    bool is_backup, is_drained;
+    unsigned up; /* workers that take it for up */
+    uint64_t flows, opened, refused;
+};
+/* Those in the list of a service, from number 0 on. False: there are no more. At any time. */
+bool fleet_backend(const struct fleet *f, unsigned service, unsigned number, uint64_t now,
+                   struct fleet_backend *out) __attribute__((warn_unused_result));
 /* Gives all workers a fresh cookie secret beside the last one. Not behind fleet_stop(). */
 void fleet_rotate_cookies(struct fleet *f);
 /* Asks all workers for a sign of life, which is that they acknowledge it. Only while they are

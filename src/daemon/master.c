@@ -10,6 +10,7 @@
 #include "daemon/box.h"
 #include "daemon/control.h"
 #include "daemon/fleet.h"
+#include "daemon/health.h"
 #include "daemon/http.h"
 #include "daemon/notify.h"
 #include "daemon/review.h"
@@ -58,6 +59,7 @@ struct master {
     struct fleet *fleet;
     struct http *http; /* NULL: none is wanted */
     struct status status;
+    struct health *health; /* NULL once we are stopping */
     struct event_base *base;
     struct event *watch[WATCH_COUNT];
     enum state state;
@@ -143,6 +145,12 @@ static void tell_of_part(struct master *m, unsigned failed)
     errors_clear(&errors);
 }
 
+static void watch_backends(struct master *m)
+{
+    if (!health_use(m->health, m->conf))
+        log_error("dtlsgate: out of memory: backends are neither probed nor looked up again");
+}
+
 static void commit(struct master *m, const struct conf *next, struct fleet_settings *settings)
 {
     unsigned failed = fleet_commit(m->fleet, settings);
@@ -153,6 +161,7 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
     review_keys(next);
     conf_unref(m->conf);
     m->conf = m->status.conf = conf_ref(next);
+    watch_backends(m);
     if (!fleet_is_settled(m->fleet))
         m->state = RELOADING;
 }
@@ -197,6 +206,8 @@ static void stop(struct master *m)
     if (m->state == STOPPING)
         return;
     m->state = STOPPING;
+    health_free(m->health);
+    m->health = NULL;
     notify_stopping();
     m->status.phase = STATUS_STOPPING;
     fleet_stop(m->fleet);
@@ -458,6 +469,7 @@ static bool start(struct master *m)
     }
     m->state = RUNNING;
     m->status.phase = STATUS_SERVING;
+    watch_backends(m);
     sockets_log(m->sockets, m->conf);
     if (m->http != NULL)
         http_log(m->http);
@@ -498,6 +510,7 @@ void master_free(struct master *m)
     for (int i = 0; i < WATCH_COUNT; i++)
         if (m->watch[i] != NULL)
             event_free(m->watch[i]);
+    health_free(m->health);
     fleet_free(m->fleet); /* its workers may hold what http has asked for */
     http_free(m->http);
     if (m->base != NULL)
@@ -526,7 +539,9 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
     m->fleet = fleet_new(params->conf, params->sockets, why, why_size);
     if (m->fleet != NULL) {
         note_start(m);
-        if (m->base != NULL && watch_all(m) && open_control(m, params->control) &&
+        if (m->base != NULL)
+            m->health = health_new(m->base, m->fleet);
+        if (m->health != NULL && watch_all(m) && open_control(m, params->control) &&
             open_http(m, params->http))
             return m;
         snprintf(why, why_size, "cannot make the event loop: out of memory or descriptors");

@@ -3,6 +3,7 @@
  */
 #include "daemon/metrics.h"
 
+#include "conf/value.h"
 #include "daemon/process.h"
 #include "dtls/tlsctx.h"
 
@@ -120,14 +121,15 @@ static void write_services(const struct status *s, struct text *out)
                                        "always 1; the labels tell the backend of each service"};
     static const struct family identities = {"service_identities", "", "gauge",
                                              "identities in the key file of each service"};
-    char text[ADDR_TEXT_MAX];
+    char text[VALUE_TEXT_MAX];
 
     begin(out, &info);
     for (size_t i = 0; i < s->conf->service_count; i++) {
         text_add(out, "dtlsgate_service_info{");
         add_label(out, "service", s->conf->service[i].name);
         text_add(out, ",");
-        add_label(out, "backend", addr_format(&s->conf->service[i].backend, text));
+        add_label(out, "backend",
+                  backends_format(&s->conf->service[i].backend, text, sizeof(text)));
         text_add(out, "} 1\n");
     }
     begin(out, &identities);

@@ -3,6 +3,7 @@
  */
 #include "daemon/status.h"
 
+#include "conf/value.h"
 #include "daemon/process.h"
 #include "dtls/tlsctx.h"
 
@@ -27,7 +28,7 @@ static void write_service_counters(const struct fleet *f, unsigned service, stru
 
 static void write_services(const struct status *s, struct json *j)
 {
-    char text[ADDR_TEXT_MAX];
+    char text[VALUE_TEXT_MAX];
 
     json_open_array(j, "services");
     for (size_t i = 0; i < s->conf->service_count; i++) {
@@ -39,7 +40,7 @@ static void write_services(const struct status *s, struct json *j)
             if (s->sockets->list[k].service == i)
                 json_text(j, NULL, addr_format(&s->sockets->list[k].bound, text));
         json_close(j);
-        json_text(j, "backend", addr_format(&service->backend, text));
+        json_text(j, "backend", backends_format(&service->backend, text, sizeof(text)));
         json_number(j, "identities", psk_count(service->psk));
         write_service_counters(s->fleet, (unsigned)i, j);
         json_close(j);

@@ -4,6 +4,7 @@
  */
 #include "daemon/view.h"
 
+#include "conf/value.h"
 #include "dtls/psk.h"
 #include "dtls/tlsctx.h"
 
@@ -43,7 +44,7 @@ static void show_addresses(struct show *s, const struct view *v, unsigned servic
 
 static void show_services(struct show *s, const struct view *v)
 {
-    char backend[ADDR_TEXT_MAX];
+    char backend[VALUE_TEXT_MAX];
 
     show_list(s, "services", "service");
     for (unsigned i = 0; i < v->conf->service_count; i++) {
@@ -51,7 +52,7 @@ static void show_services(struct show *s, const struct view *v)
         show_item(s);
         show_word(s, "name", service->name);
         show_addresses(s, v, i);
-        show_word(s, "backend", addr_format(&service->backend, backend));
+        show_word(s, "backend", backends_format(&service->backend, backend, sizeof(backend)));
         show_number(s, "identities", service->psk != NULL ? psk_count(service->psk) : 0);
         show_item_end(s);
     }

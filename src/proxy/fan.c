@@ -1,6 +1,6 @@
 /*
- * fan: a shared socket towards a backend. See the header.
- * Must never look into a datagram, nor trust that one comes from the backend because it comes in.
+ * fan: a shared socket towards backends. See the header.
+ * Must never look into a datagram, nor trust that one comes from a backend because it comes in.
  */
 #include "proxy/fan.h"
 
@@ -13,9 +13,9 @@
 
 struct fan {
     struct sources sources;
-    struct addr backend;
     struct addr bound;
     struct listener *listener;
+    fan_judge_fn is_backend;
     fan_fn on_datagrams;
     void *arg;
     int fd;
@@ -37,7 +37,7 @@ static bool is_loopback(const struct prefix *p)
 
 static bool open_socket(struct fan *f, const struct fan_params *params)
 {
-    f->fd = udp_share(params->backend.family, is_loopback(&params->prefix), &f->bound);
+    f->fd = udp_share(params->prefix.base.family, is_loopback(&params->prefix), &f->bound);
     if (f->fd < 0)
         return false;
     (void)udp_set_buffers(f->fd, params->buffer);
@@ -68,7 +68,7 @@ struct fan *fan_new(struct event_base *base, struct udp_inbox *inbox,
     if (!f)
         return NULL;
     f->fd = -1;
-    f->backend = params->backend;
+    f->is_backend = params->is_backend;
     f->on_datagrams = params->on_datagrams;
     f->arg = params->arg;
     if (sources_init(&f->sources, &params->prefix, params->worker, params->workers) &&
@@ -81,11 +81,6 @@ struct fan *fan_new(struct event_base *base, struct udp_inbox *inbox,
     fan_free(f);
     errno = error;
     return NULL;
-}
-
-void fan_set_backend(struct fan *f, const struct addr *backend)
-{
-    f->backend = *backend;
 }
 
 struct sources *fan_sources(struct fan *f)
@@ -103,13 +98,14 @@ const struct udp_datagram *fan_next(struct fan *f, struct source **to)
     const struct udp_datagram *d = listener_next(f->listener);
 
     if (d)
-        *to = addr_equal(&d->peer, &f->backend) ? sources_find(&f->sources, &d->local) : NULL;
+        *to = f->is_backend(f->arg, &d->peer) ? sources_find(&f->sources, &d->local) : NULL;
     return d;
 }
 
-void fan_commit(struct fan *f, struct udp_outbox *out, size_t len, const struct source *from)
+void fan_commit(struct fan *f, struct udp_outbox *out, size_t len, const struct source *from,
+                const struct addr *to)
 {
     const struct addr local = sources_address(&f->sources, from);
 
-    listener_commit(f->listener, out, len, &f->backend, &local);
+    listener_commit(f->listener, out, len, to, &local);
 }

@@ -1,6 +1,6 @@
 /*
- * fan: one socket towards a backend for all sessions of a worker, each with a source address of its
- * own out of a prefix. Takes nothing but what the backend sends to an address that is in use.
+ * fan: one socket towards backends for all sessions of a worker, each with a source address of its
+ * own out of a prefix. Takes nothing but what a backend sends to an address that is in use.
  */
 #ifndef DTLSGATE_PROXY_FAN_H
 #define DTLSGATE_PROXY_FAN_H
@@ -15,13 +15,15 @@ struct fan;
 
 /* Datagrams have come in, which fan_next() gives. The callee must not free the fan. */
 typedef void (*fan_fn)(void *arg, struct fan *f);
+/* Whether a datagram of `peer` is to be taken. */
+typedef bool (*fan_judge_fn)(void *arg, const struct addr *peer);
 
 struct fan_params {
-    struct addr backend;
-    struct prefix prefix;     /* with an address for each worker at least */
+    struct prefix prefix; /* of the backends' family, with an address for each worker at least */
     unsigned worker, workers; /* which of how many share it */
     size_t buffer;            /* bytes asked of the kernel, each way */
     bool joins;               /* the kernel can hand over many datagrams as one */
+    fan_judge_fn is_backend;
     fan_fn on_datagrams;
     void *arg;
 };
@@ -31,8 +33,6 @@ struct fan *fan_new(struct event_base *base, struct udp_inbox *inbox,
                     const struct fan_params *params);
 /* All addresses have been given back, and what was queued has been sent. NULL is fine. */
 void fan_free(struct fan *f);
-/* From now on all goes to and comes from this one, of the same family. */
-void fan_set_backend(struct fan *f, const struct addr *backend);
 
 /* The addresses that are in use. */
 struct sources *fan_sources(struct fan *f);
@@ -40,9 +40,10 @@ struct sources *fan_sources(struct fan *f);
 uint16_t fan_port(const struct fan *f);
 
 /* Within on_datagrams: the next one, and to whose address it was sent; *to is NULL where it is not
- * of the backend or to nobody. NULL: that was all. Valid until the next call. */
+ * of a backend or to nobody. NULL: that was all. Valid until the next call. */
 const struct udp_datagram *fan_next(struct fan *f, struct source **to);
-/* Queues `len` bytes of the room that udp_outbox_reserve() gave last. */
-void fan_commit(struct fan *f, struct udp_outbox *out, size_t len, const struct source *from);
+/* Queues `len` bytes of the room that udp_outbox_reserve() gave last, to a backend. */
+void fan_commit(struct fan *f, struct udp_outbox *out, size_t len, const struct source *from,
+                const struct addr *to);
 
 #endif

@@ -29,12 +29,24 @@ void life_update_gauges(struct relay *r)
 
 /* ---- flows ---- */
 
+static struct balance *balance_of(const struct relay *r, const struct session *s)
+{
+    return &r->balances[s->service];
+}
+
+struct addr life_backend(const struct relay *r, const struct session *s)
+{
+    return *balance_address(balance_of(r, s), upstream_mark_of(s->flow));
+}
+
 void life_close_flow(struct relay *r, struct session *s)
 {
     if (s->flow == NULL)
         return;
+    unsigned slot = upstream_mark_of(s->flow);
     upstream_close(s->flow);
     s->flow = NULL;
+    balance_leave(balance_of(r, s), slot);
     stats_add(&r->parts.stats->flows_closed, 1);
     life_count(r, s, SERVICE_FLOWS_CLOSED, 1);
     life_update_gauges(r);
@@ -69,18 +81,57 @@ static bool is_shortage(int error)
            error == EADDRINUSE || error == ENOBUFS;
 }
 
+/* Where a flow is to go. */
+struct aim {
+    const struct addr *to;
+    unsigned slot; /* in the balance; BALANCE_NOBODY: nowhere */
+    bool is_up;
+};
+
+static struct aim take_aim(const struct relay *r, const struct session *s, uint64_t now)
+{
+    struct balance *b = balance_of(r, s);
+    struct aim aim = {.to = NULL};
+    uint64_t key = life_conf(r, s)->balance == CONF_BALANCE_ADDRESS
+                       ? balance_key_of(&s->peer)
+                       : balance_key(s->psk->identity, s->psk->identity_len);
+
+    aim.slot = balance_pick(b, key, now, &aim.is_up);
+    if (aim.slot != BALANCE_NOBODY)
+        aim.to = balance_address(b, aim.slot);
+    return aim;
+}
+
+static void tell_flow(struct relay *r, const struct session *s, struct log_limit *limit,
+                      uint64_t now)
+{
+    const struct report_way way = {life_source(s), life_backend(r, s)};
+
+    report_flow(s, life_conf(r, s), &way, limit, now);
+}
+
+static void enter_backend(struct relay *r, struct session *s, const struct aim *aim)
+{
+    upstream_mark(s->flow, (uint8_t)aim->slot);
+    balance_enter(balance_of(r, s), aim->slot);
+    if (!aim->is_up)
+        stats_add(&r->parts.stats->flows_hopeless, 1);
+}
+
 /* While there is a shortage, any datagram may take a flow from another session, so the lines that
  * tell of it are limited. */
-static bool open_flow(struct relay *r, struct session *s, uint64_t now)
+static bool open_flow(struct relay *r, struct session *s, const struct aim *aim, uint64_t now)
 {
     uint32_t source = wanted_source(r, s);
     struct log_limit *limit = NULL;
     struct session *victim;
 
-    s->flow = upstream_open(r->parts.upstream, s->service, source, s);
-    if (s->flow == NULL && is_shortage(errno) && (victim = peers_flow_victim(&r->peers)) != NULL) {
+    if (aim->slot != BALANCE_NOBODY)
+        s->flow = upstream_open(r->parts.upstream, s->service, aim->to, source, s);
+    if (s->flow == NULL && aim->slot != BALANCE_NOBODY && is_shortage(errno) &&
+        (victim = peers_flow_victim(&r->peers)) != NULL) {
         life_close_flow(r, victim);
-        s->flow = upstream_open(r->parts.upstream, s->service, source, s);
+        s->flow = upstream_open(r->parts.upstream, s->service, aim->to, source, s);
         limit = &r->shortage_lines;
     }
     if (s->flow == NULL) {
@@ -88,20 +139,62 @@ static bool open_flow(struct relay *r, struct session *s, uint64_t now)
         life_count(r, s, SERVICE_FLOWS_FAILED, 1);
         return false;
     }
+    enter_backend(r, s, aim);
     s->backend_port = upstream_port(s->flow);
     if (!upstream_is_shared(s->flow))
         s->backend_source = upstream_source(s->flow) & 31; /* there are no more in a list */
     stats_add(&r->parts.stats->flows_opened, 1);
     life_count(r, s, SERVICE_FLOWS_OPENED, 1);
     life_update_gauges(r);
-    report_flow(s, life_conf(r, s), life_source(s), limit, now);
+    tell_flow(r, s, limit, now);
     return true;
+}
+
+static bool has_flow(struct relay *r, struct session *s, uint64_t now)
+{
+    if (s->flow != NULL)
+        return true;
+    struct aim aim = take_aim(r, s, now);
+    return open_flow(r, s, &aim, now);
+}
+
+/* With an address of its own it keeps that: the backends are to know it by it. */
+static void turn_flow(struct relay *r, struct session *s, const struct aim *aim, uint64_t now)
+{
+    unsigned before = upstream_mark_of(s->flow);
+
+    if (!upstream_turn(s->flow, aim->to))
+        return;
+    balance_leave(balance_of(r, s), before);
+    enter_backend(r, s, aim);
+    tell_flow(r, s, NULL, now);
+}
+
+/* Leads a session away from a backend that is down or gone. When none is up there is nothing better
+ * than to stay. */
+static void aim_anew(struct relay *r, struct session *s, uint64_t now)
+{
+    struct balance *b = balance_of(r, s);
+    unsigned slot = upstream_mark_of(s->flow);
+
+    if (balance_is_good(b, slot, now))
+        return;
+    struct aim aim = take_aim(r, s, now);
+    if (aim.slot == slot || aim.slot == BALANCE_NOBODY || (!aim.is_up && !balance_is_gone(b, slot)))
+        return;
+    stats_add(&r->parts.stats->flows_moved, 1);
+    if (upstream_is_shared(s->flow)) {
+        turn_flow(r, s, &aim, now);
+        return;
+    }
+    life_close_flow(r, s);
+    (void)open_flow(r, s, &aim, now);
 }
 
 void life_keep_flow(struct relay *r, struct session *s, uint64_t now)
 {
     if (s->flow == NULL && prefixes_range(&life_conf(r, s)->backend_source) != NULL)
-        (void)open_flow(r, s, now);
+        (void)has_flow(r, s, now);
 }
 
 /* ---- the sink: where a session leaves what goes out ---- */
@@ -133,9 +226,11 @@ static enum fate sink_deliver(void *arg, size_t len)
     struct session *s = t->session;
 
     s->used = t->now;
-    bool has_flow = s->flow != NULL || open_flow(t->relay, s, t->now);
+    if (s->flow != NULL)
+        aim_anew(t->relay, s, t->now);
+    bool is_ready = has_flow(t->relay, s, t->now);
     peers_touch(&t->relay->peers, s);
-    if (!has_flow)
+    if (!is_ready)
         return FATE_DROP_BACKEND;
     upstream_commit(s->flow, len);
     return FATE_FORWARDED;

@@ -17,6 +17,8 @@ struct relay {
     struct relay_parts parts;
     struct relay_setup setup;
     struct session_service *services; /* one per service of the snapshot */
+    struct balance *balances;         /* the same */
+    size_t service_count;
     struct cookie_secrets cookies;
     struct record_crypt *crypt;
     struct keys_kdf *kdf;
@@ -28,7 +30,7 @@ struct relay {
     struct timers timers;
     struct rate short_tag_tries;
     struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines, refused_lines,
-        fate_lines;
+        fate_lines, backend_lines;
     uint64_t next_id;
     bool is_draining;
 };
@@ -49,6 +51,8 @@ void life_count(struct relay *r, const struct session *s, enum service_counter w
 uint32_t life_source(const struct session *s);
 void life_update_gauges(struct relay *r);
 void life_close_flow(struct relay *r, struct session *s);
+/* Where the flow of a session goes, which has one. */
+struct addr life_backend(const struct relay *r, const struct session *s);
 /* Opens the flow of an open session that keeps it for as long as it lives: one that costs no
  * socket. Harmless when it is there already; where it fails, the client's next datagram tries
  * again. */

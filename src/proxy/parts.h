@@ -6,6 +6,7 @@
 #define DTLSGATE_PROXY_PARTS_H
 
 #include "dtls/psk.h"
+#include "proxy/balance.h"
 #include "proxy/listener.h"
 #include "proxy/stats.h"
 #include "proxy/upstream.h"
@@ -25,6 +26,14 @@ struct relay_identity {
 struct relay_elsewhere {
     void (*end_one)(void *arg, const struct relay_identity *who);
     void *arg;
+};
+
+/* What a worker is told of one backend of a service. */
+struct relay_order {
+    unsigned service;
+    bool is_move; /* a name that was `backend` is `to` now; `what` says nothing */
+    enum balance_order what;
+    struct addr backend, to;
 };
 
 struct relay_parts {

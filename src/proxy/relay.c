@@ -4,6 +4,7 @@
  */
 #include "proxy/relay.h"
 
+#include "proxy/backing.h"
 #include "proxy/life.h"
 #include "proxy/report.h"
 
@@ -207,6 +208,15 @@ static void count_back(struct relay *r, const struct udp_datagram *d, enum back_
     stats_add(&r->parts.stats->from_backend[fate], 1);
 }
 
+/* One that refused and now speaks is back. */
+static void note_answer(struct relay *r, const struct session *s, uint64_t now)
+{
+    if (s->flow == NULL || !balance_answered(&r->balances[s->service], upstream_mark_of(s->flow)))
+        return;
+    const struct addr backend = life_backend(r, s);
+    report_backend(life_conf(r, s), &backend, true, &r->backend_lines, now);
+}
+
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now)
 {
     struct session *s = session;
@@ -216,6 +226,7 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
 
     s->used = now;
     peers_touch(&r->peers, s);
+    note_answer(r, s, now);
     count_back(r, d, session_from_plain(s, &r->services[s->service], d->data, d->len, &sink));
     return life_settle(r, s, now);
 }
@@ -229,8 +240,12 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
 {
     struct session *s = session;
 
+    const struct addr backend = life_backend(r, s);
+
     s->refused = n < UINT32_MAX - s->refused ? s->refused + n : UINT32_MAX;
-    report_refused(s, life_conf(r, s), &r->refused_lines, now);
+    report_refused(s, life_conf(r, s), &backend, &r->refused_lines, now);
+    if (balance_refused(&r->balances[s->service], upstream_mark_of(s->flow), n, now))
+        report_backend(life_conf(r, s), &backend, false, &r->backend_lines, now);
     stats_add(&r->parts.stats->backend_refused, n);
     life_count(r, s, SERVICE_BACKEND_REFUSED, n);
 }
@@ -322,7 +337,7 @@ static void use_setup(struct relay *r, struct relay_setup *setup)
             (struct session_service){conf,   &conf->service[i],   r->setup.tls[i], r->crypt,
                                      r->kdf, &r->short_tag_tries, &r->memory};
     for (unsigned i = 0; i < conf->service_count; i++)
-        upstream_set_backend(r->parts.upstream, i, &conf->service[i].backend);
+        backing_use(r, i);
     const struct gate_rules rules = {
         .prefix_v4 = conf->daemon.prefix_v4,
         .prefix_v6 = conf->daemon.prefix_v6,
@@ -377,6 +392,16 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
     relay_setup_clear(&old);
 }
 
+void relay_tell(struct relay *r, const struct relay_order *order)
+{
+    backing_tell(r, order);
+}
+
+const struct balance *relay_balance(const struct relay *r, unsigned service)
+{
+    return &r->balances[service];
+}
+
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
 {
     r->cookies = *cookies;
@@ -420,6 +445,9 @@ static void free_parts(struct relay *r)
     keys_kdf_free(r->kdf);
     gate_free(r->gate);
     seen_free(r->seen);
+    for (size_t i = 0; r->balances != NULL && i < r->service_count; i++)
+        balance_clear(&r->balances[i]);
+    free(r->balances);
     free(r->services);
 }
 
@@ -432,8 +460,10 @@ static bool make_parts(struct relay *r, size_t service_count)
     r->gate = gate_new(&no_rules);
     r->seen = seen_new();
     r->services = calloc(service_count, sizeof *r->services);
+    r->balances = calloc(service_count, sizeof *r->balances);
+    r->service_count = service_count;
     if (r->crypt == NULL || r->kdf == NULL || r->gate == NULL || r->seen == NULL ||
-        r->services == NULL || !identities_init(&r->identities))
+        r->services == NULL || r->balances == NULL || !identities_init(&r->identities))
         return false;
     if (peers_init(&r->peers, service_count, 1, 1))
         return true;
@@ -456,8 +486,7 @@ bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t n
 static bool add_services(const struct relay *r, const struct conf *conf)
 {
     for (size_t i = 0; i < conf->service_count; i++) {
-        const struct upstream_service service = {.backend = conf->service[i].backend,
-                                                 .source = &conf->service[i].backend_source,
+        const struct upstream_service service = {.source = &conf->service[i].backend_source,
                                                  .worker = r->parts.worker,
                                                  .workers = r->parts.worker_count,
                                                  .buffer = conf->daemon.socket_buffer};

@@ -41,6 +41,10 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now);
 /* Asked by another worker: ends the longest idle session of an identity. False: there is none here.
  */
 bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t now);
+/* News or an order about one backend. */
+void relay_tell(struct relay *r, const struct relay_order *order);
+/* For anybody to look at, as long as the relay is there. */
+const struct balance *relay_balance(const struct relay *r, unsigned service);
 /* From now on cookies are made and checked with these. */
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies);
 /* No new handshakes from now on; those under way are given up. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #define FORGED_TOLD 1024 /* from so many on, a power of two */
+#define BACKEND_TEXT_MAX 320
 #define IDENTITY_TEXT_MAX (4 * PSK_IDENTITY_MAX + 1)
 
 static const char *identity_text(const struct session *s, char buf[IDENTITY_TEXT_MAX])
@@ -20,8 +21,9 @@ static const char *identity_text(const struct session *s, char buf[IDENTITY_TEXT
 
 void report_open(const struct session *s, const struct addr *to, const struct conf_service *service)
 {
-    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
+    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[BACKEND_TEXT_MAX];
     char identity[IDENTITY_TEXT_MAX];
+    bool has_choice = service->backend.count != 1; /* its flow tells which */
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
@@ -31,7 +33,8 @@ void report_open(const struct session *s, const struct addr *to, const struct co
         {"suite", session_suite_name(s), 0},
         {"version", session_version_name(s), 0},
         {"ems", s->has_ems ? "yes" : "no", 0},
-        {"backend", addr_format(&service->backend, backend), 0},
+        {"backend", has_choice ? "-" : backends_format(&service->backend, backend, sizeof(backend)),
+         0},
         {"handshake-ms", NULL, (long long)(s->opened - s->pending->born)},
         {NULL, NULL, 0},
     };
@@ -56,22 +59,31 @@ const char *report_source(const struct session *s, const struct conf_service *se
     return prefix_format(&one, buf);
 }
 
-void report_flow(const struct session *s, const struct conf_service *service, uint32_t source,
-                 struct log_limit *limit, uint64_t now)
+/* The settings alone do not say where a flow goes. */
+static bool leaves_choice(const struct backends *b)
 {
-    struct log_field fields[6] = {
+    return b->count > 1 || (b->count == 1 && b->list[0].name != NULL);
+}
+
+void report_flow(const struct session *s, const struct conf_service *service,
+                 const struct report_way *way, struct log_limit *limit, uint64_t now)
+{
+    struct log_field fields[7] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
         {"backend-port", NULL, (long long)s->backend_port},
     };
     struct log_field *end = &fields[3]; /* the rest is zero, and so ends the list */
-    char from[PREFIX_TEXT_MAX];
+    char from[PREFIX_TEXT_MAX], to[ADDR_TEXT_MAX];
     uint32_t skipped = 0;
 
     if (!log_wants(LOG_LEVEL_INFO) || (limit != NULL && !log_allowed(limit, now, &skipped)))
         return;
     if (service->backend_source.count > 0)
-        *end++ = (struct log_field){"backend-source", report_source(s, service, source, from), 0};
+        *end++ =
+            (struct log_field){"backend-source", report_source(s, service, way->source, from), 0};
+    if (leaves_choice(&service->backend))
+        *end++ = (struct log_field){"backend", addr_format(&way->backend, to), 0};
     if (limit != NULL)
         *end++ = (struct log_field){"left-out", NULL, skipped};
     log_event(LOG_LEVEL_INFO, "session flow", fields);
@@ -169,10 +181,29 @@ void report_forgeries(const struct session *s, const struct conf_service *servic
     log_event(LOG_LEVEL_WARNING, "session forgeries", fields);
 }
 
-void report_refused(const struct session *s, const struct conf_service *service,
+void report_backend(const struct conf_service *service, const struct addr *backend, bool is_up,
                     struct log_limit *limit, uint64_t now)
 {
-    char backend[ADDR_TEXT_MAX];
+    char text[ADDR_TEXT_MAX];
+    uint32_t skipped;
+
+    if (!log_allowed(limit, now, &skipped))
+        return;
+    const struct log_field fields[] = {
+        {"service", service->name, 0},
+        {"backend", addr_format(backend, text), 0},
+        {"reason", is_up ? "answers" : "refused", 0},
+        {"left-out", NULL, skipped},
+        {NULL, NULL, 0},
+    };
+    log_event(is_up ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, is_up ? "backend up" : "backend down",
+              fields);
+}
+
+void report_refused(const struct session *s, const struct conf_service *service,
+                    const struct addr *backend, struct log_limit *limit, uint64_t now)
+{
+    char text[ADDR_TEXT_MAX];
     uint32_t skipped;
 
     if (!log_wants(LOG_LEVEL_WARNING) || !log_allowed(limit, now, &skipped))
@@ -180,7 +211,7 @@ void report_refused(const struct session *s, const struct conf_service *service,
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
-        {"backend", addr_format(&service->backend, backend), 0},
+        {"backend", addr_format(backend, text), 0},
         {"refused", NULL, (long long)s->refused},
         {"left-out", NULL, skipped},
         {NULL, NULL, 0},

@@ -16,12 +16,17 @@ const char *report_source(const struct session *s, const struct conf_service *se
  * to. */
 void report_open(const struct session *s, const struct addr *to,
                  const struct conf_service *service);
+/* Between where a flow is. */
+struct report_way {
+    uint32_t source; /* the number of its address in the list or the prefix of backend-source */
+    struct addr backend;
+};
 /* One line each time a backend socket is opened for it (its first datagram, or one after
- * flow-timeout); with `limit`, which may be NULL, at most a few per second. `source` is the number
- * of its address, here as below. */
-void report_flow(const struct session *s, const struct conf_service *service, uint32_t source,
-                 struct log_limit *limit, uint64_t now);
-/* One line when an open session ends. */
+ * flow-timeout), or a shared one leads elsewhere; with `limit`, which may be NULL, at most a few
+ * per second. The backend is told where the settings leave a choice. */
+void report_flow(const struct session *s, const struct conf_service *service,
+                 const struct report_way *way, struct log_limit *limit, uint64_t now);
+/* One line when an open session ends; `source` is the number of its address. */
 void report_end(const struct session *s, const struct conf_service *service, uint32_t source,
                 enum session_end why, uint64_t now);
 /* One line when an identity has a further session beside others: `count` in all. */
@@ -29,6 +34,10 @@ void report_shared(const struct session *s, const struct conf_service *service, 
                    struct log_limit *limit, uint64_t now);
 /* A warning that a session's backend refuses datagrams; a few per second at most. */
 void report_refused(const struct session *s, const struct conf_service *service,
+                    const struct addr *backend, struct log_limit *limit, uint64_t now);
+/* One line when a worker takes a backend for down because of a refusal, or for up because of a
+ * datagram; a few per second at most. */
+void report_backend(const struct conf_service *service, const struct addr *backend, bool is_up,
                     struct log_limit *limit, uint64_t now);
 /* One line for a handshake whose Finished does not open: a wrong key, an unknown identity, or a
  * forgery. The handshake goes on. */

@@ -30,7 +30,9 @@
     X(sessions_evicted, "sessions ended to make room")                                             \
     X(flows_opened, "backend sockets opened")                                                      \
     X(flows_closed, "backend sockets closed")                                                      \
-    X(flows_failed, "backend sockets that could not be opened")
+    X(flows_failed, "backend sockets that could not be opened")                                    \
+    X(flows_moved, "flows that left a backend that was down or gone for another one")              \
+    X(flows_hopeless, "flows opened while no backend was up")
 
 /* X(name, text): what there is now. */
 #define STATS_GAUGES(X)                                                                            \

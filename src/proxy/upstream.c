@@ -8,7 +8,9 @@
 #include "base/slab.h"
 #include "base/udp_outbox.h"
 #include "proxy/fan.h"
+#include "proxy/targets.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -38,16 +40,18 @@ struct upstream {
 /* One service. */
 struct side {
     struct upstream *upstream;
-    struct addr backend;
     struct prefix *list; /* addresses to take in turn; owned */
     size_t count, next;
-    struct fan *fan; /* the socket that all flows share; NULL: each has its own */
+    struct fan *fan;        /* the socket that all flows share; NULL: each has its own */
+    struct targets targets; /* where flows on that socket go */
 };
 
 /* What both kinds begin with. */
 struct flow {
     struct side *side;
     void *owner;
+    uint16_t target; /* of a joint: by its number in the side's targets */
+    uint8_t mark;    /* the caller's */
 };
 
 /* With a socket of its own. */
@@ -145,13 +149,14 @@ static bool is_of_the_address(int error)
 }
 
 /* From each address of the list in turn, as long as one will do. */
-static int connect_from_list(struct lone *f, struct side *side, struct addr *local)
+static int connect_from_list(struct lone *f, struct side *side, const struct addr *to,
+                             struct addr *local)
 {
     int fd = -1;
 
     for (size_t tries = 0; fd < 0 && tries < side->count; tries++) {
         f->source = (uint8_t)side->next;
-        fd = udp_connect_from(&side->list[side->next].base, &side->backend, local);
+        fd = udp_connect_from(&side->list[side->next].base, to, local);
         if (fd < 0 && !is_of_the_address(errno))
             break;
         side->next = (side->next + 1) % side->count;
@@ -159,7 +164,7 @@ static int connect_from_list(struct lone *f, struct side *side, struct addr *loc
     return fd;
 }
 
-static struct flow *open_lone(struct side *side)
+static struct flow *open_lone(struct side *side, const struct addr *to)
 {
     struct lone *f = calloc(1, sizeof(*f));
     struct upstream *u = side->upstream;
@@ -170,8 +175,7 @@ static struct flow *open_lone(struct side *side)
         return NULL;
     f->flow.side = side;
     list_init(&f->order);
-    f->fd =
-        side->count > 0 ? connect_from_list(f, side, &local) : udp_connect(&side->backend, &local);
+    f->fd = side->count > 0 ? connect_from_list(f, side, to, &local) : udp_connect(to, &local);
     if (f->fd >= 0 && watch(f)) {
         if (u->offload.receive)
             (void)udp_join_received(f->fd); /* without, it merely costs more */
@@ -214,24 +218,46 @@ static void on_fan(void *arg, struct fan *fan)
                          d);
 }
 
-static struct flow *open_joint(struct side *side, uint32_t number)
+static bool is_backend(void *arg, const struct addr *peer)
+{
+    const struct side *side = arg;
+
+    return targets_have(&side->targets, peer);
+}
+
+static bool take_source(struct side *side, struct joint *f, uint32_t number)
 {
     struct sources *sources = fan_sources(side->fan);
+
+    if (number == UPSTREAM_ANY ? sources_take_next(sources, &f->source)
+                               : sources_take(sources, &f->source, number))
+        return true;
+    errno = EBUSY;
+    return false;
+}
+
+static struct flow *open_joint(struct side *side, const struct addr *to, uint32_t number)
+{
     struct joint *f = slab_take(&side->upstream->joints);
+    int error;
 
     if (!f)
         return NULL;
     f->flow.side = side;
-    if (number == UPSTREAM_ANY ? sources_take_next(sources, &f->source)
-                               : sources_take(sources, &f->source, number))
-        return &f->flow;
+    if (targets_take(&side->targets, to, &f->flow.target)) {
+        if (take_source(side, f, number))
+            return &f->flow;
+        targets_give_back(&side->targets, f->flow.target);
+    }
+    error = errno;
     slab_give(f);
-    errno = EBUSY;
+    errno = error;
     return NULL;
 }
 
 static void close_joint(struct joint *f)
 {
+    targets_give_back(&f->flow.side->targets, f->flow.target);
     sources_give_back(fan_sources(f->flow.side->fan), &f->source);
     slab_give(f);
 }
@@ -247,12 +273,12 @@ static bool open_fan(struct side *side, const struct prefix *prefix,
                      const struct upstream_service *service)
 {
     struct upstream *u = side->upstream;
-    const struct fan_params params = {.backend = service->backend,
-                                      .prefix = *prefix,
+    const struct fan_params params = {.prefix = *prefix,
                                       .worker = service->worker,
                                       .workers = service->workers,
                                       .buffer = service->buffer,
                                       .joins = u->offload.receive,
+                                      .is_backend = is_backend,
                                       .on_datagrams = on_fan,
                                       .arg = side};
 
@@ -286,7 +312,6 @@ static struct side *side_new(struct upstream *u, const struct upstream_service *
     if (!side)
         return NULL;
     side->upstream = u;
-    side->backend = service->backend;
     if (prefix ? open_fan(side, prefix, service) : copy_list(side, service->source))
         return side;
     free(side);
@@ -298,6 +323,7 @@ static void side_free(struct side *side)
     if (side->fan)
         table_each(&fan_sources(side->fan)->table, close_link, NULL);
     fan_free(side->fan);
+    targets_clear(&side->targets);
     free(side->list);
     free(side);
 }
@@ -316,27 +342,55 @@ bool upstream_add(struct upstream *u, const struct upstream_service *service)
     return true;
 }
 
-void upstream_set_backend(struct upstream *u, unsigned service, const struct addr *backend)
+bool upstream_set_backends(struct upstream *u, unsigned service, const struct addr *list,
+                           size_t count)
 {
     struct side *side = u->sides[service];
 
-    side->backend = *backend;
-    if (side->fan)
-        fan_set_backend(side->fan, backend);
+    return !side->fan || targets_set(&side->targets, list, count);
 }
 
 /* ---- both kinds ---- */
 
-struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner)
+struct flow *upstream_open(struct upstream *u, unsigned service, const struct addr *to,
+                           uint32_t number, void *owner)
 {
     struct side *side = u->sides[service];
-    struct flow *f = side->fan ? open_joint(side, number) : open_lone(side);
+    struct flow *f = side->fan ? open_joint(side, to, number) : open_lone(side, to);
 
     if (!f)
         return NULL;
     f->owner = owner;
+    f->mark = 0;
     u->count++;
     return f;
+}
+
+bool upstream_is_shared(const struct flow *f)
+{
+    return f->side->fan != NULL;
+}
+
+bool upstream_turn(struct flow *f, const struct addr *to)
+{
+    struct targets *targets = &f->side->targets;
+    uint16_t before = f->target;
+
+    assert(upstream_is_shared(f));
+    if (!targets_take(targets, to, &f->target))
+        return false;
+    targets_give_back(targets, before);
+    return true;
+}
+
+void upstream_mark(struct flow *f, uint8_t mark)
+{
+    f->mark = mark;
+}
+
+uint8_t upstream_mark_of(const struct flow *f)
+{
+    return f->mark;
 }
 
 void upstream_close(struct flow *f)
@@ -346,11 +400,6 @@ void upstream_close(struct flow *f)
         close_joint(joint_of(f));
     else
         close_lone(lone_of(f));
-}
-
-bool upstream_is_shared(const struct flow *f)
-{
-    return f->side->fan != NULL;
 }
 
 uint32_t upstream_source(const struct flow *f)
@@ -412,7 +461,8 @@ void upstream_commit(struct flow *f, size_t len)
     struct upstream *u = f->side->upstream;
 
     if (upstream_is_shared(f)) {
-        fan_commit(f->side->fan, u->outbox, len, &joint_of(f)->source);
+        fan_commit(f->side->fan, u->outbox, len, &joint_of(f)->source,
+                   targets_address(&f->side->targets, f->target));
         return;
     }
     const struct udp_way way = {.fd = lone_of(f)->fd, .owner = f->owner};

@@ -1,7 +1,8 @@
 /*
  * upstream: flows towards the backends, on the worker's event loop. A flow is a connected socket of
  * its own, or an address of its own on the one socket (proxy/fan) that all flows of a service
- * share. Knows nothing of DTLS and nothing of sessions but an owner's pointer.
+ * share. Which backend one goes to is the caller's choice. Knows nothing of DTLS and nothing of
+ * sessions but an owner's pointer.
  */
 #ifndef DTLSGATE_PROXY_UPSTREAM_H
 #define DTLSGATE_PROXY_UPSTREAM_H
@@ -42,11 +43,10 @@ struct upstream *upstream_new(struct event_base *base, struct udp_offload offloa
 /* Closes what is open; what is still queued goes first. Not from within a hook. NULL is fine. */
 void upstream_free(struct upstream *u);
 
-/* How the flows of a service reach its backend. */
+/* How the flows of a service reach its backends. */
 struct upstream_service {
-    struct addr backend;
     const struct prefixes *source; /* borrowed for the call: empty, addresses, or one prefix, all of
-                                      the backend's family */
+                                      the backends' family */
     unsigned worker, workers;      /* which of how many share a prefix */
     size_t buffer;                 /* bytes asked of the kernel for a shared socket, each way */
 };
@@ -54,17 +54,25 @@ struct upstream_service {
 /* Adds a service; the first one is number 0. False with errno: out of memory or descriptors. */
 bool upstream_add(struct upstream *u, const struct upstream_service *service)
     __attribute__((warn_unused_result));
-/* What opens from now on goes to this address, of the same family. Connected sockets stay with
- * theirs, a shared one changes at once. */
-void upstream_set_backend(struct upstream *u, unsigned service, const struct addr *backend);
+/* Where flows share a socket, these may speak to each of them; beside them whoever a flow goes to.
+ * None before the first call. False: out of memory, as many as there was room for. */
+bool upstream_set_backends(struct upstream *u, unsigned service, const struct addr *list,
+                           size_t count) __attribute__((warn_unused_result));
 
 /* Leaves the choice of the source to upstream_open(). */
 #define UPSTREAM_ANY UINT32_MAX
 
-/* Opens a flow of a service. Where flows share a socket, `number` is that of its address in the
- * prefix, or UPSTREAM_ANY; else it has a fresh port, never one that another flow holds. NULL with
- * errno (EMFILE: out of descriptors; EADDRINUSE: of ports; EBUSY: the number is in use). */
-struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner);
+/* Opens a flow of a service to a backend. Where flows share a socket, `number` is that of its
+ * address in the prefix, or UPSTREAM_ANY; else it has a fresh port, never one that another flow
+ * holds. NULL with errno (EMFILE: out of descriptors; EADDRINUSE: of ports; EBUSY: the number is in
+ * use). */
+struct flow *upstream_open(struct upstream *u, unsigned service, const struct addr *to,
+                           uint32_t number, void *owner);
+/* From now on a flow on a shared socket goes to another backend. False: out of memory, it stays. */
+bool upstream_turn(struct flow *f, const struct addr *to) __attribute__((warn_unused_result));
+/* A number of the caller's that goes with a flow, 0 at first. */
+void upstream_mark(struct flow *f, uint8_t mark);
+uint8_t upstream_mark_of(const struct flow *f);
 /* Whether it costs neither descriptor nor port, so that closing it helps nobody. */
 bool upstream_is_shared(const struct flow *f);
 /* The number of its address in the prefix, or of the address in the list; 0 without either. */

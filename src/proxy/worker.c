@@ -21,6 +21,7 @@
 enum message_kind {
     MESSAGE_SETUP,
     MESSAGE_COOKIES,
+    MESSAGE_BACKEND,
     MESSAGE_DRAIN,
     MESSAGE_PING,
     MESSAGE_UNDRAIN,
@@ -36,6 +37,7 @@ struct message {
         struct relay_setup setup;
         struct cookie_secrets cookies;
         struct inquiry *inquiry;
+        struct relay_order backend;
         struct {
             struct relay_identity who;
             unsigned asked; /* so many workers have none to end */
@@ -116,6 +118,9 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
         break;
     case MESSAGE_COOKIES:
         relay_set_cookies(w->relay, &m->with.cookies);
+        break;
+    case MESSAGE_BACKEND:
+        relay_tell(w->relay, &m->with.backend);
         break;
     case MESSAGE_DRAIN:
         relay_drain(w->relay, now);
@@ -423,6 +428,17 @@ bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
     return true;
 }
 
+bool worker_post_backend(struct worker *w, const struct relay_order *order)
+{
+    struct message *m = message_new(MESSAGE_BACKEND);
+
+    if (!m)
+        return false;
+    m->with.backend = *order;
+    post(w, m);
+    return true;
+}
+
 bool worker_post_drain(struct worker *w)
 {
     struct message *m = message_new(MESSAGE_DRAIN);
@@ -492,4 +508,9 @@ const struct stats *worker_stats(const struct worker *w)
 uint64_t worker_service_count(const struct worker *w, unsigned service, enum service_counter what)
 {
     return atomic_load_explicit(&w->services[service].count[what], memory_order_relaxed);
+}
+
+const struct balance *worker_balance(const struct worker *w, unsigned service)
+{
+    return relay_balance(w->relay, service);
 }

@@ -44,6 +44,8 @@ bool worker_post_setup(struct worker *w, struct relay_setup *setup) /* takes ove
     __attribute__((warn_unused_result));
 bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
     __attribute__((warn_unused_result));
+bool worker_post_backend(struct worker *w, const struct relay_order *order)
+    __attribute__((warn_unused_result));
 bool worker_post_drain(struct worker *w) __attribute__((warn_unused_result));
 /* Changes nothing: that it is acknowledged tells that the loop turns. Needs no memory; not before
  * the last one is acknowledged. */
@@ -64,5 +66,7 @@ void worker_free(struct worker *w);
 const struct stats *worker_stats(const struct worker *w);
 /* The same for what is counted by service, of those that the worker was made with. */
 uint64_t worker_service_count(const struct worker *w, unsigned service, enum service_counter what);
+/* The same for the backends of a service: balance_look(). */
+const struct balance *worker_balance(const struct worker *w, unsigned service);
 
 #endif

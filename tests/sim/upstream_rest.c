@@ -11,11 +11,33 @@ bool upstream_add(struct upstream *u, const struct upstream_service *service)
     return true;
 }
 
-void upstream_set_backend(struct upstream *u, unsigned service, const struct addr *backend)
+bool upstream_set_backends(struct upstream *u, unsigned service, const struct addr *list,
+                           size_t count)
 {
     (void)u;
     (void)service;
-    (void)backend;
+    (void)list;
+    (void)count;
+    return true;
+}
+
+bool upstream_turn(struct flow *f, const struct addr *to)
+{
+    (void)f;
+    (void)to;
+    return false;
+}
+
+void upstream_mark(struct flow *f, uint8_t mark)
+{
+    (void)f;
+    (void)mark;
+}
+
+uint8_t upstream_mark_of(const struct flow *f)
+{
+    (void)f;
+    return 0;
 }
 
 bool upstream_is_shared(const struct flow *f)

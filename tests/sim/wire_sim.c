@@ -195,13 +195,15 @@ size_t udp_outbox_flush(struct udp_outbox *out)
     return 0;
 }
 
-struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner)
+struct flow *upstream_open(struct upstream *u, unsigned service, const struct addr *to,
+                           uint32_t number, void *owner)
 {
     const struct session *s = owner;
     struct flow *f = calloc(1, sizeof *f);
 
     (void)u;
     (void)service;
+    (void)to;
     (void)number;
     assert(f != NULL);
     f->owner = owner;

@@ -30,6 +30,7 @@ DAEMON = {
     "control-group": ("g" * 33, f'"{"g" * 33}" is not a text of 0 to 32 bytes'),
     "http": ("localhost:9684", f'"localhost:9684" has "localhost:9684", {NUMERIC}'),
     "http-name": ("h" * 254, f'"{"h" * 96}..." is not a text of 0 to 253 bytes'),
+    "resolve-interval": ("2d", '"2d" is not a time from 1s to 1d, or 0 (ms, s, m, h or d)'),
 }
 NO_PREFIX = "which is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32"
 TIME = "(ms, s, m, h or d)"
@@ -39,6 +40,10 @@ SERVICE = {
         "127.0.0.1:0",
         '"127.0.0.1:0" has port 0; write the port that the service listens on',
     ),
+    "balance": ("random", '"random" is not one of identity, address, round-robin'),
+    "backend-retry": ("1ms", f'"1ms" is not a time from 100ms to 1h {TIME}'),
+    "probe": ("udp:0", '"udp:0" is not none or udp:HEX, up to 8 with commas'),
+    "probe-interval": ("2h", f'"2h" is not a time from 100ms to 1h {TIME}'),
     "psk-file": (
         "/nonexistent/psk",
         '"/nonexistent/psk" cannot be used; cure what is said of it above',
@@ -244,6 +249,10 @@ def test_addresses_that_are_in_each_others_way(errors, place):
         ("[::g]:5683", "has no valid IPv6 address in its brackets"),
         ("localhost:65536", "has no valid port"),
         ("no.such.name.invalid:5683", "cannot be resolved: "),
+        ("127.0.0.1:1, 127.0.0.1:1", 'has "127.0.0.1:1", which stands there twice; leave one out'),
+        ("127.0.0.1:1 weight=0", 'has "127.0.0.1:1 weight=0", which has a word that is none of '),
+        ("127.0.0.1:1 backup", "has backups alone; leave the word out behind one"),
+        (", ".join(f"127.0.0.1:{n}" for n in range(1, 34)), "has too many entries; give up to 32"),
     ],
 )
 def test_a_backend_that_cannot_be(errors, place, backend, why):

@@ -34,6 +34,7 @@ struct flow {
     unsigned service;
     struct addr backend;
     bool is_open, is_shared;
+    uint8_t mark;
     uint32_t source;
     uint16_t port;
     unsigned count; /* datagrams that the backend has got through it; the last one: */
@@ -52,7 +53,8 @@ struct world {
     struct stats stats;
     struct cookie_secrets cookies;
     uint64_t now;
-    struct addr backends[SERVICES_MAX];
+    struct addr backends[SERVICES_MAX][BACKENDS_MAX]; /* that may speak on a shared socket */
+    size_t backend_count[SERVICES_MAX];
     bool shares[SERVICES_MAX]; /* flows of the service share a socket */
     unsigned service_count;
     struct flow flows[FLOWS_MAX];
@@ -115,16 +117,18 @@ bool upstream_add(struct upstream *u, const struct upstream_service *service)
 {
     (void)u;
     assert_true(world->service_count < SERVICES_MAX);
-    world->shares[world->service_count] = prefixes_range(service->source) != NULL;
-    world->backends[world->service_count++] = service->backend;
+    world->shares[world->service_count++] = prefixes_range(service->source) != NULL;
     return true;
 }
 
-void upstream_set_backend(struct upstream *u, unsigned service, const struct addr *backend)
+bool upstream_set_backends(struct upstream *u, unsigned service, const struct addr *list,
+                           size_t count)
 {
     (void)u;
-    assert_true(service < world->service_count);
-    world->backends[service] = *backend;
+    assert_true(service < world->service_count && count <= BACKENDS_MAX);
+    memcpy(world->backends[service], list, count * sizeof(*list));
+    world->backend_count[service] = count;
+    return true;
 }
 
 static inline bool world_is_taken(unsigned service, uint32_t source)
@@ -136,7 +140,8 @@ static inline bool world_is_taken(unsigned service, uint32_t source)
     return false;
 }
 
-struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner)
+struct flow *upstream_open(struct upstream *u, unsigned service, const struct addr *to,
+                           uint32_t number, void *owner)
 {
     struct flow *f = &world->flows[world->flow_count];
 
@@ -155,12 +160,29 @@ struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number
     f->owner = owner;
     list_init(&f->order);
     f->service = service;
-    f->backend = world->backends[service];
+    f->backend = *to;
     f->is_open = true;
     f->is_shared = world->shares[service];
     f->source = number != UPSTREAM_ANY ? number : world->flow_count;
     f->port = (uint16_t)(50000 + world->flow_count++);
     return f;
+}
+
+bool upstream_turn(struct flow *f, const struct addr *to)
+{
+    assert_true(f->is_open && f->is_shared);
+    f->backend = *to;
+    return true;
+}
+
+void upstream_mark(struct flow *f, uint8_t mark)
+{
+    f->mark = mark;
+}
+
+uint8_t upstream_mark_of(const struct flow *f)
+{
+    return f->mark;
 }
 
 bool upstream_is_shared(const struct flow *f)

@@ -26,7 +26,7 @@ static void test_minimal_file_gets_the_defaults(void **state)
     assert_int_equal(c->service_count, 1);
     assert_string_equal(s->name, "a");
     assert_int_equal(s->listen_count, 1);
-    assert_int_equal(s->backend.port, 5683);
+    assert_int_equal(s->backend.list[0].addr.port, 5683);
     assert_string_equal(s->psk_file, "keys");
     assert_false(s->allow_weak_keys);
     assert_int_equal(s->unknown_identity, CONF_UNKNOWN_HIDE);
@@ -71,7 +71,7 @@ static void test_every_setting_can_be_changed(void **state)
     assert_int_equal(c->daemon.socket_buffer, 65536);
     assert_int_equal(s->listen_count, 2);
     assert_int_equal(s->listen[1].port, 2);
-    assert_int_equal(s->backend.family, AF_INET6);
+    assert_int_equal(s->backend.list[0].addr.family, AF_INET6);
     assert_true(s->allow_weak_keys);
     assert_int_equal(s->unknown_identity, CONF_UNKNOWN_ALERT);
     assert_int_equal(s->min_version, CONF_DTLS10);

@@ -103,7 +103,7 @@ static void test_override_reaches_values_with_dots_and_equals(void **state)
 
     (void)state;
     assert_string_equal(c->service[0].identity_hint, "a.b=c.d");
-    assert_int_equal(c->service[0].backend.ip[3], 2);
+    assert_int_equal(c->service[0].backend.list[0].addr.ip[3], 2);
     assert_null(c->daemon.user);
     conf_unref(c);
 }

@@ -17,6 +17,7 @@ static struct session session(void)
 {
     static const struct suite *suite;
     static struct psk psk = {.identity = identity, .identity_len = sizeof identity - 1};
+    static struct backend one = {.weight = 1};
     static struct session_pending pending = {.born = 1000};
     struct session s = {.id = 7, .state = SESSION_OPEN, .psk = &psk, .pending = &pending};
 
@@ -25,10 +26,14 @@ static struct session session(void)
     s.association.suite = suite;
     assert_true(addr_parse(&s.peer, "[2001:db8::1]:40000"));
     assert_true(addr_parse(&local, "192.0.2.1:5684"));
-    assert_true(addr_parse(&service.backend, "127.0.0.1:5683"));
+    assert_true(addr_parse(&one.addr, "127.0.0.1:5683"));
+    service.backend = (struct backends){&one, 1};
     s.opened = s.used = 1250;
     return s;
 }
+
+/* Where a flow is that nobody chose anything of. */
+static const struct report_way usual_way;
 
 static int set_up(void **state)
 {
@@ -90,7 +95,7 @@ static void test_a_flow_tells_its_port(void **state)
     (void)state;
     s.backend_port = 50001;
     for (int i = 0; i < 20; i++)
-        report_flow(&s, &service, 0, NULL, 0);
+        report_flow(&s, &service, &usual_way, NULL, 0);
     assert_int_equal(log_count("info session flow: id=7 service=coap backend-port=50001\n"), 20);
 }
 
@@ -100,6 +105,7 @@ static void test_an_address_towards_the_backend_is_told(void **state)
     struct prefix list[2];
     struct conf_service chosen = service;
     struct log_limit limit = {0};
+    const struct report_way second = {.source = 1}, fifth = {.source = 4};
 
     (void)state;
     assert_true(prefix_parse(&list[0], "2001:db8::/64"));
@@ -107,13 +113,13 @@ static void test_an_address_towards_the_backend_is_told(void **state)
     report_end(&s, &chosen, 4, SESSION_END_IDLE, 61250);
     assert_int_equal(log_count(" backend-port=0 backend-source=-\n"), 1);
     s.backend_port = 50001;
-    report_flow(&s, &chosen, 4, NULL, 0);
+    report_flow(&s, &chosen, &fifth, NULL, 0);
     report_end(&s, &chosen, 4, SESSION_END_IDLE, 61250);
     assert_int_equal(log_count(" backend-port=50001 backend-source=2001:db8::5\n"), 2);
     assert_true(prefix_parse(&list[0], "127.0.0.2"));
     assert_true(prefix_parse(&list[1], "127.0.0.3"));
     chosen.backend_source.count = 2;
-    report_flow(&s, &chosen, 1, &limit, 1000);
+    report_flow(&s, &chosen, &second, &limit, 1000);
     assert_int_equal(log_count(" backend-port=50001 backend-source=127.0.0.3 left-out=0\n"), 1);
 }
 
@@ -125,10 +131,10 @@ static void test_flows_of_a_shortage_are_limited(void **state)
 
     (void)state;
     for (int i = 0; i < 100; i++)
-        report_flow(&s, &service, 0, &limit, 1000);
+        report_flow(&s, &service, &usual_way, &limit, 1000);
     lines = log_count("session flow");
     assert_in_range(lines, 1, 20);
-    report_flow(&s, &service, 0, &limit, 3000);
+    report_flow(&s, &service, &usual_way, &limit, 3000);
     assert_int_equal(log_count("session flow"), lines + 1);
     char left_out[32];
     snprintf(left_out, sizeof left_out, " left-out=%u\n", 100 - lines);
@@ -167,7 +173,7 @@ static void test_a_quiet_log_says_nothing(void **state)
         report_failed(&s, &service, SESSION_END_HANDSHAKE_TIMEOUT, &limit, 2000);
     report_open(&s, &local, &service);
     for (int i = 0; i < 100; i++)
-        report_flow(&s, &service, 0, &limit, 2000);
+        report_flow(&s, &service, &usual_way, &limit, 2000);
     report_end(&s, &service, 0, SESSION_END_IDLE, 2000);
     assert_int_equal(log_count(""), 0);
     log_set_level(LOG_LEVEL_INFO);
@@ -176,6 +182,49 @@ static void test_a_quiet_log_says_nothing(void **state)
 }
 
 #define WITH_LOG(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+static void test_the_backend_is_told_where_there_is_a_choice(void **state)
+{
+    struct session s = session();
+    struct backend list[2] = {{.weight = 1}, {.weight = 1}};
+    struct conf_service chosen = service;
+    struct report_way to = {0};
+    char host_text[] = "echo.test:7";
+
+    (void)state;
+    assert_true(addr_parse(&to.backend, "127.0.0.2:7"));
+    chosen.backend = (struct backends){list, 2};
+    report_open(&s, &local, &chosen);
+    assert_int_equal(log_count(" backend=- handshake-ms=250\n"), 1);
+    report_flow(&s, &chosen, &to, NULL, 0);
+    assert_int_equal(log_count(" backend-port=0 backend=127.0.0.2:7\n"), 1);
+    list[0].name = host_text;
+    chosen.backend.count = 1;
+    report_open(&s, &local, &chosen);
+    assert_int_equal(log_count(" backend=echo.test:7 handshake-ms=250\n"), 1);
+    report_flow(&s, &chosen, &to, NULL, 0);
+    assert_int_equal(log_count(" backend-port=0 backend=127.0.0.2:7\n"), 2);
+}
+
+static void test_a_backend_goes_down_and_up(void **state)
+{
+    struct session s = session();
+    struct log_limit limit = {0};
+
+    (void)state;
+    (void)s;
+    report_backend(&service, &service.backend.list[0].addr, false, &limit, 0);
+    report_backend(&service, &service.backend.list[0].addr, true, &limit, 0);
+    assert_int_equal(log_count("warning backend down: service=coap backend=127.0.0.1:5683 "
+                               "reason=refused left-out=0\n"),
+                     1);
+    assert_int_equal(log_count("info backend up: service=coap backend=127.0.0.1:5683 "
+                               "reason=answers left-out=0\n"),
+                     1);
+    for (int i = 0; i < 100; i++)
+        report_backend(&service, &service.backend.list[0].addr, false, &limit, 0);
+    assert_true(log_count("backend down") <= 11);
+}
 
 int main(void)
 {
@@ -187,6 +236,9 @@ int main(void)
         WITH_LOG(test_flows_of_a_shortage_are_limited),
         WITH_LOG(test_failed_handshakes_are_limited),
         WITH_LOG(test_a_quiet_log_says_nothing),
+        cmocka_unit_test_setup_teardown(test_the_backend_is_told_where_there_is_a_choice, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_backend_goes_down_and_up, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);
 }

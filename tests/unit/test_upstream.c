@@ -76,7 +76,6 @@ static int set_up(void **state)
     assert_true(addr_parse(&any, "127.0.0.1:0"));
     w.backend_fd = udp_listen(&any, false, false, &w.backend);
     assert_true(w.backend_fd >= 0);
-    service.backend = w.backend;
     assert_true(upstream_add(w.upstream, &service));
     *state = &w;
     return 0;
@@ -120,7 +119,7 @@ static void await(struct world *w, size_t count, unsigned refused)
 
 static struct flow *open_flow(struct world *w, void *owner)
 {
-    struct flow *f = upstream_open(w->upstream, 0, UPSTREAM_ANY, owner);
+    struct flow *f = upstream_open(w->upstream, 0, &w->backend, UPSTREAM_ANY, owner);
 
     assert_non_null(f);
     return f;
@@ -344,7 +343,7 @@ static void test_out_of_descriptors_is_told(void **state)
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    assert_null(upstream_open(w->upstream, 0, UPSTREAM_ANY, NULL));
+    assert_null(upstream_open(w->upstream, 0, &w->backend, UPSTREAM_ANY, NULL));
     assert_int_equal(errno, EMFILE);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(upstream_count(w->upstream), 0);

@@ -66,7 +66,7 @@ static void add(struct world *w, const char *source)
 
     assert_true(prefixes_parse(&list, source, &fault, &len));
     const struct upstream_service service = {
-        .backend = w->backend, .source = &list, .worker = 1, .workers = 2, .buffer = 65536};
+        .source = &list, .worker = 1, .workers = 2, .buffer = 65536};
     assert_true(upstream_add(w->upstream, &service));
     prefixes_clear(&list); /* was borrowed for the call only */
 }
@@ -102,7 +102,7 @@ static int tear_down(void **state)
 
 static struct flow *open_flow(struct world *w, unsigned service, uint32_t number, void *owner)
 {
-    struct flow *f = upstream_open(w->upstream, service, number, owner);
+    struct flow *f = upstream_open(w->upstream, service, &w->backend, number, owner);
 
     assert_non_null(f);
     return f;
@@ -129,12 +129,17 @@ static struct addr assert_comes_from(struct world *w, struct flow *f, const char
     return peer;
 }
 
-static void answer(const struct world *w, const struct addr *to, char what)
+static void speak(int fd, const struct addr *to, char what)
 {
     struct sockaddr_storage name;
     socklen_t len = addr_to_sockaddr(to, AF_INET, &name);
 
-    assert_int_equal(sendto(w->backend_fd, &what, 1, 0, (struct sockaddr *)&name, len), 1);
+    assert_int_equal(sendto(fd, &what, 1, 0, (struct sockaddr *)&name, len), 1);
+}
+
+static void answer(const struct world *w, const struct addr *to, char what)
+{
+    speak(w->backend_fd, to, what);
 }
 
 static void on_guard(evutil_socket_t fd, short what, void *arg)
@@ -180,7 +185,7 @@ static void test_no_address_will_do(void **state)
     struct world *w = *state;
 
     add(w, "203.0.113.1, 203.0.113.2");
-    assert_null(upstream_open(w->upstream, SHARED + 1, UPSTREAM_ANY, NULL));
+    assert_null(upstream_open(w->upstream, SHARED + 1, &w->backend, UPSTREAM_ANY, NULL));
     assert_int_equal(errno, EADDRNOTAVAIL);
     assert_int_equal(upstream_count(w->upstream), 0);
 }
@@ -214,7 +219,7 @@ static void test_a_number_is_one_flows_alone(void **state)
     struct world *w = *state;
     struct flow *a = open_flow(w, SHARED, 5, NULL);
 
-    assert_null(upstream_open(w->upstream, SHARED, 5, NULL));
+    assert_null(upstream_open(w->upstream, SHARED, &w->backend, 5, NULL));
     assert_int_equal(errno, EBUSY);
     upstream_close(a);
     upstream_close(open_flow(w, SHARED, 5, NULL));
@@ -238,20 +243,47 @@ static void test_a_flow_that_closes_in_the_middle_of_a_batch(void **state)
     assert_null(w->owner[1]);
 }
 
-static void test_another_backend_is_shared_at_once(void **state)
+static void test_a_shared_flow_turns_to_another_backend(void **state)
 {
     struct world *w = *state;
     struct flow *a = open_flow(w, SHARED, UPSTREAM_ANY, NULL);
     struct addr any;
     int old = w->backend_fd;
 
+    upstream_mark(a, 7);
     assert_true(addr_parse(&any, "127.0.0.1:0"));
     w->backend_fd = udp_listen(&any, false, false, &w->backend);
-    upstream_set_backend(w->upstream, SHARED, &w->backend);
-    upstream_set_backend(w->upstream, LISTED, &w->backend);
+    assert_true(upstream_turn(a, &w->backend));
     assert_comes_from(w, a, "127.64.0.2:0");
+    assert_int_equal(upstream_mark_of(a), 7);
     assert_comes_from(w, open_flow(w, LISTED, UPSTREAM_ANY, NULL), "127.0.0.2:0");
     close(old);
+}
+
+/* Those in the list, and any that a flow goes to, though no flow of its own. */
+static void test_all_backends_may_answer_a_shared_flow(void **state)
+{
+    struct world *w = *state;
+    int one;
+    struct flow *f = open_flow(w, SHARED, UPSTREAM_ANY, &one);
+    struct addr any, other, to;
+    int fd;
+
+    assert_true(addr_parse(&any, "127.0.0.1:0"));
+    assert_true(addr_parse(&to, "127.64.0.2:0"));
+    to.port = upstream_port(f);
+    fd = udp_listen(&any, false, false, &other);
+    speak(fd, &to, '1');
+    await(w, 1);
+    assert_null(w->owner[0]);
+    assert_true(upstream_set_backends(w->upstream, SHARED, &other, 1));
+    assert_true(upstream_set_backends(w->upstream, LISTED, &other, 1)); /* says nothing there */
+    speak(fd, &to, '2');
+    answer(w, &to, '3');
+    await(w, 3);
+    assert_ptr_equal(w->owner[1], &one);
+    assert_ptr_equal(w->owner[2], &one);
+    close(fd);
 }
 
 static void test_shared_flows_stand_in_no_list(void **state)
@@ -292,7 +324,8 @@ int main(void)
         TEST(test_shared_flows_find_their_owners),
         TEST(test_a_number_is_one_flows_alone),
         TEST(test_a_flow_that_closes_in_the_middle_of_a_batch),
-        TEST(test_another_backend_is_shared_at_once),
+        TEST(test_a_shared_flow_turns_to_another_backend),
+        TEST(test_all_backends_may_answer_a_shared_flow),
         TEST(test_shared_flows_stand_in_no_list),
         TEST(test_free_closes_what_is_open),
     };

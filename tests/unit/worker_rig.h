@@ -78,7 +78,7 @@ struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *set
                         const struct cookie_secrets *cookies)
 {
     static const struct prefixes no_source;
-    const struct upstream_service service = {.backend = backend_at, .source = &no_source};
+    const struct upstream_service service = {.source = &no_source};
 
     if (is_refusing || !upstream_add(parts->upstream, &service))
         return NULL;
@@ -118,7 +118,7 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
         return;
     }
     if (!r->flow)
-        r->flow = upstream_open(r->parts.upstream, 0, UPSTREAM_ANY, r);
+        r->flow = upstream_open(r->parts.upstream, 0, &backend_at, UPSTREAM_ANY, r);
     if (r->flow) {
         memcpy(upstream_reserve(r->parts.upstream, d->len), d->data, d->len);
         upstream_commit(r->flow, d->len);
@@ -177,6 +177,18 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
 {
     r->conf = setup->conf;
     say(r, now > 0 ? 'A' : '?');
+}
+
+void relay_tell(struct relay *r, const struct relay_order *order)
+{
+    say(r, order->service == 1 && order->what == BALANCE_DRAIN ? 'B' : '?');
+}
+
+const struct balance *relay_balance(const struct relay *r, unsigned service)
+{
+    (void)r;
+    (void)service;
+    return NULL;
 }
 
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
