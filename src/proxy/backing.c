@@ -16,7 +16,7 @@ static void leave_if_gone(struct session *s, void *arg)
     const struct leaving *l = arg;
 
     if (s->service == l->service && s->flow != NULL &&
-        balance_is_gone(&l->relay->balances[s->service], upstream_mark_of(s->flow)))
+        balance_is_gone(&l->relay->balances[s->service], life_slot(s)))
         life_close_flow(l->relay, s);
 }
 

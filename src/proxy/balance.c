@@ -280,11 +280,18 @@ uint64_t balance_key_of(const struct addr *peer)
 /* Who may be taken, from the best choice to the worst. */
 enum level { UP, BACKUP_UP, DOWN, BACKUP_DOWN, DRAINED, LEVELS };
 
-static enum level level_of(const struct balance_slot *s, uint64_t now)
+struct choice {
+    uint64_t key, now;
+    unsigned but;
+};
+
+static enum level level_of(const struct balance *b, unsigned slot, const struct choice *c)
 {
+    const struct balance_slot *s = slot_of(b, slot);
+
     if (s->is_drained || s->is_held)
         return DRAINED;
-    if (!s->is_silent && s->down_until <= now)
+    if (!s->is_silent && s->down_until <= c->now && slot != c->but)
         return s->is_backup ? BACKUP_UP : UP;
     return s->is_backup ? BACKUP_DOWN : DOWN;
 }
@@ -306,14 +313,14 @@ static double score_of(const struct balance_slot *s, uint64_t key)
     return s->weight / -log(u);
 }
 
-static unsigned pick_by_key(const struct balance *b, enum level level, uint64_t key, uint64_t now)
+static unsigned pick_by_key(const struct balance *b, enum level level, const struct choice *c)
 {
     unsigned best = BALANCE_NOBODY;
     double high = -1;
 
     for (unsigned i = 0; i < b->count; i++) {
         const struct balance_slot *s = slot_of(b, b->listed[i]);
-        double score = level_of(s, now) == level ? score_of(s, key) : -1;
+        double score = level_of(b, b->listed[i], c) == level ? score_of(s, c->key) : -1;
         if (score > high) {
             high = score;
             best = b->listed[i];
@@ -323,14 +330,14 @@ static unsigned pick_by_key(const struct balance *b, enum level level, uint64_t 
 }
 
 /* Each gets its weight of credit, the richest pays for all: turns that are spread evenly. */
-static unsigned pick_in_turn(struct balance *b, enum level level, uint64_t now)
+static unsigned pick_in_turn(struct balance *b, enum level level, const struct choice *c)
 {
     unsigned best = BALANCE_NOBODY;
     int64_t high = 0, sum = 0;
 
     for (unsigned i = 0; i < b->count; i++) {
         struct balance_slot *s = slot_of(b, b->listed[i]);
-        if (level_of(s, now) != level)
+        if (level_of(b, b->listed[i], c) != level)
             continue;
         s->credit += s->weight;
         sum += s->weight;
@@ -343,20 +350,21 @@ static unsigned pick_in_turn(struct balance *b, enum level level, uint64_t now)
     return best;
 }
 
-unsigned balance_pick(struct balance *b, uint64_t key, uint64_t now, bool *is_up)
+unsigned balance_pick(struct balance *b, uint64_t key, unsigned but, uint64_t now, bool *is_up)
 {
+    const struct choice c = {key, now, but};
     enum level level = LEVELS;
 
     for (unsigned i = 0; i < b->count; i++) {
-        enum level one = level_of(slot_of(b, b->listed[i]), now);
+        enum level one = level_of(b, b->listed[i], &c);
         level = one < level ? one : level;
     }
     *is_up = level <= BACKUP_UP;
     if (level == LEVELS)
         return BALANCE_NOBODY;
     if (b->by == CONF_BALANCE_ROUND_ROBIN)
-        return pick_in_turn(b, level, now);
-    return pick_by_key(b, level, key, now);
+        return pick_in_turn(b, level, &c);
+    return pick_by_key(b, level, &c);
 }
 
 size_t balance_addresses(const struct balance *b, struct addr out[BACKENDS_MAX])
@@ -393,6 +401,11 @@ bool balance_is_good(const struct balance *b, unsigned slot, uint64_t now)
     const struct balance_slot *s = slot_of(b, slot);
 
     return s->is_listed && !s->is_silent && s->down_until <= now;
+}
+
+bool balance_is_failing(const struct balance *b, unsigned slot)
+{
+    return slot_of(b, slot)->is_failing;
 }
 
 bool balance_refused(struct balance *b, unsigned slot, unsigned n, uint64_t now)

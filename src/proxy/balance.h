@@ -52,9 +52,9 @@ bool balance_tell(struct balance *b, const struct addr *a, enum balance_order wh
 uint64_t balance_key(const void *identity, size_t len);
 uint64_t balance_key_of(const struct addr *peer); /* its port does not count */
 /* Which slot a flow goes to; *is_up tells whether any is up, for else it is the one it would be if
- * all were. By key: the same as ever, unless that one is down, drained or gone. BALANCE_NOBODY: the
- * list is empty. */
-unsigned balance_pick(struct balance *b, uint64_t key, uint64_t now, bool *is_up);
+ * all were. By key: the same as ever, unless that one is down, drained or gone. `but`, which may be
+ * BALANCE_NOBODY, is taken for down. BALANCE_NOBODY: the list is empty. */
+unsigned balance_pick(struct balance *b, uint64_t key, unsigned but, uint64_t now, bool *is_up);
 /* Those in the list, in its order. Returns how many. */
 size_t balance_addresses(const struct balance *b, struct addr out[BACKENDS_MAX]);
 const struct addr *balance_address(const struct balance *b, unsigned slot);
@@ -66,6 +66,8 @@ void balance_leave(struct balance *b, unsigned slot);
 bool balance_is_good(const struct balance *b, unsigned slot, uint64_t now);
 /* Whether it has left the list and is known for its flows alone. */
 bool balance_is_gone(const struct balance *b, unsigned slot);
+/* Whether it has refused something, however long ago, and has sent nothing since. */
+bool balance_is_failing(const struct balance *b, unsigned slot);
 /* It has refused `n` datagrams: down for a while. True: that is news. */
 bool balance_refused(struct balance *b, unsigned slot, unsigned n, uint64_t now);
 /* It has sent something. True: it was down until then. */

@@ -34,16 +34,41 @@ static struct balance *balance_of(const struct relay *r, const struct session *s
     return &r->balances[s->service];
 }
 
+/* What a flow's mark is beside its slot. */
+#define MARK_REFUSED 0x80
+_Static_assert(BALANCE_SLOTS <= MARK_REFUSED, "a slot and a flag fit into a mark");
+
+unsigned life_slot(const struct session *s)
+{
+    return upstream_mark_of(s->flow) & ~(unsigned)MARK_REFUSED;
+}
+
+static bool was_refused(const struct session *s)
+{
+    return (upstream_mark_of(s->flow) & MARK_REFUSED) != 0;
+}
+
+void life_note_refusal(struct session *s)
+{
+    upstream_mark(s->flow, (uint8_t)(life_slot(s) | MARK_REFUSED));
+}
+
+void life_note_answer(struct session *s)
+{
+    if (was_refused(s))
+        upstream_mark(s->flow, (uint8_t)life_slot(s));
+}
+
 struct addr life_backend(const struct relay *r, const struct session *s)
 {
-    return *balance_address(balance_of(r, s), upstream_mark_of(s->flow));
+    return *balance_address(balance_of(r, s), life_slot(s));
 }
 
 void life_close_flow(struct relay *r, struct session *s)
 {
     if (s->flow == NULL)
         return;
-    unsigned slot = upstream_mark_of(s->flow);
+    unsigned slot = life_slot(s);
     upstream_close(s->flow);
     s->flow = NULL;
     balance_leave(balance_of(r, s), slot);
@@ -88,7 +113,9 @@ struct aim {
     bool is_up;
 };
 
-static struct aim take_aim(const struct relay *r, const struct session *s, uint64_t now)
+/* `but`: a slot that is taken for down, or BALANCE_NOBODY. */
+static struct aim take_aim(const struct relay *r, const struct session *s, unsigned but,
+                           uint64_t now)
 {
     struct balance *b = balance_of(r, s);
     struct aim aim = {.to = NULL};
@@ -96,7 +123,7 @@ static struct aim take_aim(const struct relay *r, const struct session *s, uint6
                        ? balance_key_of(&s->peer)
                        : balance_key(s->psk->identity, s->psk->identity_len);
 
-    aim.slot = balance_pick(b, key, now, &aim.is_up);
+    aim.slot = balance_pick(b, key, but, now, &aim.is_up);
     if (aim.slot != BALANCE_NOBODY)
         aim.to = balance_address(b, aim.slot);
     return aim;
@@ -154,14 +181,14 @@ static bool has_flow(struct relay *r, struct session *s, uint64_t now)
 {
     if (s->flow != NULL)
         return true;
-    struct aim aim = take_aim(r, s, now);
+    struct aim aim = take_aim(r, s, BALANCE_NOBODY, now);
     return open_flow(r, s, &aim, now);
 }
 
 /* With an address of its own it keeps that: the backends are to know it by it. */
 static void turn_flow(struct relay *r, struct session *s, const struct aim *aim, uint64_t now)
 {
-    unsigned before = upstream_mark_of(s->flow);
+    unsigned before = life_slot(s);
 
     if (!upstream_turn(s->flow, aim->to))
         return;
@@ -170,16 +197,17 @@ static void turn_flow(struct relay *r, struct session *s, const struct aim *aim,
     tell_flow(r, s, NULL, now);
 }
 
-/* Leads a session away from a backend that is down or gone. When none is up there is nothing better
- * than to stay. */
+/* Leads a session away from a backend that is down or gone, or that has refused its datagrams and
+ * not been heard of since: one that speaks rarely would else try it again each time. When none is
+ * up there is nothing better than to stay. */
 static void aim_anew(struct relay *r, struct session *s, uint64_t now)
 {
     struct balance *b = balance_of(r, s);
-    unsigned slot = upstream_mark_of(s->flow);
+    unsigned slot = life_slot(s);
 
-    if (balance_is_good(b, slot, now))
+    if (balance_is_good(b, slot, now) && !(was_refused(s) && balance_is_failing(b, slot)))
         return;
-    struct aim aim = take_aim(r, s, now);
+    struct aim aim = take_aim(r, s, slot, now);
     if (aim.slot == slot || aim.slot == BALANCE_NOBODY || (!aim.is_up && !balance_is_gone(b, slot)))
         return;
     stats_add(&r->parts.stats->flows_moved, 1);

@@ -51,8 +51,12 @@ void life_count(struct relay *r, const struct session *s, enum service_counter w
 uint32_t life_source(const struct session *s);
 void life_update_gauges(struct relay *r);
 void life_close_flow(struct relay *r, struct session *s);
-/* Where the flow of a session goes, which has one. */
+/* Where the flow of a session goes, which has one; and its slot in the balance. */
 struct addr life_backend(const struct relay *r, const struct session *s);
+unsigned life_slot(const struct session *s);
+/* The backend has refused a datagram of this flow, or has sent it one. */
+void life_note_refusal(struct session *s);
+void life_note_answer(struct session *s);
 /* Opens the flow of an open session that keeps it for as long as it lives: one that costs no
  * socket. Harmless when it is there already; where it fails, the client's next datagram tries
  * again. */

@@ -209,9 +209,12 @@ static void count_back(struct relay *r, const struct udp_datagram *d, enum back_
 }
 
 /* One that refused and now speaks is back. */
-static void note_answer(struct relay *r, const struct session *s, uint64_t now)
+static void note_answer(struct relay *r, struct session *s, uint64_t now)
 {
-    if (s->flow == NULL || !balance_answered(&r->balances[s->service], upstream_mark_of(s->flow)))
+    if (s->flow == NULL)
+        return;
+    life_note_answer(s);
+    if (!balance_answered(&r->balances[s->service], life_slot(s)))
         return;
     const struct addr backend = life_backend(r, s);
     report_backend(life_conf(r, s), &backend, true, &r->backend_lines, now);
@@ -244,7 +247,8 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
 
     s->refused = n < UINT32_MAX - s->refused ? s->refused + n : UINT32_MAX;
     report_refused(s, life_conf(r, s), &backend, &r->refused_lines, now);
-    if (balance_refused(&r->balances[s->service], upstream_mark_of(s->flow), n, now))
+    life_note_refusal(s);
+    if (balance_refused(&r->balances[s->service], life_slot(s), n, now))
         report_backend(life_conf(r, s), &backend, false, &r->backend_lines, now);
     stats_add(&r->parts.stats->backend_refused, n);
     life_count(r, s, SERVICE_BACKEND_REFUSED, n);

@@ -146,7 +146,7 @@ def test_new_settings_hold_for_what_begins_behind_them(gate, echo, backend, clie
     text = ini.read_text().replace(echo.address, other.address)
     ini.write_text(text + "ciphers = PSK-AES256-CCM\nunknown-identity = alert\n")
     assert "reloaded" in g.reload()
-    assert old.is_alive(b"as ever"), "a session keeps its flow"
+    assert old.ask(b"loud") == b"LOUD", "a session has stayed with a backend that is gone"
     new = client(g).connect()
     assert new.suite == "PSK-AES256-CCM"
     assert new.ask(b"loud") == b"LOUD"

@@ -58,7 +58,7 @@ static unsigned pick(struct world *w, unsigned key, uint64_t now)
 {
     bool is_up;
 
-    return balance_pick(&w->b, balance_key(&key, sizeof(key)), now, &is_up);
+    return balance_pick(&w->b, balance_key(&key, sizeof(key)), BALANCE_NOBODY, now, &is_up);
 }
 
 /* The port tells them apart. */
@@ -213,10 +213,27 @@ static void test_when_all_are_down_it_is_the_usual_one(void **state)
         (void)balance_refused(&w->b, w->b.listed[i], 1, NOW);
     for (unsigned key = 0; key < KEYS; key++)
         assert_int_equal(port_of(w, key, NOW), before[key]);
-    assert_int_not_equal(balance_pick(&w->b, 0, NOW, &is_up), BALANCE_NOBODY);
+    assert_int_not_equal(balance_pick(&w->b, 0, BALANCE_NOBODY, NOW, &is_up), BALANCE_NOBODY);
     assert_false(is_up);
-    (void)balance_pick(&w->b, 0, NOW + RETRY, &is_up);
+    (void)balance_pick(&w->b, 0, BALANCE_NOBODY, NOW + RETRY, &is_up);
     assert_true(is_up);
+}
+
+static void test_one_can_be_left_out(void **state)
+{
+    struct world *w = *state;
+    bool is_up;
+
+    use(w, "127.0.0.1:1, 127.0.0.1:2");
+    for (unsigned key = 0; key < 100; key++) {
+        unsigned usual = pick(w, key, NOW);
+        uint64_t hash = balance_key(&key, sizeof(key));
+        assert_int_not_equal(balance_pick(&w->b, hash, usual, NOW, &is_up), usual);
+        assert_true(is_up);
+    }
+    use(w, "127.0.0.1:1");
+    assert_int_equal(balance_pick(&w->b, 1, w->b.listed[0], NOW, &is_up), w->b.listed[0]);
+    assert_false(is_up);
 }
 
 static void test_a_refusal_is_news_once(void **state)
@@ -234,7 +251,9 @@ static void test_a_refusal_is_news_once(void **state)
     assert_false(balance_is_good(&w->b, one, NOW + RETRY)); /* it counts from the last one */
     assert_true(balance_is_good(&w->b, one, NOW + 5000 + RETRY));
     assert_false(balance_refused(&w->b, one, 1, NOW + 5000 + RETRY)); /* still the same trouble */
+    assert_true(balance_is_failing(&w->b, one));
     assert_true(balance_answered(&w->b, one));
+    assert_false(balance_is_failing(&w->b, one));
     assert_true(balance_is_good(&w->b, one, NOW + 5000 + RETRY));
     assert_false(balance_answered(&w->b, one));
     assert_true(balance_refused(&w->b, one, 1, NOW + 20000));
@@ -345,7 +364,7 @@ static void test_an_empty_list_is_nobody(void **state)
     struct world *w = *state;
     bool is_up = true;
 
-    assert_int_equal(balance_pick(&w->b, 1, NOW, &is_up), BALANCE_NOBODY);
+    assert_int_equal(balance_pick(&w->b, 1, BALANCE_NOBODY, NOW, &is_up), BALANCE_NOBODY);
     assert_false(is_up);
 }
 
@@ -420,6 +439,7 @@ int main(void)
         TEST(test_turns_go_by_weight_and_are_spread),
         TEST(test_backups_wait_until_nobody_else_is_up),
         TEST(test_when_all_are_down_it_is_the_usual_one),
+        TEST(test_one_can_be_left_out),
         TEST(test_a_refusal_is_news_once),
         TEST(test_drained_is_nobodys_choice_but_keeps_its_own),
         TEST(test_a_silent_one_is_down_until_it_answers),

@@ -189,7 +189,7 @@ static void test_missing_keys_are_told_where_the_section_is(void **state)
                       "x.ini:2: service.a.listen: is missing; give it numeric ADDR:PORT, up "
                       "to 64 with commas",
                       "x.ini:2: service.a.backend: is missing; give it ADDR:PORT or "
-                      "HOST:PORT",
+                      "HOST:PORT, up to 32 with commas",
                       "x.ini:2: service.a.psk-file: is missing; give it a path", NULL});
 }
 

@@ -105,6 +105,30 @@ static void test_a_session_leaves_a_backend_that_refuses(void **state)
     world_end();
 }
 
+/* It was refused; that the backend may be tried again by others is no reason for it to stay. */
+static void test_a_session_that_speaks_rarely_leaves_as_well(void **state)
+{
+    (void)state;
+    world_begin(with_backup, 1);
+    struct dtls_client *c = world_open(ONE, NULL), *other = world_open(TWO, NULL);
+    refuse(world_say(c, ONE, "lost"));
+    struct flow *f;
+    world->now += 60000;
+    assert_int_equal(world_say(c, ONE, "y")->backend.port, C);
+    struct dtls_client *third = world_open(ONE + 2, NULL);
+    f = world_say(third, ONE + 2, "lost");
+    assert_int_equal(f->backend.port, A);
+    refuse(f);
+    assert_true(world_back(f, "back after all", 14));
+    world->now += 60000;
+    assert_ptr_equal(world_say(third, ONE + 2, "stays"), f);
+    world_forget_sent();
+    client_free(c);
+    client_free(other);
+    client_free(third);
+    world_end();
+}
+
 static void test_when_all_refuse_nobody_moves(void **state)
 {
     (void)state;
@@ -257,6 +281,7 @@ int main(void)
         TEST(test_sessions_take_turns),
         TEST(test_an_identity_has_one_backend),
         TEST(test_a_session_leaves_a_backend_that_refuses),
+        TEST(test_a_session_that_speaks_rarely_leaves_as_well),
         TEST(test_when_all_refuse_nobody_moves),
         TEST(test_a_session_that_cannot_move_loses_its_datagram_alone),
         TEST(test_a_drained_one_keeps_what_it_has),
