@@ -61,7 +61,7 @@ static size_t utf8_len(const uint8_t *s, size_t left)
 
 static bool wants_escape(uint8_t c)
 {
-    return c < 0x20 || c == 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&';
+    return c < 0x20 || c == 0x7f || c == '<' || c == '>' || c == '&';
 }
 
 /* One character; returns how many bytes it took. */
@@ -71,6 +71,8 @@ static size_t add_character(struct text *out, const uint8_t *s, size_t left)
 
     if (len == 0)
         text_add(out, "\\ufffd");
+    else if (*s == '"' || *s == '\\')
+        text_format(out, "\\%c", *s);
     else if (len == 1 && wants_escape(*s))
         text_format(out, "\\u%04x", (unsigned)*s);
     else

@@ -1,5 +1,5 @@
 /*
- * show: text and JSON, written by hand. See the header. Must never know what is shown.
+ * show: the lines of text; JSON is json's. See the header. Must never know what is shown.
  */
 #include "daemon/show.h"
 
@@ -35,33 +35,36 @@ static void add_value(struct text *to, const char *value, bool is_quoted)
         text_add(to, "\"");
 }
 
-/* What stands between this member or item and the one before it. */
-static void add_separator(struct show *s)
+/* `key` is NULL for an item. */
+static void add_json_word(struct show *s, const char *key, const char *value)
 {
-    if (s->has_before)
-        text_add(&s->text, is_json(s) ? "," : s->is_inside ? " " : "");
-    s->has_before = true;
+    struct text ascii = {0};
+
+    add_value(&ascii, value, false);
+    json_bytes(&s->json, key, ascii.data, ascii.len);
+    s->text.is_short |= ascii.is_short;
+    text_clear(&ascii);
 }
 
+/* What stands between this member and the one before it. */
 static void add_key(struct show *s, const char *key)
 {
-    add_separator(s);
-    if (is_json(s))
-        text_format(&s->text, "\"%s\":", key);
-    else
-        text_format(&s->text, s->is_inside ? "%s=" : "%s: ", key);
+    if (s->is_inside && s->has_before)
+        text_add(&s->text, " ");
+    s->has_before = true;
+    text_format(&s->text, s->is_inside ? "%s=" : "%s: ", key);
 }
 
 static void end_member(struct show *s)
 {
-    if (!is_json(s) && !s->is_inside)
+    if (!s->is_inside)
         text_add(&s->text, "\n");
 }
 
 /* As log_event() does it; what is the last of its line needs no quotes. */
 static bool needs_quotes(const struct show *s, const char *value)
 {
-    return is_json(s) || (s->is_inside && (*value == '\0' || strpbrk(value, " \"=") != NULL));
+    return s->is_inside && (*value == '\0' || strpbrk(value, " \"=") != NULL);
 }
 
 void show_clear(struct show *s)
@@ -72,19 +75,26 @@ void show_clear(struct show *s)
 
 void show_begin(struct show *s)
 {
-    if (is_json(s))
-        text_add(&s->text, "{");
-    s->has_before = false;
+    if (!is_json(s))
+        return;
+    json_init(&s->json, &s->text);
+    json_open_object(&s->json, NULL);
 }
 
 void show_end(struct show *s)
 {
-    if (is_json(s))
-        text_add(&s->text, "}\n");
+    if (!is_json(s))
+        return;
+    json_close(&s->json);
+    text_add(&s->text, "\n");
 }
 
 void show_number(struct show *s, const char *key, uint64_t value)
 {
+    if (is_json(s)) {
+        json_number(&s->json, key, value);
+        return;
+    }
     add_key(s, key);
     text_format(&s->text, "%" PRIu64, value);
     end_member(s);
@@ -92,16 +102,21 @@ void show_number(struct show *s, const char *key, uint64_t value)
 
 void show_flag(struct show *s, const char *key, bool value)
 {
+    if (is_json(s)) {
+        json_bool(&s->json, key, value);
+        return;
+    }
     add_key(s, key);
-    if (is_json(s))
-        text_add(&s->text, value ? "true" : "false");
-    else
-        text_add(&s->text, value ? "yes" : "no");
+    text_add(&s->text, value ? "yes" : "no");
     end_member(s);
 }
 
 void show_word(struct show *s, const char *key, const char *value)
 {
+    if (is_json(s)) {
+        add_json_word(s, key, value);
+        return;
+    }
     add_key(s, key);
     add_value(&s->text, value, needs_quotes(s, value));
     end_member(s);
@@ -122,65 +137,64 @@ void show_bytes(struct show *s, const char *key, const void *value, size_t len)
 
 void show_open(struct show *s, const char *key)
 {
-    if (!is_json(s))
-        return;
-    add_key(s, key);
-    text_add(&s->text, "{");
-    s->has_before = false;
+    if (is_json(s))
+        json_open_object(&s->json, key);
 }
 
 void show_close(struct show *s)
 {
     if (is_json(s))
-        text_add(&s->text, "}");
-    s->has_before = true;
+        json_close(&s->json);
 }
 
 void show_list(struct show *s, const char *key, const char *item)
 {
-    if (is_json(s)) {
-        add_key(s, key);
-        text_add(&s->text, "[");
-    }
+    if (is_json(s))
+        json_open_array(&s->json, key);
     s->item = item;
-    s->has_before = false;
 }
 
 void show_list_end(struct show *s)
 {
     if (is_json(s))
-        text_add(&s->text, "]");
+        json_close(&s->json);
     s->item = NULL;
-    s->has_before = true;
 }
 
 static void add_item_start(struct show *s)
 {
-    add_separator(s);
-    if (!is_json(s) && *s->item != '\0')
+    if (*s->item != '\0')
         text_format(&s->text, "%s: ", s->item);
 }
 
 void show_item(struct show *s)
 {
+    if (is_json(s)) {
+        json_open_object(&s->json, NULL);
+        return;
+    }
     add_item_start(s);
-    if (is_json(s))
-        text_add(&s->text, "{");
     s->is_inside = true;
     s->has_before = false;
 }
 
 void show_item_end(struct show *s)
 {
-    text_add(&s->text, is_json(s) ? "}" : "\n");
+    if (is_json(s)) {
+        json_close(&s->json);
+        return;
+    }
+    text_add(&s->text, "\n");
     s->is_inside = false;
-    s->has_before = true;
 }
 
 void show_item_word(struct show *s, const char *value)
 {
+    if (is_json(s)) {
+        add_json_word(s, NULL, value);
+        return;
+    }
     add_item_start(s);
-    add_value(&s->text, value, is_json(s));
-    if (!is_json(s))
-        text_add(&s->text, "\n");
+    add_value(&s->text, value, false);
+    text_add(&s->text, "\n");
 }

@@ -8,6 +8,7 @@
 #define DTLSGATE_DAEMON_SHOW_H
 
 #include "base/text.h"
+#include "daemon/json.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,9 +20,10 @@ enum show_form { SHOW_TEXT, SHOW_JSON };
 struct show {
     struct text text; /* owned */
     enum show_form form;
+    struct json json; /* of the text, from show_begin() on: the struct stays where it is */
     const char *item; /* of the list that we are in; NULL: in none */
-    bool is_inside;   /* of one of its items */
-    bool has_before;  /* a member or an item stands before this one */
+    bool is_inside;   /* of one of its items, in text */
+    bool has_before;  /* a member of the item stands before this one */
 };
 
 void show_clear(struct show *s);

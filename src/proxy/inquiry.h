@@ -47,8 +47,8 @@ struct inquiry_row {
     uint64_t in_datagrams, in_bytes, out_datagrams, out_bytes;
     uint64_t drops, refused;
     uint16_t backend_port; /* 0: none yet */
-    /* The address that the backend seeswhere the settings choose it, else
-     * empty; "-": none yet. */
+    /* The address that the backend sees, where the settings choose it,
+     * else empty; "-": none yet. */
     char backend_source[PREFIX_TEXT_MAX];
 };
 

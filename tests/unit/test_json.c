@@ -64,7 +64,7 @@ static void test_strings_are_escaped(void **state)
 {
     (void)state;
     json_text(&json, NULL, "a\"b\\c\n\t\x01\x7f</script>&\xc3\xa9");
-    assert_string_equal(text.data, "\"a\\u0022b\\u005cc\\u000a\\u0009\\u0001\\u007f"
+    assert_string_equal(text.data, "\"a\\\"b\\\\c\\u000a\\u0009\\u0001\\u007f"
                                    "\\u003c/script\\u003e\\u0026\xc3\xa9\"");
 }
 
