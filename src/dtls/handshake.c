@@ -18,8 +18,6 @@
 #define HELD_MAX 512
 /* libssl's record number for the hello; those fed behind it go on from here. */
 #define FED_SEQ_FIRST 1
-/* As if the counter were epoch and number of the record, for CCM has it so, too. */
-#define NONCE_FIRST (UINT64_C(1) << 48)
 /* What may be a Finished makes us derive keys: 10 us for plain PSK, 70 with ECDHE, 3 ms with DHE.
  * Only DHE is bounded: a bound lets forgeries shut the client out, and one for unknown names alone
  * would tell which these are. */
@@ -296,8 +294,6 @@ static void take_finished(struct handshake *h, const struct opened *opened, uint
         return;
     if (verdict == FINISHED_WRONG || !check_finished(h))
         return refuse(h, WIRE_DECRYPT_ERROR, "the client's Finished is wrong", now);
-    /* The counter's start is free: nothing has been sealed under these keys (RFC 5288 3). */
-    a->write_nonce = NONCE_FIRST;
     size_t len = finished_write(h->farewell.finished, 0, h->params.crypt, a, farewell);
     if (len == 0)
         return fail(h, "the Finished cannot be sealed");
