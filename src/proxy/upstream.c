@@ -29,7 +29,7 @@ struct upstream {
     struct side **sides;            /* by service */
     unsigned side_count;
     struct list lone;
-    struct slab joints;
+    struct slab lones, joints; /* the flows themselves: their memory goes back when they close */
     size_t count;   /* flows of both kinds */
     size_t refused; /* datagrams that the kernel did not take, since the last turn's end */
     uint64_t turn;  /* how often all was flushed */
@@ -161,8 +161,8 @@ static int connect_from_list(struct lone *f, struct side *side, struct addr *loc
 
 static struct flow *open_lone(struct side *side)
 {
-    struct lone *f = calloc(1, sizeof(*f));
     struct upstream *u = side->upstream;
+    struct lone *f = slab_take(&u->lones);
     struct addr local;
     int error;
 
@@ -182,7 +182,7 @@ static struct flow *open_lone(struct side *side)
     error = errno;
     if (f->fd >= 0)
         close(f->fd);
-    free(f);
+    slab_give(f);
     errno = error;
     return NULL;
 }
@@ -197,7 +197,7 @@ static void close_lone(struct lone *f)
     close(f->fd);
     list_remove(&f->node);
     list_remove(&f->order);
-    free(f);
+    slab_give(f);
 }
 
 /* ---- flows on a shared socket ---- */
@@ -369,6 +369,7 @@ void upstream_free(struct upstream *u)
     for (unsigned i = 0; i < u->side_count; i++)
         side_free(u->sides[i]);
     free(u->sides);
+    slab_clear(&u->lones);
     slab_clear(&u->joints);
     udp_outbox_free(u->outbox);
     udp_inbox_free(u->inbox);
@@ -388,6 +389,7 @@ struct upstream *upstream_new(struct event_base *base, struct udp_offload offloa
     u->hooks = *hooks;
     u->turn = 1;
     list_init(&u->lone);
+    slab_init(&u->lones, sizeof(struct lone));
     slab_init(&u->joints, sizeof(struct joint));
     u->inbox = udp_inbox_new(true);
     u->outbox = udp_outbox_new(offload.send, hooks->on_refused, hooks->arg);
