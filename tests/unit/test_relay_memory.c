@@ -83,6 +83,29 @@ static void test_data_gives_the_last_flight_back(void **state)
     world_end();
 }
 
+static void test_the_last_flight_is_kept_for_four_minutes(void **state)
+{
+    const struct slab *tails;
+    uint64_t next;
+
+    (void)state;
+    world_begin(usual, 1);
+    open_many(MANY, NULL);
+    tails = &world->relay->memory.tails;
+    next = relay_tick(world->relay, world->now + SESSION_TAIL_MS - 1);
+    assert_true(next == world->now + SESSION_TAIL_MS);
+    assert_int_equal(tails->used, MANY);
+    next = relay_tick(world->relay, world->now + SESSION_TAIL_MS);
+    assert_true(next == world->now + SESSION_TAIL_MS); /* at once again: a turn must not last */
+    assert_int_equal(tails->used, MANY - 256);
+    for (unsigned turns = 0; turns < MANY / 256; turns++)
+        next = relay_tick(world->relay, world->now + SESSION_TAIL_MS);
+    assert_int_equal(tails->used, 0);
+    assert_true(next > world->now + SESSION_TAIL_MS);
+    world->is_deaf = true;
+    world_end();
+}
+
 static void test_each_suite_gets_the_room_its_keys_need(void **state)
 {
     static const struct {
@@ -183,6 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_sleeping_session_has_248_bytes),
         cmocka_unit_test(test_data_gives_the_last_flight_back),
+        cmocka_unit_test(test_the_last_flight_is_kept_for_four_minutes),
         cmocka_unit_test(test_each_suite_gets_the_room_its_keys_need),
         cmocka_unit_test(test_what_a_crowd_has_had_goes_back),
         cmocka_unit_test(test_without_memory_a_hello_is_dropped),
