@@ -30,7 +30,7 @@ struct upstream {
     unsigned side_count;
     struct list lone;
     struct slab lones, joints; /* the flows themselves: their memory goes back when they close */
-    size_t count;   /* flows of both kinds */
+    size_t count;              /* flows of both kinds */
     size_t refused; /* datagrams that the kernel did not take, since the last turn's end */
     uint64_t turn;  /* how often all was flushed */
 };

@@ -415,105 +415,6 @@ static void test_descriptors_do_not_pile_up(void **state)
     assert_int_equal(before, after);
 }
 
-/* In a thread of its own, for holding back is for good. */
-static void run_in_thread(void *(*fn)(void *arg))
-{
-    pthread_t thread;
-
-    assert_int_equal(pthread_create(&thread, NULL, fn, NULL), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-}
-
-/* "012" for the lines numbered so. */
-static const char *numbers_in(const char *text)
-{
-    static char found[100];
-    size_t n = 0;
-
-    for (; (text = strstr(text, " line ")) != NULL && n < sizeof found - 1; text++)
-        found[n++] = text[strlen(" line ")];
-    found[n] = '\0';
-    return found;
-}
-
-static void *hold_some(void *arg)
-{
-    (void)arg;
-    log_hold();
-    log_info("a line 0");
-    log_info("a line 1");
-    assert_string_equal(content_of(path), "");
-    log_flush();
-    assert_string_equal(numbers_in(content_of(path)), "01");
-    log_info("a line 2");
-    log_warning("a line 3");
-    assert_string_equal(numbers_in(content_of(path)), "0123");
-    log_info("a line 4");
-    assert_true(log_reopen(why, sizeof why));
-    log_flush();
-    log_flush();
-    assert_string_equal(numbers_in(content_of(path)), "01234");
-    return NULL;
-}
-
-static void test_held_lines_leave_together_and_in_order(void **state)
-{
-    (void)state;
-    open_fresh(LOG_FORMAT_TEXT);
-    run_in_thread(hold_some);
-}
-
-static void *hold_much(void *arg)
-{
-    (void)arg;
-    log_hold();
-    for (int i = 0; i < 9; i++)
-        log_info("a line %d%0900d", i, 0);
-    assert_string_equal(numbers_in(content_of(path)), "012345");
-    log_flush();
-    assert_string_equal(numbers_in(content_of(path)), "012345678");
-    return NULL;
-}
-
-static void test_as_many_lines_are_held_as_there_is_room_for(void **state)
-{
-    (void)state;
-    open_fresh(LOG_FORMAT_TEXT);
-    run_in_thread(hold_much);
-}
-
-static void *hold_three(void *arg)
-{
-    (void)arg;
-    log_hold();
-    for (int i = 0; i < 3; i++)
-        log_info("a line %d%0900d", i, 0);
-    log_flush();
-    return NULL;
-}
-
-static void test_a_pipe_that_is_nearly_full_takes_what_it_can(void **state)
-{
-    static char got[8192];
-    ssize_t len;
-    int fd;
-
-    (void)state;
-    unlink(path);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    fd = open(path, O_RDONLY | O_NONBLOCK);
-    assert_true(fd >= 0 && fcntl(fd, F_SETPIPE_SZ, 4096) == 4096);
-    open_target(path, LOG_FORMAT_TEXT);
-    log_info("%01500d", 0);
-    run_in_thread(hold_three);
-    len = read(fd, got, sizeof got - 1);
-    assert_true(len > 0);
-    got[len] = '\0';
-    assert_string_equal(numbers_in(got), "01");
-    close(fd);
-    unlink(path);
-}
-
 static void test_stderr(void **state)
 {
     int kept = dup(STDERR_FILENO), fd;
@@ -689,9 +590,6 @@ int main(void)
         cmocka_unit_test(test_stderr),
         cmocka_unit_test(test_syslog_has_level_but_no_time),
         cmocka_unit_test(test_syslog_as_json),
-        cmocka_unit_test(test_held_lines_leave_together_and_in_order),
-        cmocka_unit_test(test_as_many_lines_are_held_as_there_is_room_for),
-        cmocka_unit_test(test_a_pipe_that_is_nearly_full_takes_what_it_can),
         cmocka_unit_test(test_logging_keeps_errno),
         cmocka_unit_test(test_threads_lose_no_line_in_rotation),
         cmocka_unit_test(test_limit),
