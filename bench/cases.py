@@ -3,6 +3,7 @@
 import collections
 import os
 import signal
+import time
 
 from procs import Failure, Gate, Load, Server
 from proxies import IDENTITY, KEY, PROXIES, client_arguments
@@ -26,6 +27,8 @@ BESIDE = {
 }
 FEW = 1000  # open sessions that a handshake's cost is compared with
 WARM_UP_SECONDS = 1
+PEAK = 200  # sessions whose memory is that of any
+FLOWS_CLOSE = "service.default.flow-timeout=1s"
 
 
 def takes(case, name):
@@ -71,8 +74,8 @@ class Bench:
             result["cpu"] = proxy.cpu_seconds() - before
             return result
 
-    def start(self, name, echo):
-        return PROXIES[name].start(self, echo.address)
+    def start(self, name, echo, *settings):
+        return PROXIES[name].start(self, echo.address, *settings)
 
     def until(self):
         options = self.options
@@ -118,8 +121,10 @@ class Bench:
     def idle(self, name):
         """Some sessions first, so that their peak is part of the base line and not of the growth.
         A plain proxy has a session only once a datagram has come."""
-        sessions = self.options.sessions
         plain = PROXIES[name].clients == "plain"
+        if not plain and not self.options.libssl:
+            return self.sleepers(name)
+        sessions = self.options.sessions
         held = ["-x", "-n", sessions, "-k", sessions] if plain else ["-m", "idle", "-n", sessions]
         warm_up = ["-x", "-n", 100, "-k", 100] if plain else ["-m", "handshakes", "-k", 200]
         if not plain:
@@ -137,6 +142,37 @@ class Bench:
             (b - a) / result["sessions"] for a, b in zip(before, after)
         )
         return result
+
+    def sleepers(self, name):
+        """Twice: before the sessions have sent anything, and once each has had an answer of the
+        backend and its flow is closed again."""
+        sessions, calm = self.options.sessions, self.options.calm
+        fleet_arguments = ["-c", self.options.suite, "-i", IDENTITY, "-s", KEY]
+        with self.echo() as echo, self.start(name, echo, FLOWS_CLOSE) as gate:
+            without_flows = gate.descriptors()
+            with self.load(fleet_arguments, gate.address, "devices") as fleet:
+                fleet.go()
+                self.ask(fleet, f"shake {self.options.shakes}")  # all the prefixes it remembers
+                self.ask(fleet, f"open {PEAK}")
+                self.ask(fleet, f"wake {PEAK}")
+                self.wait_for_flows(gate, without_flows)
+                before = gate.settled_memory(calm)
+                self.ask(fleet, f"open {PEAK + sessions}")
+                silent = gate.settled_memory(calm)
+                self.ask(fleet, f"wake {PEAK + sessions}")
+                self.wait_for_flows(gate, without_flows)
+                after = gate.settled_memory(calm)
+        result = {"sessions": sessions, "silent": (silent[0] - before[0]) / sessions}
+        result["rss"], result["anonymous"] = ((b - a) / sessions for a, b in zip(before, after))
+        return result
+
+    def wait_for_flows(self, gate, descriptors):
+        """Until all are closed."""
+        deadline = time.monotonic() + 60
+        while gate.descriptors() > descriptors:
+            if time.monotonic() > deadline:
+                raise Failure("idle: the flows do not close")
+            time.sleep(0.1)
 
     def flood(self, seconds, gate):
         options = self.options

@@ -118,6 +118,9 @@ class Server:
             sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", file.read(), re.MULTILINE))
         return int(sizes["VmRSS"]) * 1024, int(sizes["RssAnon"]) * 1024
 
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def settled_memory(self, calm=1):
         """The memory once `calm` seconds have passed without a change, as parts go back late."""
         last, since = self.memory(), time.monotonic()

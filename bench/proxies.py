@@ -85,13 +85,14 @@ def start_socat(bench, backend):
 
 
 def start_dtlsgate(workers):
-    def start(bench, backend):
+    def start(bench, backend, *more):
         options = bench.options
         settings = [
             f"daemon.workers={workers}",
             f"daemon.max-handshakes={max(64, 2 * options.concurrent)}",
             f"daemon.max-sessions={2 * max(options.sessions, options.handshakes, 1000)}",
             f"service.default.ciphers={options.suite}",
+            *more,
             *options.set,
         ]
         arguments = ["-l", "127.0.0.1:0", "-b", backend, "-k", bench.psk_file]

@@ -118,7 +118,8 @@ def memory(options, results):
         if runs:
             lines.append(
                 f"Memory per idle session, {options.sessions} of them, {PROXIES[name].title}:"
-                f" {median(runs, 'rss'):.0f} bytes of RSS."
+                f" {median(runs, 'rss'):.0f} bytes of RSS"
+                + (f", {median(runs, 'silent'):.0f} before any data." if "silent" in runs[0] else ".")
             )
     runs = results.get(("devices", "dtlsgate"))
     if runs:

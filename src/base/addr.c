@@ -4,6 +4,8 @@
  */
 #include "base/addr.h"
 
+#include "base/bytes.h"
+
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
@@ -252,18 +254,41 @@ socklen_t addr_to_sockaddr(const struct addr *a, int family, struct sockaddr_sto
     return sizeof in6;
 }
 
+/* Written by hand, for each session's lines have some. */
+static char *put_ip4(char *at, const uint8_t ip[4])
+{
+    for (int i = 0; i < 4; i++) {
+        at += decimal_encode(at, ip[i]);
+        *at++ = i < 3 ? '.' : ':';
+    }
+    return at;
+}
+
+static char *put_ip6(char *at, const struct addr *a)
+{
+    *at++ = '[';
+    inet_ntop(AF_INET6, a->ip, at, INET6_ADDRSTRLEN);
+    at += strlen(at);
+    if (a->scope != 0) {
+        *at++ = '%';
+        at += decimal_encode(at, a->scope);
+    }
+    *at++ = ']';
+    *at++ = ':';
+    return at;
+}
+
 const char *addr_format(const struct addr *a, char buf[ADDR_TEXT_MAX])
 {
-    char ip[INET6_ADDRSTRLEN];
+    char *at = buf;
 
-    if (a->family == 0 || inet_ntop(a->family, a->ip, ip, sizeof ip) == NULL)
-        snprintf(buf, ADDR_TEXT_MAX, "-");
-    else if (a->family == AF_INET)
-        snprintf(buf, ADDR_TEXT_MAX, "%s:%u", ip, (unsigned)a->port);
-    else if (a->scope == 0)
-        snprintf(buf, ADDR_TEXT_MAX, "[%s]:%u", ip, (unsigned)a->port);
-    else
-        snprintf(buf, ADDR_TEXT_MAX, "[%s%%%u]:%u", ip, (unsigned)a->scope, (unsigned)a->port);
+    if (a->family == AF_INET || a->family == AF_INET6) {
+        at = a->family == AF_INET ? put_ip4(at, a->ip) : put_ip6(at, a);
+        at += decimal_encode(at, a->port);
+    } else {
+        *at++ = '-';
+    }
+    *at = '\0';
     return buf;
 }
 

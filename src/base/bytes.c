@@ -246,6 +246,20 @@ int hex_decode(uint8_t *out, size_t size, const char *hex, size_t hex_len)
     return (int)n;
 }
 
+size_t decimal_encode(char out[DECIMAL_MAX], uint64_t v)
+{
+    char reversed[DECIMAL_MAX];
+    size_t len = 0;
+
+    do {
+        reversed[len++] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v > 0);
+    for (size_t i = 0; i < len; i++)
+        out[i] = reversed[len - 1 - i];
+    return len;
+}
+
 bool bytes_equal_secret(const void *a, const void *b, size_t n)
 {
     /* volatile: each byte is really read, so the compiler can not leave the loop early. */

@@ -56,6 +56,10 @@ void hex_encode(char *out, const void *data, size_t n);
 int hex_decode(uint8_t *out, size_t size, const char *hex, size_t hex_len)
     __attribute__((warn_unused_result));
 
+/* A number in decimal, no NUL. Returns its length. */
+#define DECIMAL_MAX 20
+size_t decimal_encode(char out[DECIMAL_MAX], uint64_t v);
+
 /* Compare without telling by time where they differ. */
 bool bytes_equal_secret(const void *a, const void *b, size_t n);
 /* Overwrite a secret; never optimised away. */

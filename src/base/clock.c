@@ -5,7 +5,10 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
+
+#define MS_OFFSET 20 /* "2026-11-22T13:30:40." */
 
 uint64_t clock_now_ms(void)
 {
@@ -29,15 +32,30 @@ int64_t clock_wall_s(void)
     return (int64_t)time(NULL);
 }
 
-const char *clock_wall_text(char buf[CLOCK_TEXT_MAX])
+static void write_second(time_t second, char text[CLOCK_TEXT_MAX])
 {
-    struct timespec ts;
     struct tm tm;
 
+    gmtime_r(&second, &tm);
+    snprintf(text, CLOCK_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.000Z", tm.tm_year + 1900,
+             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+const char *clock_wall_text(char buf[CLOCK_TEXT_MAX])
+{
+    /* Of this thread's last second. */
+    static _Thread_local char text[CLOCK_TEXT_MAX];
+    static _Thread_local time_t second;
+    struct timespec ts;
+    unsigned ms;
+
     clock_gettime(CLOCK_REALTIME, &ts);
-    gmtime_r(&ts.tv_sec, &tm);
-    snprintf(buf, CLOCK_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
-             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-             (int)(ts.tv_nsec / 1000000));
+    if (ts.tv_sec != second || text[0] == '\0')
+        write_second(second = ts.tv_sec, text);
+    memcpy(buf, text, CLOCK_TEXT_MAX);
+    ms = (unsigned)(ts.tv_nsec / 1000000);
+    buf[MS_OFFSET] = (char)('0' + ms / 100);
+    buf[MS_OFFSET + 1] = (char)('0' + ms / 10 % 10);
+    buf[MS_OFFSET + 2] = (char)('0' + ms % 10);
     return buf;
 }

@@ -4,6 +4,7 @@
  */
 #include "base/log.h"
 
+#include "base/bytes.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -25,10 +26,23 @@
 
 enum sink { SINK_STDERR, SINK_SYSLOG, SINK_FILE };
 
+/* What waits is written at once, and PIPE_BUF is what a pipe takes as a whole or not at all. */
+#define HELD_SIZE 4096
+
+/* One that is being written, in room for LINE_SIZE bytes. */
 struct line {
     size_t len;
-    char text[LINE_SIZE];
+    char *text;
 };
+
+/* A thread's lines that are not written yet, and behind them the room for its next one. */
+static _Thread_local struct {
+    bool is_wanted;
+    size_t len;
+    char text[HELD_SIZE];
+} held;
+
+_Static_assert(HELD_SIZE >= LINE_SIZE && HELD_SIZE <= PIPE_BUF, "a line fits, a pipe takes all");
 
 /* Read by every thread. `descriptor` leaves STDERR_FILENO once, for a number that is ours from then
  * on. */
@@ -72,16 +86,20 @@ static bool put(struct line *l, const char *text)
  */
 static void put_foreign(struct line *l, const char *text, bool escape)
 {
+    char *at = l->text + l->len;
+    const char *end = l->text + LINE_LIMIT;
+
     for (; *text != '\0'; text++) {
         char c = *text >= 0x20 && *text < 0x7f ? *text : '?';
         bool escaped = escape && (c == '"' || c == '\\');
 
-        if (l->len + (escaped ? 2 : 1) > LINE_LIMIT)
-            return;
+        if (at + (escaped ? 2 : 1) > end)
+            break;
         if (escaped)
-            l->text[l->len++] = '\\';
-        l->text[l->len++] = c;
+            *at++ = '\\';
+        *at++ = c;
     }
+    l->len = (size_t)(at - l->text);
 }
 
 /* False when not even the opening quote fits; the closing one always does. */
@@ -94,14 +112,20 @@ static bool put_quoted(struct line *l, const char *text)
     return true;
 }
 
+static bool put_number(struct line *l, long long number)
+{
+    char text[1 + DECIMAL_MAX + 1] = "-";
+    bool is_negative = number < 0;
+    uint64_t size = is_negative ? 0 - (uint64_t)number : (uint64_t)number;
+
+    text[1 + decimal_encode(text + 1, size)] = '\0';
+    return put(l, is_negative ? text : text + 1);
+}
+
 static bool put_value(struct line *l, const struct log_field *f, bool json)
 {
-    char number[24];
-
-    if (f->text == NULL) {
-        snprintf(number, sizeof number, "%lld", f->number);
-        return put(l, number);
-    }
+    if (f->text == NULL)
+        return put_number(l, f->number);
     if (json || f->text[0] == '\0' || strpbrk(f->text, " \"=") != NULL)
         return put_quoted(l, f->text);
     put_foreign(l, f->text, false);
@@ -155,12 +179,51 @@ static void build_text(struct line *l, enum log_level level, const char *message
     put_fields(l, fields, false);
 }
 
-/* Where a line can not be written there is no one left to tell, so failures go unnoticed. */
+/* How much of it went; where a line cannot be written there is no one left to tell. */
+static size_t write_some(const char *text, size_t len)
+{
+    ssize_t written;
+
+    do
+        written = write(descriptor, text, len);
+    while (written < 0 && errno == EINTR);
+    return written > 0 ? (size_t)written : 0;
+}
+
+/* What does not go at once goes line by line: a pipe or a disk that is nearly full may have room
+ * for some. */
+static void write_lines(const char *text, size_t len)
+{
+    const char *end = text + len, *next;
+
+    for (text += write_some(text, len); text < end; text = next) {
+        next = (const char *)memchr(text, '\n', (size_t)(end - text)) + 1;
+        write_some(text, (size_t)(next - text));
+    }
+}
+
+void log_flush(void)
+{
+    int saved = errno;
+
+    if (held.len > 0)
+        write_lines(held.text, held.len);
+    held.len = 0;
+    errno = saved;
+}
+
+void log_hold(void)
+{
+    held.is_wanted = true;
+}
+
 static void emit(enum log_level level, const char *message, const struct log_field *fields)
 {
     struct line l = {.len = 0};
-    ssize_t written;
 
+    if (held.len > HELD_SIZE - LINE_SIZE)
+        log_flush();
+    l.text = held.text + held.len;
     if (line_format == LOG_FORMAT_JSON)
         build_json(&l, level, message, fields);
     else
@@ -173,9 +236,9 @@ static void emit(enum log_level level, const char *message, const struct log_fie
         return;
     }
     l.text[l.len++] = '\n';
-    do
-        written = write(descriptor, l.text, l.len);
-    while (written < 0 && errno == EINTR);
+    held.len += l.len;
+    if (!held.is_wanted || level <= LOG_LEVEL_WARNING)
+        log_flush();
 }
 
 __attribute__((format(printf, 2, 0))) static void emit_format(enum log_level level,

@@ -1,7 +1,7 @@
 /*
  * log: one line per event to stderr, syslog or a file, as text or JSON.
- * Safe from every thread and without a lock: a line is one write(2) to a descriptor whose number
- * never changes (a reopen replaces what is behind it with dup2(2)).
+ * Safe from every thread and without a lock: whole lines go in one write(2) to a descriptor whose
+ * number never changes (a reopen replaces what is behind it with dup2(2)).
  * Whoever logs something a stranger can cause limits it with a log_limit.
  */
 #ifndef DTLSGATE_BASE_LOG_H
@@ -41,6 +41,13 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* From now on this thread's lines of info and debug wait for log_flush(), for a warning or an
+ * error, or until there are 2 KB of them; in order, always. Who calls this calls log_flush() before
+ * it waits for anything. Not for syslog, which takes each line as it comes. */
+void log_hold(void);
+/* Writes what this thread has held back, in one write(2). */
+void log_flush(void);
 
 /* For events with fields. Text: "<subject>: k=v k="v w" …"; JSON: each field a member beside
  * "message": "<subject>". `fields` end with a NULL key. */

@@ -18,8 +18,6 @@
 #define HELD_MAX 512
 /* libssl's record number for the hello; those fed behind it go on from here. */
 #define FED_SEQ_FIRST 1
-/* As if the counter were epoch and number of the record, for CCM has it so, too. */
-#define NONCE_FIRST (UINT64_C(1) << 48)
 /* What may be a Finished makes us derive keys: 10 us for plain PSK, 70 with ECDHE, 3 ms with DHE.
  * Only DHE is bounded: a bound lets forgeries shut the client out, and one for unknown names alone
  * would tell which these are. */
@@ -211,7 +209,7 @@ static bool candidate_master(struct handshake *h, const struct candidate *k,
         fine = secrets.shared_len > 0;
     }
     if (h->extended_master_secret)
-        fine = fine && transcript_hash(h->transcript, k->message, k->len, session_hash);
+        transcript_hash(h->transcript, k->message, k->len, session_hash);
     fine = fine && keys_master(h->params.kdf, h->suite, &secrets, &randoms,
                                h->extended_master_secret ? session_hash : NULL, master);
     bytes_wipe(decoy, sizeof decoy);
@@ -228,8 +226,9 @@ static bool derive(struct handshake *h, struct candidate *k, uint64_t now)
     if (h->exchange == EXCHANGE_DHE_PSK &&
         !rate_take(&h->dhe_derivations, DERIVE_PER_SECOND, DERIVE_BURST, now, NULL))
         return false;
-    bool fine = candidate_master(h, k, k->master) &&
-                keys_expand(h->params.kdf, h->suite, k->master, &randoms, &k->association.keys);
+    bool fine = candidate_master(h, k, k->master);
+    if (fine)
+        keys_expand(h->params.kdf, h->suite, k->master, &randoms, &k->association.keys);
     k->association.suite = h->suite;
     k->is_derived = fine;
     k->is_bad = !fine; /* a public value that is none: not to be tried again */
@@ -295,8 +294,6 @@ static void take_finished(struct handshake *h, const struct opened *opened, uint
         return;
     if (verdict == FINISHED_WRONG || !check_finished(h))
         return refuse(h, WIRE_DECRYPT_ERROR, "the client's Finished is wrong", now);
-    /* The counter's start is free: nothing has been sealed under these keys (RFC 5288 3). */
-    a->write_nonce = NONCE_FIRST;
     size_t len = finished_write(h->farewell.finished, 0, h->params.crypt, a, farewell);
     if (len == 0)
         return fail(h, "the Finished cannot be sealed");
@@ -462,9 +459,12 @@ enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uin
  * led to, whose fragments libssl has written in order. */
 static bool begin_transcript(struct handshake *h, const struct wire_record *hello)
 {
-    h->transcript = transcript_new(h->params.kdf, h->suite->sha384);
-    return h->transcript != NULL && transcript_add(h->transcript, hello->body, hello->len) &&
-           finished_hash_records(h->transcript, h->flight.records, h->flight.len);
+    h->transcript = transcript_new(h->suite->sha384);
+    if (h->transcript == NULL)
+        return false;
+    transcript_add(h->transcript, hello->body, hello->len);
+    finished_hash_records(h->transcript, h->flight.records, h->flight.len);
+    return true;
 }
 
 static void begin(struct handshake *h, const struct wire_record *hello, uint64_t now)

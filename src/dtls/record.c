@@ -114,7 +114,7 @@ size_t record_seal(struct record_crypt *c, struct association *a, uint8_t type,
     put_u64(header.number, number);
     wire_put_record_header(out, type, WIRE_DTLS12, number, body_len);
     if (suite->explicit_len > 0)
-        put_u64(body, suite_is_gcm(suite) ? a->write_nonce++ : number);
+        put_u64(body, number);
     if (len > 0)
         memcpy(body + suite->explicit_len, plain, len);
     return aead_seal(c->aead, &server, &header, body, body_len) ? WIRE_RECORD_HEADER + body_len : 0;

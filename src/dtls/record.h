@@ -25,8 +25,7 @@ struct record_window {
 
 struct association {
     const struct suite *suite;
-    uint64_t write_seq;   /* next to use, epoch 1 */
-    uint64_t write_nonce; /* next explicit nonce (GCM only) */
+    uint64_t write_seq; /* next to use, epoch 1 */
     struct record_window window;
     uint64_t forged;         /* records that failed to authenticate under these keys */
     struct record_keys keys; /* last: whoever keeps many leaves out what the suite does not use */

@@ -32,8 +32,7 @@ struct suite {
     bool sha384;          /* the PRF's hash: SHA-384, else SHA-256 */
 };
 
-/* GCM: the nonce that a record shows is a counter of its own, with CCM it is the record's number.
- */
+/* GCM, where EVP wants the nonce in another way than for CCM. */
 bool suite_is_gcm(const struct suite *suite);
 /* How many records one key may protect before the margin of RFC 9325 4.4 is gone: 2^24.5 for
  * AES-GCM; UINT64_MAX where the sequence numbers end earlier. */

@@ -307,7 +307,7 @@ static uint64_t tick_flows(struct relay *r, size_t service, uint64_t now)
 uint64_t relay_tick(struct relay *r, uint64_t now)
 {
     tick_handshakes(r, now);
-    uint64_t next = timers_next(&r->timers);
+    uint64_t next = sooner(timers_next(&r->timers), session_tails_expire(&r->memory, now));
     for (size_t i = 0; i < r->setup.conf->service_count; i++) {
         next = sooner(next, tick_idle(r, i, now));
         next = sooner(next, tick_flows(r, i, now));

@@ -24,6 +24,9 @@ void report_open(const struct session *s, const struct addr *to, const struct co
     char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[BACKEND_TEXT_MAX];
     char identity[IDENTITY_TEXT_MAX];
     bool has_choice = service->backend.count != 1; /* its flow tells which */
+
+    if (!log_wants(LOG_LEVEL_INFO))
+        return;
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
@@ -95,6 +98,9 @@ void report_end(const struct session *s, const struct conf_service *service, uin
     bool is_chosen = service->backend_source.count > 0;
     char peer[ADDR_TEXT_MAX], from[PREFIX_TEXT_MAX];
     char identity[IDENTITY_TEXT_MAX];
+
+    if (!log_wants(LOG_LEVEL_INFO))
+        return;
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
@@ -109,7 +115,8 @@ void report_end(const struct session *s, const struct conf_service *service, uin
         {"drops", NULL, (long long)s->drops},
         {"refused", NULL, (long long)s->refused},
         {"backend-port", NULL, (long long)s->backend_port},
-        {is_chosen ? "backend-source" : NULL, report_source(s, service, source, from), 0},
+        {is_chosen ? "backend-source" : NULL,
+         is_chosen ? report_source(s, service, source, from) : "", 0},
         {NULL, NULL, 0},
     };
     log_event(LOG_LEVEL_INFO, "session end", fields);

@@ -70,23 +70,18 @@ static enum fate take_alert(struct session *s, const struct session_service *ser
     return FATE_CONTROL;
 }
 
-static bool has_farewell(const struct session *s)
-{
-    return s->tail != NULL && s->tail->farewell.finished[0] == WIRE_FINISHED;
-}
-
 /* A client that repeats its Finished has not got ours; one that says hello wants to renegotiate. */
 static enum fate take_handshake(struct session *s, const struct session_service *service,
                                 const uint8_t *plain, size_t len, uint64_t now,
                                 const struct session_sink *sink)
 {
-    bool is_finished = len > 0 && plain[0] == WIRE_FINISHED && has_farewell(s);
+    bool is_finished = len > 0 && plain[0] == WIRE_FINISHED && session_tail_has_farewell(s->tail);
     bool is_hello = len > 0 && plain[0] == WIRE_CLIENT_HELLO;
 
     if (!is_finished && !is_hello)
         return FATE_CONTROL;
     if (s->tail == NULL)
-        s->tail = slab_take(&service->memory->tails);
+        session_tail_make(&s->tail, service->memory, now);
     if (s->tail == NULL || !rate_take(&s->tail->rate, REPEATS_PER_SECOND, REPEATS_BURST, now, NULL))
         return FATE_CONTROL;
     if (is_hello) {
@@ -103,10 +98,8 @@ static enum fate take_handshake(struct session *s, const struct session_service 
 /* Data proves that the client has our Finished. */
 static void drop_farewell(struct session *s)
 {
-    if (!has_farewell(s))
-        return;
-    slab_give(s->tail);
-    s->tail = NULL;
+    if (session_tail_has_farewell(s->tail))
+        session_tail_drop(&s->tail);
 }
 
 /* Only what has a way to the backend counts as a datagram of the session. */
@@ -389,8 +382,8 @@ void session_prepare(struct session_memory *m)
         .tail = sizeof(struct session_tail),
     };
 
-    /* 240 with the keys of the commonest suites; with its slot in the table not over 256. */
-    _Static_assert(offsetof(struct session, association.keys) == 200, "a session has grown");
+    /* 232 with the keys of the commonest suites; with its slot in the table not over 248. */
+    _Static_assert(offsetof(struct session, association.keys) == 192, "a session has grown");
     session_memory_init(m, &sizes);
 }
 
@@ -432,7 +425,7 @@ void session_place(struct session *s, const struct session_service *service)
     s->is_placed = true;
     s->tail = NULL;
     if (s->state == SESSION_OPEN)
-        s->tail = slab_take(&service->memory->tails);
+        session_tail_make(&s->tail, service->memory, s->opened);
     if (s->tail != NULL)
         s->tail->farewell = p->farewell;
     free_pending(p);
@@ -441,7 +434,7 @@ void session_place(struct session *s, const struct session_service *service)
 void session_free(struct session *s)
 {
     if (s->is_placed)
-        slab_give(s->tail);
+        session_tail_drop(&s->tail);
     else
         free_pending(s->pending);
     if (s->state == SESSION_LEGACY)

@@ -17,6 +17,7 @@
 #include "dtls/record.h"
 #include "proxy/gate.h"
 #include "proxy/session_memory.h"
+#include "proxy/session_tail.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -90,14 +91,6 @@ struct session_pending {
     struct handshake_farewell farewell; /* once it is complete */
     size_t mtu;
     bool is_doubted; /* a Finished did not open, and the log has been told */
-};
-
-/* What answers the handshake messages of a client whose handshake is complete. Made with a
- * farewell, it goes with the client's first data. One that is made later has none, and stays for
- * its rate. */
-struct session_tail {
-    struct handshake_farewell farewell; /* all zero: none */
-    struct rate rate;                   /* of repeated last flights and no_renegotiation warnings */
 };
 
 /* Numbers of datagrams have 48 bits, as those of the records they came in. */

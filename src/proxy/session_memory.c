@@ -15,6 +15,7 @@ void session_memory_init(struct session_memory *m, const struct session_sizes *s
         slab_init(&m->sessions[i], sizes->session + KEY_LENGTHS[i]);
     slab_init(&m->pending, sizes->pending);
     slab_init(&m->tails, sizes->tail);
+    list_init(&m->tails_by_age);
 }
 
 void session_memory_clear(struct session_memory *m)

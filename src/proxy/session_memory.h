@@ -13,6 +13,7 @@
 struct session_memory {
     struct slab sessions[SESSION_SIZES]; /* by the length of the suite's keys */
     struct slab pending, tails;
+    struct list tails_by_age; /* proxy/session_tail */
 };
 
 /* How long things are: a session without its keys, what it has besides before and after. */

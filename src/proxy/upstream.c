@@ -31,8 +31,8 @@ struct upstream {
     struct side **sides;            /* by service */
     unsigned side_count;
     struct list lone;
-    struct slab joints;
-    size_t count;   /* flows of both kinds */
+    struct slab lones, joints; /* the flows themselves: their memory goes back when they close */
+    size_t count;              /* flows of both kinds */
     size_t refused; /* datagrams that the kernel did not take, since the last turn's end */
     uint64_t turn;  /* how often all was flushed */
 };
@@ -166,8 +166,8 @@ static int connect_from_list(struct lone *f, struct side *side, const struct add
 
 static struct flow *open_lone(struct side *side, const struct addr *to)
 {
-    struct lone *f = calloc(1, sizeof(*f));
     struct upstream *u = side->upstream;
+    struct lone *f = slab_take(&u->lones);
     struct addr local;
     int error;
 
@@ -186,7 +186,7 @@ static struct flow *open_lone(struct side *side, const struct addr *to)
     error = errno;
     if (f->fd >= 0)
         close(f->fd);
-    free(f);
+    slab_give(f);
     errno = error;
     return NULL;
 }
@@ -201,7 +201,7 @@ static void close_lone(struct lone *f)
     close(f->fd);
     list_remove(&f->node);
     list_remove(&f->order);
-    free(f);
+    slab_give(f);
 }
 
 /* ---- flows on a shared socket ---- */
@@ -418,6 +418,7 @@ void upstream_free(struct upstream *u)
     for (unsigned i = 0; i < u->side_count; i++)
         side_free(u->sides[i]);
     free(u->sides);
+    slab_clear(&u->lones);
     slab_clear(&u->joints);
     udp_outbox_free(u->outbox);
     udp_inbox_free(u->inbox);
@@ -437,6 +438,7 @@ struct upstream *upstream_new(struct event_base *base, struct udp_offload offloa
     u->hooks = *hooks;
     u->turn = 1;
     list_init(&u->lone);
+    slab_init(&u->lones, sizeof(struct lone));
     slab_init(&u->joints, sizeof(struct joint));
     u->inbox = udp_inbox_new(true);
     u->outbox = udp_outbox_new(offload.send, hooks->on_refused, hooks->arg);

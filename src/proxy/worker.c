@@ -166,8 +166,10 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
         bool is_acknowledged = m->kind != MESSAGE_END_ONE && m->kind != MESSAGE_INQUIRY;
         carry_out(w, m, now);
         message_free(m);
-        if (!w->is_over && is_acknowledged)
+        if (!w->is_over && is_acknowledged) {
+            log_flush(); /* what it has led to stands before what the master says of it */
             mailbox_ring(w->acks);
+        }
     }
 }
 
@@ -239,6 +241,7 @@ static void end_turn(struct worker *w)
 
     arm_tick(w, relay_tick(w->relay, now), now);
     relay_flush(w->relay);
+    log_flush();
     w->now = 0;
 }
 
@@ -246,6 +249,7 @@ static void *run(void *arg)
 {
     struct worker *w = arg;
 
+    log_hold();
     end_turn(w);
     while (!w->is_over) {
         if (event_base_loop(w->base, EVLOOP_ONCE) != 0) {

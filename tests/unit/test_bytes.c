@@ -1,8 +1,10 @@
 /* bytes: the ends of readers and writers, hex, escaping. */
 #include "base/bytes.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,6 +142,20 @@ static void test_writer_of_nothing(void **state)
     assert_false(w.bad);
     write_u8(&w, 1);
     assert_true(w.bad);
+}
+
+static void test_decimal(void **state)
+{
+    static const uint64_t numbers[] = {0, 9, 10, 65535, 1234567890, INT64_MAX, UINT64_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char ours[DECIMAL_MAX], theirs[DECIMAL_MAX + 1];
+        size_t len = (size_t)snprintf(theirs, sizeof theirs, "%" PRIu64, numbers[i]);
+
+        assert_int_equal(decimal_encode(ours, numbers[i]), len);
+        assert_memory_equal(ours, theirs, len);
+    }
 }
 
 static void test_put_writes_in_place(void **state)
@@ -324,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_writer_writes_big_endian),
         cmocka_unit_test(test_writer_never_passes_its_end),
         cmocka_unit_test(test_writer_of_nothing),
+        cmocka_unit_test(test_decimal),
         cmocka_unit_test(test_put_writes_in_place),
         cmocka_unit_test(test_hex_encode),
         cmocka_unit_test(test_hex_decode_takes_both_cases),

@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -56,12 +58,46 @@ static void test_wall_text_is_utc_now(void **state)
     assert_in_range(ms, 0, 999);
 }
 
+/* Ours in place of libc's. */
+static const struct timespec *set_to;
+int clock_gettime(clockid_t id, struct timespec *ts)
+{
+    if (set_to == NULL)
+        return (int)syscall(SYS_clock_gettime, id, ts);
+    *ts = *set_to;
+    return 0;
+}
+
+static void test_wall_text_follows_the_clock(void **state)
+{
+    static const struct {
+        struct timespec at;
+        const char *text;
+    } steps[] = {
+        {{1795354240, 999999999}, "2026-11-22T13:30:40.999Z"},
+        {{1795354240, 7000000}, "2026-11-22T13:30:40.007Z"},
+        {{1795354241, 0}, "2026-11-22T13:30:41.000Z"},
+        {{1798761599, 120000000}, "2026-12-31T23:59:59.120Z"},
+        {{1798761600, 0}, "2027-01-01T00:00:00.000Z"},
+        {{0, 1000000}, "1970-01-01T00:00:00.001Z"},
+    };
+    char buf[CLOCK_TEXT_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        set_to = &steps[i].at;
+        assert_string_equal(clock_wall_text(buf), steps[i].text);
+    }
+    set_to = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_never_goes_back),
         cmocka_unit_test(test_counts_milliseconds_of_the_monotonic_clock),
         cmocka_unit_test(test_wall_text_is_utc_now),
+        cmocka_unit_test(test_wall_text_follows_the_clock),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

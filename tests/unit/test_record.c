@@ -57,7 +57,7 @@ static struct wire_record parse(const uint8_t *data, size_t len)
 
 static struct association association_of(uint16_t id)
 {
-    struct association a = {.suite = suite_find(id), .write_nonce = 0x0123456789abcdef};
+    struct association a = {.suite = suite_find(id)};
 
     assert_non_null(a.suite);
     bytes_random(&a.keys, sizeof a.keys);
@@ -105,7 +105,7 @@ static void keys_of_session(const struct session *s, struct association *a)
     unhex(server, sizeof server, s->server_random);
     memset(a, 0, sizeof *a);
     a->suite = suite_find(s->suite);
-    assert_true(keys_expand(kdf, a->suite, master, &randoms, &a->keys));
+    keys_expand(kdf, a->suite, master, &randoms, &a->keys);
     keys_kdf_free(kdf);
 }
 
@@ -137,15 +137,15 @@ static void test_sealing_gives_the_bytes_of_libssl_servers(void **state)
         struct wire_record rec = parse(record, n);
 
         keys_of_session(&SESSIONS[i], &a);
+        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+        assert_memory_equal(plain, "the answer to it", 16);
+        if (suite_is_gcm(a.suite)) /* libssl's nonces count from a random start */
+            continue;
         a.write_seq = 1;
-        for (int k = 0; k < 8; k++)
-            a.write_nonce = a.write_nonce << 8 | rec.body[k];
         assert_int_equal(
             record_seal(crypt, &a, WIRE_DATA, (const uint8_t *)"the answer to it", 16, sealed), n);
         assert_memory_equal(sealed, record, n);
         assert_int_equal(a.write_seq, 2);
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
-        assert_memory_equal(plain, "the answer to it", 16);
     }
 }
 
@@ -195,8 +195,6 @@ static void check_by_the_book(struct association *a, size_t len)
 {
     static uint8_t expected[RECORD_MAX];
     const uint8_t number[8] = {0, 1, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc};
-    const uint8_t counter[8] = {0xfe, 0xdc, 0xba, 0x98, 0x76, 0x54, 0x32, 0x10};
-    bool is_gcm = a->suite->aead == AEAD_AES128_GCM || a->suite->aead == AEAD_AES256_GCM;
     size_t explicit_len = a->suite->explicit_len, body = explicit_len + len + a->suite->tag_len;
     uint8_t nonce[12] = {0}, aad[13] = {0};
 
@@ -206,7 +204,7 @@ static void check_by_the_book(struct association *a, size_t len)
     put_u16(aad + 11, (uint16_t)len);
     if (explicit_len == 8) {
         memcpy(nonce, keys_server_iv(&a->keys, a->suite), 4);
-        memcpy(nonce + 4, is_gcm ? counter : number, 8);
+        memcpy(nonce + 4, number, 8);
     } else {
         memcpy(nonce + 4, number, 8);
         for (int i = 0; i < 12; i++)
@@ -220,7 +218,6 @@ static void check_by_the_book(struct association *a, size_t len)
     seal_by_the_book(a, nonce, aad, len, expected + 13 + explicit_len);
 
     a->write_seq = 0x123456789abc;
-    a->write_nonce = 0xfedcba9876543210;
     assert_int_equal(record_seal(crypt, a, WIRE_DATA, text, len, sealed), 13 + body);
     assert_memory_equal(sealed, expected, 13 + body);
 }
@@ -396,7 +393,6 @@ static void test_sequence_numbers_end_at_2_to_the_48th(void **state)
     for (size_t i = 0; i < ID_COUNT; i++) {
         struct association a = association_of(IDS[i]);
         struct wire_record rec;
-        uint64_t nonce;
         size_t n, len;
 
         a.write_seq = WIRE_SEQ_MAX;
@@ -406,27 +402,23 @@ static void test_sequence_numbers_end_at_2_to_the_48th(void **state)
         assert_int_equal(rec.epoch, 1);
         assert_true(rec.seq == WIRE_SEQ_MAX);
         assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
-        nonce = a.write_nonce;
         for (int again = 0; again < 3; again++)
             assert_int_equal(record_seal(crypt, &a, WIRE_DATA, text, 10, sealed), 0);
         assert_true(a.write_seq == WIRE_SEQ_MAX + 1);
-        assert_true(a.write_nonce == nonce);
     }
 }
 
-static void test_gcm_nonces_count_on_through_their_wrap(void **state)
+static void test_gcm_nonces_are_epoch_and_number(void **state)
 {
-    static const uint64_t EXPECTED[] = {UINT64_MAX - 1, UINT64_MAX, 0, 1};
     struct association a = association_of(0x00a9);
 
     (void)state;
-    a.write_nonce = EXPECTED[0];
-    for (size_t i = 0; i < sizeof EXPECTED / sizeof EXPECTED[0]; i++) {
+    for (uint64_t i = 0; i < 4; i++) {
         size_t n = record_seal(crypt, &a, WIRE_DATA, text, 10, sealed);
         struct wire_record rec = parse(sealed, n);
         uint8_t nonce[8];
 
-        put_u64(nonce, EXPECTED[i]);
+        put_u64(nonce, UINT64_C(1) << 48 | i);
         assert_memory_equal(rec.body, nonce, sizeof nonce);
         assert_int_equal(rec.seq, i);
     }
@@ -544,7 +536,7 @@ int main(void)
         cmocka_unit_test(test_a_cut_or_grown_record_is_forged),
         cmocka_unit_test(test_own_records_open_with_the_write_key_only),
         cmocka_unit_test(test_sequence_numbers_end_at_2_to_the_48th),
-        cmocka_unit_test(test_gcm_nonces_count_on_through_their_wrap),
+        cmocka_unit_test(test_gcm_nonces_are_epoch_and_number),
         cmocka_unit_test(test_window_takes_64_numbers_back_and_each_once),
         cmocka_unit_test(test_window_has_no_hole_at_its_ends),
         cmocka_unit_test(test_window_starts_anywhere),

@@ -45,7 +45,7 @@ static size_t weight(const struct slab *s)
     return (s->blocks - 1) * PAGES_BLOCK / s->used;
 }
 
-static void test_a_sleeping_session_has_256_bytes(void **state)
+static void test_a_sleeping_session_has_248_bytes(void **state)
 {
     static const struct client_options gcm = {.ciphers = "PSK-AES128-GCM-SHA256"};
     const struct relay *r;
@@ -56,8 +56,8 @@ static void test_a_sleeping_session_has_256_bytes(void **state)
     r = world->relay;
     const struct slab *sessions = &r->memory.sessions[0];
     assert_int_equal(sessions->used, MANY);
-    assert_int_equal(sessions->size, 240);
-    assert_in_range(weight(sessions) + r->peers.open.size * sizeof(void *) / MANY, 200, 256);
+    assert_int_equal(sessions->size, 232);
+    assert_in_range(weight(sessions) + r->peers.open.size * sizeof(void *) / MANY, 200, 248);
     /* And there is nothing besides: */
     assert_int_equal(r->memory.pending.used, 0);
     assert_int_equal(r->memory.tails.used, MANY); /* until they have sent data */
@@ -83,6 +83,29 @@ static void test_data_gives_the_last_flight_back(void **state)
     world_end();
 }
 
+static void test_the_last_flight_is_kept_for_four_minutes(void **state)
+{
+    const struct slab *tails;
+    uint64_t next;
+
+    (void)state;
+    world_begin(usual, 1);
+    open_many(MANY, NULL);
+    tails = &world->relay->memory.tails;
+    next = relay_tick(world->relay, world->now + SESSION_TAIL_MS - 1);
+    assert_true(next == world->now + SESSION_TAIL_MS);
+    assert_int_equal(tails->used, MANY);
+    next = relay_tick(world->relay, world->now + SESSION_TAIL_MS);
+    assert_true(next == world->now + SESSION_TAIL_MS); /* at once again: a turn must not last */
+    assert_int_equal(tails->used, MANY - 256);
+    for (unsigned turns = 0; turns < MANY / 256; turns++)
+        next = relay_tick(world->relay, world->now + SESSION_TAIL_MS);
+    assert_int_equal(tails->used, 0);
+    assert_true(next > world->now + SESSION_TAIL_MS);
+    world->is_deaf = true;
+    world_end();
+}
+
 static void test_each_suite_gets_the_room_its_keys_need(void **state)
 {
     static const struct {
@@ -90,9 +113,9 @@ static void test_each_suite_gets_the_room_its_keys_need(void **state)
         unsigned at;
         size_t size;
     } suites[] = {
-        {"PSK-AES128-CCM8", 0, 240},
-        {"PSK-AES256-GCM-SHA384", 1, 272},
-        {"PSK-CHACHA20-POLY1305", 2, 288},
+        {"PSK-AES128-CCM8", 0, 232},
+        {"PSK-AES256-GCM-SHA384", 1, 264},
+        {"PSK-CHACHA20-POLY1305", 2, 280},
     };
 
     (void)state;
@@ -181,8 +204,9 @@ static void test_without_memory_for_its_tail_a_session_opens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_sleeping_session_has_256_bytes),
+        cmocka_unit_test(test_a_sleeping_session_has_248_bytes),
         cmocka_unit_test(test_data_gives_the_last_flight_back),
+        cmocka_unit_test(test_the_last_flight_is_kept_for_four_minutes),
         cmocka_unit_test(test_each_suite_gets_the_room_its_keys_need),
         cmocka_unit_test(test_what_a_crowd_has_had_goes_back),
         cmocka_unit_test(test_without_memory_a_hello_is_dropped),

@@ -1,0 +1,169 @@
+/* log: lines that wait for others leave with them, in order, and none is lost. */
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[] = "/tmp/test_log_hold.XXXXXX";
+static char path[sizeof folder + 16];
+static char why[PATH_MAX + 100];
+
+/* All that is in the file, valid until the next call. */
+static const char *content(void)
+{
+    static char text[1 << 16];
+    int fd = open(path, O_RDONLY);
+    ssize_t len;
+
+    assert_true(fd >= 0);
+    len = read(fd, text, sizeof text - 1);
+    assert_true(len >= 0);
+    text[len] = '\0';
+    close(fd);
+    return text;
+}
+
+static void open_fresh(void)
+{
+    unlink(path);
+    if (!log_open(path, LOG_FORMAT_TEXT, why, sizeof why))
+        fail_msg("%s", why);
+}
+
+/* In a thread of its own, for holding back is for good. */
+static void run_in_thread(void *(*fn)(void *arg))
+{
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, fn, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* "012" for the lines numbered so. */
+static const char *numbers_in(const char *text)
+{
+    static char found[100];
+    size_t n = 0;
+
+    for (; (text = strstr(text, " line ")) != NULL && n < sizeof found - 1; text++)
+        found[n++] = text[strlen(" line ")];
+    found[n] = '\0';
+    return found;
+}
+
+static void *hold_some(void *arg)
+{
+    (void)arg;
+    log_hold();
+    log_info("a line 0");
+    log_info("a line 1");
+    assert_string_equal(content(), "");
+    log_flush();
+    assert_string_equal(numbers_in(content()), "01");
+    log_info("a line 2");
+    log_warning("a line 3");
+    assert_string_equal(numbers_in(content()), "0123");
+    log_info("a line 4");
+    assert_true(log_reopen(why, sizeof why));
+    log_flush();
+    log_flush();
+    assert_string_equal(numbers_in(content()), "01234");
+    return NULL;
+}
+
+static void test_held_lines_leave_together_and_in_order(void **state)
+{
+    (void)state;
+    open_fresh();
+    run_in_thread(hold_some);
+}
+
+static void *hold_much(void *arg)
+{
+    (void)arg;
+    log_hold();
+    for (int i = 0; i < 9; i++)
+        log_info("a line %d%0900d", i, 0);
+    assert_string_equal(numbers_in(content()), "012345");
+    log_flush();
+    assert_string_equal(numbers_in(content()), "012345678");
+    return NULL;
+}
+
+static void test_as_many_lines_are_held_as_there_is_room_for(void **state)
+{
+    (void)state;
+    open_fresh();
+    run_in_thread(hold_much);
+}
+
+static void *hold_three(void *arg)
+{
+    (void)arg;
+    log_hold();
+    for (int i = 0; i < 3; i++)
+        log_info("a line %d%0900d", i, 0);
+    log_flush();
+    return NULL;
+}
+
+static void test_a_pipe_that_is_nearly_full_takes_what_it_can(void **state)
+{
+    static char got[8192];
+    ssize_t len;
+    int fd;
+
+    (void)state;
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    fd = open(path, O_RDONLY | O_NONBLOCK);
+    assert_true(fd >= 0 && fcntl(fd, F_SETPIPE_SZ, 4096) == 4096);
+    if (!log_open(path, LOG_FORMAT_TEXT, why, sizeof why))
+        fail_msg("%s", why);
+    log_info("%01500d", 0);
+    run_in_thread(hold_three);
+    len = read(fd, got, sizeof got - 1);
+    assert_true(len > 0);
+    got[len] = '\0';
+    assert_string_equal(numbers_in(got), "01");
+    close(fd);
+    unlink(path);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    strcpy(path, folder);
+    strcat(path, "/log");
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_held_lines_leave_together_and_in_order),
+        cmocka_unit_test(test_as_many_lines_are_held_as_there_is_room_for),
+        cmocka_unit_test(test_a_pipe_that_is_nearly_full_takes_what_it_can),
+    };
+
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
