@@ -30,10 +30,6 @@
 
 enum exit_status { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_WRONG = 2 };
 
-/* Descriptors that are neither sessions nor public sockets: event loops, mailboxes, log, files. */
-#define DESCRIPTORS_PER_WORKER 8
-#define DESCRIPTORS_APART 64
-
 /* What a start collects and its end gives back. */
 struct process {
     const struct cmdline *cmdline;
@@ -79,6 +75,18 @@ static enum exit_status print_psk(const char *identity)
     return finish_output();
 }
 
+/* What a start would warn of, too. */
+static void print_warnings(const struct cmdline *c, const struct conf *conf)
+{
+    size_t descriptors = priv_raise_descriptors(review_descriptors(conf));
+    struct errors found = {.count = 0};
+
+    review_settings(conf, cmdline_source_name(c), descriptors, &found);
+    review_keys(conf, &found);
+    errors_print(&found, stderr, "warning: ");
+    errors_clear(&found);
+}
+
 /* -t and -T. */
 static enum exit_status check_settings(const struct cmdline *c)
 {
@@ -89,26 +97,18 @@ static enum exit_status check_settings(const struct cmdline *c)
 
     if (conf == NULL || !priv_find(&priv, &conf->daemon, cmdline_source_name(c), &errors))
         goto out;
-    if (c->action == CMDLINE_SHOW)
+    if (c->action == CMDLINE_SHOW) {
         conf_print(conf, stdout);
-    else
+    } else {
+        print_warnings(c, conf);
         printf("%s: settings are valid\n", cmdline_source_name(c));
-    review_http(conf);
+    }
     status = finish_output();
 out:
     errors_print(&errors, stderr, "");
     errors_clear(&errors);
     conf_unref(conf);
     return status;
-}
-
-static size_t descriptors_needed(const struct conf *conf)
-{
-    size_t per_worker = DESCRIPTORS_PER_WORKER;
-
-    for (size_t i = 0; i < conf->service_count; i++)
-        per_worker += conf->service[i].listen_count;
-    return conf->daemon.max_sessions + conf->daemon.workers * per_worker + DESCRIPTORS_APART;
 }
 
 /* Behind the public sockets, which a second process with our settings cannot get: what it finds
@@ -173,19 +173,12 @@ static bool open_all(struct process *p, struct errors *errors)
 /* What will do for now and may hurt later. */
 static void warn(const struct process *p, size_t descriptors)
 {
-    size_t needed = descriptors_needed(p->conf);
-
-    if (descriptors < needed)
-        log_info("dtlsgate: %zu open files are allowed, but daemon.max-sessions = %u may need "
-                 "%zu; raise the limit (LimitNOFILE, ulimit -n) or lower the setting",
-                 descriptors, p->conf->daemon.max_sessions, needed);
     for (size_t i = 0; i < p->conf->service_count; i++)
         if (!psk_is_locked(p->conf->service[i].psk))
             log_info("service %s: its keys may come to lie on swap; raise the limit of locked "
                      "memory (LimitMEMLOCK, ulimit -l)",
                      p->conf->service[i].name);
-    review_keys(p->conf);
-    review_http(p->conf);
+    review_log(p->conf, cmdline_source_name(p->cmdline), descriptors);
     sockets_check_buffers(&p->sockets, p->conf);
     sockets_check_sources(p->conf);
     priv_check_files(&p->priv, p->conf, p->cmdline->source.path);
@@ -253,7 +246,7 @@ static enum exit_status run(const struct cmdline *c)
     p.conf = conf_load(&c->source, &errors);
     if (p.conf == NULL)
         goto out;
-    descriptors = priv_raise_descriptors(descriptors_needed(p.conf));
+    descriptors = priv_raise_descriptors(review_descriptors(p.conf));
     if (open_all(&p, &errors))
         status = serve(&p, descriptors);
     close_control(&p);

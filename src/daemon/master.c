@@ -13,6 +13,7 @@
 #include "daemon/health.h"
 #include "daemon/http.h"
 #include "daemon/notify.h"
+#include "daemon/priv.h"
 #include "daemon/review.h"
 #include "daemon/status.h"
 #include "daemon/view.h"
@@ -158,7 +159,7 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
     if (failed > 0)
         tell_of_part(m, failed);
     set_log_level(m, cmdline_log_level(m->cmdline, next->daemon.log_level));
-    review_keys(next);
+    review_log(next, cmdline_source_name(m->cmdline), priv_count_descriptors());
     conf_unref(m->conf);
     m->conf = m->status.conf = conf_ref(next);
     watch_backends(m);

@@ -1,15 +1,27 @@
 /*
- * review: warnings about settings that are legal and still not wise.
+ * review: warnings about settings and keys that are legal and still not wise.
  */
 #ifndef DTLSGATE_DAEMON_REVIEW_H
 #define DTLSGATE_DAEMON_REVIEW_H
 
+#include "base/errors.h"
 #include "conf/conf.h"
 
-/* Writes a warning to the log for each kind of weak key that a service has: how many, and where the
- * first one stands. For the start and for each reload that was taken. */
-void review_keys(const struct conf *conf);
-/* The same for a status page that more than this host can reach; for the start and for -t. */
-void review_http(const struct conf *conf);
+#include <stddef.h>
+
+/* How many descriptors these settings may need at their caps. */
+size_t review_descriptors(const struct conf *conf);
+
+/* Adds a line to `found` for each setting that will do and may hurt, with its cure:
+ * "SOURCE:LINE: service.NAME.key: …" with the line of the service's section, or
+ * "SOURCE: daemon.key: …". `descriptors` are those that the process may have. */
+void review_settings(const struct conf *conf, const char *source, size_t descriptors,
+                     struct errors *found);
+/* Adds a line to `found` for each kind of weak key that a service has: how many, and where the first
+ * one stands. */
+void review_keys(const struct conf *conf, struct errors *found);
+
+/* Both, as warnings in the log: for the start and for each reload that was taken. */
+void review_log(const struct conf *conf, const char *source, size_t descriptors);
 
 #endif

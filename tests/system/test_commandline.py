@@ -98,6 +98,55 @@ def test_test(run, line, word):
     assert done.stderr == "/nonexistent.ini: cannot be opened: No such file or directory\n"
 
 
+@pytest.fixture
+def unwise(settings, echo, psk):
+    """Settings that are legal and odd in each way that a start survives, and what is said of them."""
+    daemon = {"socket-buffer": "64k", "log-level": "debug", "max-handshakes": 20000}
+    daemon |= {"max-handshakes-per-prefix": 0, "max-sessions": 10}
+    place = {"listen": "127.0.0.1:0", "backend": echo.address, "idle-timeout": "2d"}
+    place |= {"psk-file": psk({"dev-1": b"\x01", "dev-2": b"\x01"}), "allow-weak-keys": "yes"}
+    place |= {"unknown-identity": "alert", "min-version": "1.0"}
+    far = {"listen": "127.0.0.1:0", "backend": "192.0.2.1:53", "psk-file": psk({"a": KEY}, "far")}
+    ini = settings({"daemon": daemon, "service coap": place, "service far": far})
+    said = [f"{ini}: daemon.{key}: {value} " for key, value in list(daemon.items())[:-1]]
+    said += [f"{ini}:8: service.coap.{key}: {place[key]} " for key in list(place)[2:] if key[0] != "p"]
+    said += [f"{ini}:17: service.far.backend: 192.0.2.1:53 is a public address, "]
+    said += [f"{place['psk-file']}:1: a key is shorter than 16 bytes; 2 such in all; "]
+    said += [f"{place['psk-file']}:2: an identity has the key of another one; 1 such in all; "]
+    return ini, said
+
+
+def test_test_warns_of_what_is_legal_and_unwise(run, unwise):
+    ini, said = unwise
+    done = run("-c", ini, "-t")
+    assert (done.returncode, done.stdout) == (0, f"{ini}: settings are valid\n")
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(said), done.stderr
+    for what in said:
+        assert [line for line in lines if line.startswith(f"warning: {what}")], (what, lines)
+
+
+def test_a_start_and_a_reload_log_the_same_warnings(start, unwise):
+    ini, said = unwise
+    g = start("-c", ini).wait_ready()
+    g.reload()
+    for what in said:
+        assert len(g.log.find(rf"^\S+ warning {re.escape(what)}")) == 2, (what, g.log.text())
+
+
+def test_test_knows_how_many_files_may_be_open(run, line):
+    """Ten million are more than the kernel lets anybody have."""
+    options = [*line, "-o", "daemon.workers=1", "-t", "-o"]
+    assert run(*options, "daemon.max-sessions=10").stderr == ""
+    done = run(*options, "daemon.max-sessions=10000000")
+    assert done.returncode == 0
+    assert re.fullmatch(
+        "warning: command line: daemon.max-sessions: 10000000 may need 10000073 open files, and "
+        r"\d+ are allowed; raise the limit \(LimitNOFILE, ulimit -n\) or lower the setting\n",
+        done.stderr,
+    )
+
+
 def test_test_opens_no_socket(start, run, line):
     g = start(*line).wait_ready()
     again = ["-l", f"127.0.0.1:{g.port}", *line[2:]]

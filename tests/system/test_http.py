@@ -265,7 +265,7 @@ def test_a_public_address_gives_a_warning(gate, run, settings, psk, echo):
     assert done.returncode == 0
     assert "daemon.http: 0.0.0.0:0 is no loopback address" in done.stderr
     g = gate(ini=ini)
-    assert g.log.find("warning daemon.http: 0.0.0.0:0 is no loopback address")
+    assert g.log.find("daemon.http: 0.0.0.0:0 is no loopback address")
     ini = settings({"daemon": {"http": "[::1]:0"}, "service default": service})
     assert run("-c", ini, "-t").stderr == ""
 
