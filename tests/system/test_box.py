@@ -144,7 +144,7 @@ def test_all_work_is_done_in_the_box(start, place, keys, client, backend, public
     ini = public_path / "box.ini"
     ini.write_text(ini.read_text().replace(str(place["backend"]), f"localhost:{named.port}"))
     assert "reloaded" in g.reload()
-    assert old.is_alive()
+    assert old.ask(b"moved") == b"MOVED"
     assert client(g, "dev-2", new).connect().ask(b"shout") == b"SHOUT"
 
     keys({"dev-2": new})

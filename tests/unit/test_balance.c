@@ -346,7 +346,7 @@ static void test_no_room_for_more_until_flows_close(void **state)
     for (int round = 0; round < 3; round++) {
         text[0] = '\0';
         for (int i = 0; i < BACKENDS_MAX; i++)
-            snprintf(text + strlen(text), 32, "%s127.0.%d.%d:1", i > 0 ? "," : "", round, i);
+            snprintf(text + strlen(text), 40, "%s127.0.%d.%d:1", i > 0 ? "," : "", round, i);
         assert_true(backends_parse(&w->conf.backend, text, why, sizeof(why)));
         assert_int_equal(balance_set(&w->b, &w->conf), round < 2);
         for (unsigned i = 0; round < 2 && i < BACKENDS_MAX; i++)

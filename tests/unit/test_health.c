@@ -37,9 +37,8 @@ static void on_probe(evutil_socket_t fd, short what, void *arg)
     ssize_t n = recvfrom(fd, got, sizeof(got), 0, (struct sockaddr *)&name, &len);
 
     (void)what;
-    if (n < 0)
+    if (n != 2) /* a port of the kernel's choice: whoever had it before may still be spoken to */
         return;
-    assert_int_equal(n, 2);
     assert_memory_equal(got, w->asked[which]++ % 2 == 0 ? "\x40\x01" : "hi", 2);
     if (!w->is_silent[which])
         (void)sendto(fd, "", 0, 0, (struct sockaddr *)&name, len);

@@ -246,7 +246,7 @@ static void test_a_flow_that_closes_in_the_middle_of_a_batch(void **state)
 static void test_a_shared_flow_turns_to_another_backend(void **state)
 {
     struct world *w = *state;
-    struct flow *a = open_flow(w, SHARED, UPSTREAM_ANY, NULL);
+    struct flow *a = open_flow(w, SHARED, UPSTREAM_ANY, w);
     struct addr any;
     int old = w->backend_fd;
 
@@ -254,8 +254,11 @@ static void test_a_shared_flow_turns_to_another_backend(void **state)
     assert_true(addr_parse(&any, "127.0.0.1:0"));
     w->backend_fd = udp_listen(&any, false, false, &w->backend);
     assert_true(upstream_turn(a, &w->backend));
-    assert_comes_from(w, a, "127.64.0.2:0");
+    const struct addr at = assert_comes_from(w, a, "127.64.0.2:0");
     assert_int_equal(upstream_mark_of(a), 7);
+    speak(old, &at, 'x'); /* no flow goes there any more */
+    await(w, 1);
+    assert_null(w->owner[0]);
     assert_comes_from(w, open_flow(w, LISTED, UPSTREAM_ANY, NULL), "127.0.0.2:0");
     close(old);
 }
