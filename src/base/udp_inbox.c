@@ -199,3 +199,8 @@ struct udp_datagram *udp_next(struct udp_inbox *in)
     in->rest -= d->len;
     return d;
 }
+
+bool udp_has_rest(const struct udp_inbox *in)
+{
+    return in->rest > 0 || in->taken < in->count;
+}

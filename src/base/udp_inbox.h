@@ -34,5 +34,7 @@ unsigned udp_received(const struct udp_inbox *in);
 /* The next datagram of the batch, NULL at its end. Valid until the next call; the caller may change
  * its `local`, which stays so for those of the same message. */
 struct udp_datagram *udp_next(struct udp_inbox *in);
+/* Whether udp_next() has something left to look at. */
+bool udp_has_rest(const struct udp_inbox *in);
 
 #endif

@@ -161,6 +161,11 @@ void engine_free(struct engine *e)
 
 void engine_recycle(struct engine *e, struct tlsctx *ctx)
 {
+    /* SSL_clear() leaves the groups that a hello has named, for the next one that names none. */
+    if (SSL_get1_groups(e->ssl, NULL) != 0) {
+        engine_free(e);
+        return;
+    }
     BIO_set_data(SSL_get_rbio(e->ssl), NULL);
     SSL_set_app_data(e->ssl, NULL);
     tlsctx_give_ssl(ctx, e->ssl);

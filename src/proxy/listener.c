@@ -22,12 +22,15 @@ struct listener {
     unsigned index, service;
 };
 
-/* One batch: the loop asks anew whether more is there, after the others have had their turn. */
+/* One batch: the loop asks anew whether more is there, after the others have had their turn. None
+ * while the last one of the inbox, whose ever it is, has not been finished. */
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct listener *l = arg;
 
     (void)what;
+    if (udp_has_rest(l->inbox))
+        return;
     for (int tries = 0; tries < READ_TRIES; tries++) {
         enum udp_status status = udp_receive(fd, l->inbox, UDP_BATCH_MAX);
         if (status == UDP_REFUSED)

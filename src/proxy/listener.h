@@ -11,7 +11,8 @@
 struct event_base;
 struct listener;
 
-/* Datagrams have come in, which listener_next() gives. The callee must not free the listener. */
+/* Datagrams have come in, which listener_next() gives, now and later; until all have been taken,
+ * nothing more is read into the inbox. The callee must not free the listener. */
 typedef void (*listener_fn)(void *arg, struct listener *l);
 
 struct listener_hooks {
@@ -26,7 +27,7 @@ struct listener *listener_new(struct event_base *base, struct udp_inbox *inbox, 
                               const struct addr *bound, const struct listener_hooks *hooks);
 /* Stops watching and frees; the descriptor stays open, it is the process's. NULL is fine. */
 void listener_free(struct listener *l);
-/* Within on_datagrams: the next one, whose `local` is complete: address and port of the socket.
+/* From on_datagrams on: the next one, whose `local` is complete: address and port of the socket.
  * NULL: that was all. Valid until the next call. */
 const struct udp_datagram *listener_next(struct listener *l);
 /* Its place among the worker's listeners, and the index of its service; 0 and 0 before. */

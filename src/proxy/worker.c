@@ -18,6 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What one turn takes from clients before the backends, the timers and the master have theirs. A
+ * batch of joined datagrams may hold two thousand hellos; how many records are in a datagram is
+ * bounded by its length, so that counts, too. */
+#define TURN_COST 128
+#define COST_BYTES 1024 /* of a datagram, for one more */
+
 enum message_kind {
     MESSAGE_SETUP,
     MESSAGE_COOKIES,
@@ -52,6 +58,7 @@ struct worker {
     struct upstream *upstream;
     struct listener **listeners;
     size_t listener_count;
+    struct listener *unfinished; /* the rest of its batch waits for the next turn; or NULL */
     struct relay *relay;
     struct worker *next; /* of the ring of workers; NULL: alone */
     unsigned count;      /* of the ring */
@@ -188,9 +195,17 @@ static void on_client_batch(void *arg, struct listener *l)
     struct worker *w = arg;
     const struct udp_datagram *d;
     uint64_t now = now_of(w);
+    size_t cost = 0;
 
-    while ((d = listener_next(l)) != NULL)
+    w->unfinished = NULL;
+    while (cost < TURN_COST) {
+        d = listener_next(l);
+        if (!d)
+            return;
+        cost += 1 + d->len / COST_BYTES;
         relay_from_client(w->relay, l, d, now);
+    }
+    w->unfinished = udp_has_rest(w->inbox) ? l : NULL; /* while there is one, nobody reads more */
 }
 
 static void on_backend_batch(void *arg, void *owner, struct udp_inbox *in)
@@ -252,10 +267,13 @@ static void *run(void *arg)
     log_hold();
     end_turn(w);
     while (!w->is_over) {
-        if (event_base_loop(w->base, EVLOOP_ONCE) != 0) {
+        struct listener *before = w->unfinished;
+        if (event_base_loop(w->base, EVLOOP_ONCE | (before ? EVLOOP_NONBLOCK : 0)) != 0) {
             log_error("worker: the event loop failed: %s", strerror(errno));
             abort(); /* a descriptor that is not ours to wait on: our bug */
         }
+        if (before && !w->is_over)
+            on_client_batch(w, before);
         end_turn(w);
     }
     mailbox_ring(w->acks);
