@@ -26,7 +26,8 @@ static const uint8_t *take(struct reader *r, size_t n)
     return p;
 }
 
-static uint64_t read_be(struct reader *r, size_t n)
+/* Inlined, so that `n` is a number wherever it is used and the loop is gone; so is write_be(). */
+static inline __attribute__((always_inline)) uint64_t read_be(struct reader *r, size_t n)
 {
     const uint8_t *p = take(r, n);
     uint64_t v = 0;
@@ -57,7 +58,7 @@ static uint8_t *claim(struct writer *w, size_t n)
     return p;
 }
 
-static void put_be(uint8_t *p, uint64_t v, size_t n)
+static inline __attribute__((always_inline)) void put_be(uint8_t *p, uint64_t v, size_t n)
 {
     for (size_t i = n; i > 0; i--) {
         p[i - 1] = (uint8_t)v;
@@ -65,7 +66,7 @@ static void put_be(uint8_t *p, uint64_t v, size_t n)
     }
 }
 
-static void write_be(struct writer *w, uint64_t v, size_t n)
+static inline __attribute__((always_inline)) void write_be(struct writer *w, uint64_t v, size_t n)
 {
     uint8_t *p = claim(w, n);
 

@@ -195,9 +195,9 @@ static bool is_waiting(struct engine *e, int result)
     return false;
 }
 
+/* With an empty error queue: SSL_get_error() looks at it. */
 static enum engine_status go_on(struct engine *e)
 {
-    ERR_clear_error();
     int result = SSL_accept(e->ssl);
     e->in = NULL;
     if (result == 1) {
@@ -212,9 +212,9 @@ enum engine_status engine_hello(struct engine *e, const uint8_t *record, size_t 
     BIO_ADDR *ignored = BIO_ADDR_new();
     if (ignored == NULL)
         return ENGINE_DEAD;
-    ERR_clear_error();
     e->in = record;
     e->in_len = len;
+    /* It begins with an empty error queue, and leaves it so when it is content. */
     int result = DTLSv1_listen(e->ssl, ignored);
     e->in = NULL;
     BIO_ADDR_free(ignored);
@@ -231,6 +231,7 @@ enum engine_status engine_hello(struct engine *e, const uint8_t *record, size_t 
 
 enum engine_status engine_feed(struct engine *e, const uint8_t *record, size_t len)
 {
+    ERR_clear_error();
     e->in = record;
     e->in_len = len;
     return go_on(e);
