@@ -96,6 +96,31 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
     r->is_wrong = true;
 }
 
+void relay_tell(struct relay *r, const struct relay_order *order)
+{
+    (void)r;
+    (void)order;
+}
+
+const struct balance *relay_balance(const struct relay *r, unsigned service)
+{
+    (void)r;
+    (void)service;
+    return NULL;
+}
+
+void relay_undrain(struct relay *r)
+{
+    (void)r;
+}
+
+void relay_inquire(struct relay *r, struct inquiry *q, uint64_t now)
+{
+    (void)r;
+    (void)q;
+    (void)now;
+}
+
 uint64_t relay_tick(struct relay *r, uint64_t now)
 {
     (void)now;
