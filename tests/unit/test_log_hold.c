@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -40,15 +39,6 @@ static void open_fresh(void)
         fail_msg("%s", why);
 }
 
-/* In a thread of its own, for holding back is for good. */
-static void run_in_thread(void *(*fn)(void *arg))
-{
-    pthread_t thread;
-
-    assert_int_equal(pthread_create(&thread, NULL, fn, NULL), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-}
-
 /* "012" for the lines numbered so. */
 static const char *numbers_in(const char *text)
 {
@@ -61,9 +51,8 @@ static const char *numbers_in(const char *text)
     return found;
 }
 
-static void *hold_some(void *arg)
+static void hold_some(void)
 {
-    (void)arg;
     log_hold();
     log_info("a line 0");
     log_info("a line 1");
@@ -78,43 +67,38 @@ static void *hold_some(void *arg)
     log_flush();
     log_flush();
     assert_string_equal(numbers_in(content()), "01234");
-    return NULL;
 }
 
 static void test_held_lines_leave_together_and_in_order(void **state)
 {
     (void)state;
     open_fresh();
-    run_in_thread(hold_some);
+    hold_some();
 }
 
-static void *hold_much(void *arg)
+static void hold_much(void)
 {
-    (void)arg;
     log_hold();
     for (int i = 0; i < 9; i++)
         log_info("a line %d%0900d", i, 0);
     assert_string_equal(numbers_in(content()), "012345");
     log_flush();
     assert_string_equal(numbers_in(content()), "012345678");
-    return NULL;
 }
 
 static void test_as_many_lines_are_held_as_there_is_room_for(void **state)
 {
     (void)state;
     open_fresh();
-    run_in_thread(hold_much);
+    hold_much();
 }
 
-static void *hold_three(void *arg)
+static void hold_three(void)
 {
-    (void)arg;
     log_hold();
     for (int i = 0; i < 3; i++)
         log_info("a line %d%0900d", i, 0);
     log_flush();
-    return NULL;
 }
 
 static void test_a_pipe_that_is_nearly_full_takes_what_it_can(void **state)
@@ -131,7 +115,8 @@ static void test_a_pipe_that_is_nearly_full_takes_what_it_can(void **state)
     if (!log_open(path, LOG_FORMAT_TEXT, why, sizeof why))
         fail_msg("%s", why);
     log_info("%01500d", 0);
-    run_in_thread(hold_three);
+    log_flush();
+    hold_three();
     len = read(fd, got, sizeof got - 1);
     assert_true(len > 0);
     got[len] = '\0';
