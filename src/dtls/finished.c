@@ -9,17 +9,16 @@
 
 #define HAVE_ALL ((1u << KEYS_VERIFY) - 1)
 
-static void hash_message(struct transcript *t, const struct wire_message *m)
+static bool hash_message(struct transcript *t, const struct wire_message *m)
 {
     uint8_t header[WIRE_MESSAGE_HEADER];
 
     wire_put_message_header(header, m->type, m->seq, m->length);
-    if (m->offset == 0)
-        transcript_add(t, header, sizeof header);
-    transcript_add(t, m->body, m->fragment_length);
+    return (m->offset > 0 || transcript_add(t, header, sizeof header)) &&
+           transcript_add(t, m->body, m->fragment_length);
 }
 
-void finished_hash_records(struct transcript *t, const uint8_t *records, size_t len)
+bool finished_hash_records(struct transcript *t, const uint8_t *records, size_t len)
 {
     struct reader r = reader_of(records, len);
     struct wire_record rec;
@@ -27,9 +26,12 @@ void finished_hash_records(struct transcript *t, const uint8_t *records, size_t 
 
     while (wire_next_record(&r, &rec)) {
         struct reader messages = reader_of(rec.body, rec.len);
-        while (rec.type == WIRE_HANDSHAKE && wire_next_message(&messages, &m))
-            hash_message(t, &m);
+        while (rec.type == WIRE_HANDSHAKE && wire_next_message(&messages, &m)) {
+            if (!hash_message(t, &m))
+                return false;
+        }
     }
+    return true;
 }
 
 /* wire_next_message() has seen to it that a fragment lies inside of its message. */
@@ -58,12 +60,12 @@ enum finished_verdict finished_take(struct finished_message *f, uint16_t seq, co
 }
 
 /* Over all messages up to, and not with, the Finished itself. */
-static void make_verify(const struct finished_state *s, bool is_server, uint8_t out[KEYS_VERIFY])
+static bool make_verify(const struct finished_state *s, bool is_server, uint8_t out[KEYS_VERIFY])
 {
     uint8_t hash[48];
 
-    transcript_hash(s->transcript, NULL, 0, hash);
-    keys_verify(s->kdf, s->suite, s->chosen->master, is_server, hash, out);
+    return transcript_hash(s->transcript, NULL, 0, hash) &&
+           keys_verify(s->kdf, s->suite, s->chosen->master, is_server, hash, out);
 }
 
 bool finished_answer(const struct finished_state *s, const struct finished_message *f,
@@ -71,16 +73,14 @@ bool finished_answer(const struct finished_state *s, const struct finished_messa
 {
     uint8_t header[WIRE_MESSAGE_HEADER], verify[KEYS_VERIFY];
 
-    transcript_add(s->transcript, s->chosen->message, s->chosen->len);
-    make_verify(s, false, verify);
-    if (!bytes_equal_secret(f->verify, verify, sizeof verify))
+    if (!transcript_add(s->transcript, s->chosen->message, s->chosen->len) ||
+        !make_verify(s, false, verify) || !bytes_equal_secret(f->verify, verify, sizeof verify))
         return false;
     wire_put_message_header(header, WIRE_FINISHED, s->client_seq, KEYS_VERIFY);
     wire_put_message_header(answer, WIRE_FINISHED, s->server_seq, KEYS_VERIFY);
-    transcript_add(s->transcript, header, sizeof header);
-    transcript_add(s->transcript, verify, sizeof verify);
-    make_verify(s, true, answer + WIRE_MESSAGE_HEADER);
-    return true;
+    return transcript_add(s->transcript, header, sizeof header) &&
+           transcript_add(s->transcript, verify, sizeof verify) &&
+           make_verify(s, true, answer + WIRE_MESSAGE_HEADER);
 }
 
 size_t finished_write(const uint8_t message[FINISHED_SIZE], uint64_t ccs_seq,

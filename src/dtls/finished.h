@@ -19,7 +19,8 @@
 
 /* Adds the messages of some records, as if none were in fragments (RFC 6347 4.2.6); those must
  * stand in order. */
-void finished_hash_records(struct transcript *t, const uint8_t *records, size_t len);
+bool finished_hash_records(struct transcript *t, const uint8_t *records, size_t len)
+    __attribute__((warn_unused_result));
 
 /* A client's Finished, which may come in fragments. All zero: nothing has come. */
 struct finished_message {
@@ -43,8 +44,8 @@ struct finished_state {
     const struct candidate *chosen;
     uint16_t client_seq, server_seq; /* message_seq that either Finished has */
 };
-/* Once, with a whole `m`. False: it is of another handshake (told in constant time). Else
- * `answer` is the server's. */
+/* Once, with a whole `m`. False: it is of another handshake (told in constant time), or libcrypto
+ * failed. Else `answer` is the server's. */
 bool finished_answer(const struct finished_state *s, const struct finished_message *m,
                      uint8_t answer[FINISHED_SIZE]) __attribute__((warn_unused_result));
 

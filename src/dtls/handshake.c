@@ -209,7 +209,7 @@ static bool candidate_master(struct handshake *h, const struct candidate *k,
         fine = secrets.shared_len > 0;
     }
     if (h->extended_master_secret)
-        transcript_hash(h->transcript, k->message, k->len, session_hash);
+        fine = fine && transcript_hash(h->transcript, k->message, k->len, session_hash);
     fine = fine && keys_master(h->params.kdf, h->suite, &secrets, &randoms,
                                h->extended_master_secret ? session_hash : NULL, master);
     bytes_wipe(decoy, sizeof decoy);
@@ -226,9 +226,8 @@ static bool derive(struct handshake *h, struct candidate *k, uint64_t now)
     if (h->exchange == EXCHANGE_DHE_PSK &&
         !rate_take(&h->dhe_derivations, DERIVE_PER_SECOND, DERIVE_BURST, now, NULL))
         return false;
-    bool fine = candidate_master(h, k, k->master);
-    if (fine)
-        keys_expand(h->params.kdf, h->suite, k->master, &randoms, &k->association.keys);
+    bool fine = candidate_master(h, k, k->master) &&
+                keys_expand(h->params.kdf, h->suite, k->master, &randoms, &k->association.keys);
     k->association.suite = h->suite;
     k->is_derived = fine;
     k->is_bad = !fine; /* a public value that is none: not to be tried again */
@@ -459,12 +458,9 @@ enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uin
  * led to, whose fragments libssl has written in order. */
 static bool begin_transcript(struct handshake *h, const struct wire_record *hello)
 {
-    h->transcript = transcript_new(h->suite->sha384);
-    if (h->transcript == NULL)
-        return false;
-    transcript_add(h->transcript, hello->body, hello->len);
-    finished_hash_records(h->transcript, h->flight.records, h->flight.len);
-    return true;
+    h->transcript = transcript_new(h->params.kdf, h->suite->sha384);
+    return h->transcript != NULL && transcript_add(h->transcript, hello->body, hello->len) &&
+           finished_hash_records(h->transcript, h->flight.records, h->flight.len);
 }
 
 static void begin(struct handshake *h, const struct wire_record *hello, uint64_t now)

@@ -16,7 +16,8 @@
 #define KEYS_VERIFY 12      /* verify_data of a Finished */
 #define KEYS_SHARED_MAX 512 /* a DHE group of 4096 bits; ours has 2048 */
 
-/* One worker's keyed HMAC; not for two threads at once. NULL: out of memory. */
+/* One worker's fetched MAC and digests; not for two threads at once. NULL: libcrypto lacks
+ * something. */
 struct keys_kdf;
 struct keys_kdf *keys_kdf_new(void);
 void keys_kdf_free(struct keys_kdf *kdf);
@@ -68,32 +69,35 @@ struct keys_secrets {
 };
 
 /* The master secret. `session_hash` (32 or 48 bytes by suite->sha384) selects the extended form
- * (RFC 7627 4); NULL the classic one, which uses the randoms (RFC 5246 8.1). False: a
- * secret is over its length, or `shared` is not what the suite's exchange asks for. */
+ * (RFC 7627 4); NULL the classic one, which uses the randoms (RFC 5246 8.1). False: libcrypto
+ * failed, a secret is over its length, or `shared` is not what the suite's exchange asks for. */
 bool keys_master(struct keys_kdf *kdf, const struct suite *suite,
                  const struct keys_secrets *secrets, const struct keys_randoms *randoms,
                  const uint8_t *session_hash, uint8_t master[KEYS_MASTER])
     __attribute__((warn_unused_result));
 
-/* The record keys from a master secret (RFC 5246 6.3). */
-void keys_expand(struct keys_kdf *kdf, const struct suite *suite, const uint8_t master[KEYS_MASTER],
-                 const struct keys_randoms *randoms, struct record_keys *out);
+/* The record keys from a master secret (RFC 5246 6.3). On failure nothing is left in `out`. */
+bool keys_expand(struct keys_kdf *kdf, const struct suite *suite, const uint8_t master[KEYS_MASTER],
+                 const struct keys_randoms *randoms, struct record_keys *out)
+    __attribute__((warn_unused_result));
 
 /* The verify_data of a Finished, the server's or the client's, from the hash (32 or 48 bytes by
  * suite->sha384) of all messages before it (RFC 5246 7.4.9). */
-void keys_verify(struct keys_kdf *kdf, const struct suite *suite, const uint8_t master[KEYS_MASTER],
-                 bool is_server, const uint8_t *hash, uint8_t out[KEYS_VERIFY]);
+bool keys_verify(struct keys_kdf *kdf, const struct suite *suite, const uint8_t master[KEYS_MASTER],
+                 bool is_server, const uint8_t *hash, uint8_t out[KEYS_VERIFY])
+    __attribute__((warn_unused_result));
 
 /* The hash over a handshake's messages: a running one, of which a copy can be finished at any time.
- * Messages go in whole, with the DTLS header of an unfragmented one (RFC 6347 4.2.6). NULL: out of
- * memory. */
+ * Messages go in whole, with the DTLS header of an unfragmented one (RFC 6347 4.2.6). May outlive
+ * the kdf. NULL: out of memory. */
 struct transcript;
-struct transcript *transcript_new(bool sha384);
+struct transcript *transcript_new(struct keys_kdf *kdf, bool sha384);
 void transcript_free(struct transcript *t);
-void transcript_add(struct transcript *t, const void *data, size_t len);
+bool transcript_add(struct transcript *t, const void *data, size_t len)
+    __attribute__((warn_unused_result));
 /* The hash of all so far followed by `tail` (may be NULL with 0); the running state stays. Writes
  * 32 or 48 bytes. */
-void transcript_hash(const struct transcript *t, const void *tail, size_t tail_len,
-                     uint8_t out[48]);
+bool transcript_hash(struct transcript *t, const void *tail, size_t tail_len, uint8_t out[48])
+    __attribute__((warn_unused_result));
 
 #endif

@@ -112,8 +112,8 @@ static void learn_keys(struct world *w, const uint8_t *datagram, size_t len)
     w->client.suite = suite_find(hello.suite);
     require(hex_decode(key, sizeof key, KEY, strlen(KEY)) == sizeof key);
     const struct keys_secrets secrets = {.psk = key, .psk_len = sizeof key};
-    require(keys_master(params.kdf, w->client.suite, &secrets, &randoms, NULL, master));
-    keys_expand(params.kdf, w->client.suite, master, &randoms, &keys);
+    require(keys_master(params.kdf, w->client.suite, &secrets, &randoms, NULL, master) &&
+            keys_expand(params.kdf, w->client.suite, master, &randoms, &keys));
     w->client.keys = mirror_keys(&keys, w->client.suite);
 }
 

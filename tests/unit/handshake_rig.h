@@ -390,7 +390,7 @@ static inline struct association rig_client_association(const struct rig *rig)
     SSL_get_client_random(rig->client, client, sizeof client);
     SSL_get_server_random(rig->client, server, sizeof server);
     SSL_SESSION_get_master_key(SSL_get_session(rig->client), master, sizeof master);
-    keys_expand(rig->params.kdf, a.suite, master, &randoms, &keys);
+    rig_require(keys_expand(rig->params.kdf, a.suite, master, &randoms, &keys));
     a.keys = mirror_keys(&keys, a.suite);
     return a;
 }

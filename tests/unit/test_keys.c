@@ -6,10 +6,7 @@
 
 #include "ssl_pair.h"
 
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
 #include <openssl/kdf.h>
-#include <openssl/params.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,8 +35,7 @@ static void check_vector(bool sha384, const char *secret_hex, const char *seed_h
     append_hex(&secret, secret_hex);
     append(&seed, "test label", 10);
     append_hex(&seed, seed_hex);
-    set_secret(kdf, sha384, &secret);
-    prf(kdf, &seed, out, (size_t)len);
+    assert_true(prf(&kdf->mac[sha384], &secret, &seed, out, (size_t)len));
     assert_memory_equal(out, expected, (size_t)len);
 }
 
@@ -96,8 +92,7 @@ static void test_prf_agrees_with_libcrypto_at_every_length(void **state)
 
         bytes_random(secret.data, secret.len);
         bytes_random(seed.data, seed.len);
-        set_secret(kdf, sha384, &secret);
-        prf(kdf, &seed, ours, len);
+        assert_true(prf(&kdf->mac[sha384], &secret, &seed, ours, len));
         libcrypto_prf(sha384, &secret, &seed, theirs, len);
         assert_memory_equal(ours, theirs, len);
     }
@@ -107,7 +102,7 @@ static void test_prf_agrees_with_libcrypto_at_every_length(void **state)
  * goes in as the tail, as for a message that is not yet accepted. */
 static void hash_handshake(const struct ssl_pair *pair, bool sha384, uint8_t hash[48])
 {
-    struct transcript *t = transcript_new(sha384);
+    struct transcript *t = transcript_new(kdf, sha384);
     struct reader r = reader_of(pair->log, pair->log_len);
     struct wire_record rec;
     bool done = false;
@@ -125,9 +120,9 @@ static void hash_handshake(const struct ssl_pair *pair, bool sha384, uint8_t has
             assert_true(wire_is_whole(&m));
             done = m.type == WIRE_CLIENT_KEY_EXCHANGE;
             if (done)
-                transcript_hash(t, whole, WIRE_MESSAGE_HEADER + m.length, hash);
+                assert_true(transcript_hash(t, whole, WIRE_MESSAGE_HEADER + m.length, hash));
             else
-                transcript_add(t, whole, WIRE_MESSAGE_HEADER + m.length);
+                assert_true(transcript_add(t, whole, WIRE_MESSAGE_HEADER + m.length));
         }
     }
     assert_true(done);
@@ -228,7 +223,7 @@ static void test_expand_cuts_the_key_block_as_rfc_5246_says(void **state)
         append(&seed, server, sizeof server);
         append(&seed, client, sizeof client);
         libcrypto_prf(suite->sha384, &secret, &seed, block, 2 * key + 2 * iv);
-        keys_expand(kdf, suite, secret.data, &randoms, &keys);
+        assert_true(keys_expand(kdf, suite, secret.data, &randoms, &keys));
         assert_memory_equal(keys_client_key(&keys), block, key);
         assert_memory_equal(keys_server_key(&keys, suite), block + key, key);
         assert_memory_equal(keys_client_iv(&keys, suite), block + 2 * key, iv);
@@ -240,17 +235,17 @@ static void check_transcript(bool sha384)
 {
     uint8_t ours[48] = {0}, theirs[48] = {0};
     const char *digest = sha384 ? "SHA384" : "SHA256";
-    struct transcript *t = transcript_new(sha384);
+    struct transcript *t = transcript_new(kdf, sha384);
 
     assert_non_null(t);
-    transcript_hash(t, NULL, 0, ours);
+    assert_true(transcript_hash(t, NULL, 0, ours));
     assert_true(EVP_Q_digest(NULL, digest, NULL, "", 0, theirs, NULL));
     assert_memory_equal(ours, theirs, sizeof ours);
-    transcript_add(t, "one", 3);
-    transcript_hash(t, "rejected", 8, ours);
-    transcript_add(t, "two", 3);
+    assert_true(transcript_add(t, "one", 3));
+    assert_true(transcript_hash(t, "rejected", 8, ours));
+    assert_true(transcript_add(t, "two", 3));
     for (int i = 0; i < 2; i++) { /* asking changes nothing */
-        transcript_hash(t, "tail", 4, ours);
+        assert_true(transcript_hash(t, "tail", 4, ours));
         assert_true(EVP_Q_digest(NULL, digest, NULL, "onetwotail", 10, theirs, NULL));
         assert_memory_equal(ours, theirs, sizeof ours);
     }
@@ -262,6 +257,19 @@ static void test_transcript_hashes_all_so_far_and_the_tail(void **state)
     (void)state;
     check_transcript(false);
     check_transcript(true);
+}
+
+static void test_transcript_outlives_the_kdf(void **state)
+{
+    struct keys_kdf *other = keys_kdf_new();
+    struct transcript *t = transcript_new(other, true);
+    uint8_t hash[48];
+
+    (void)state;
+    keys_kdf_free(other);
+    assert_true(transcript_add(t, "x", 1));
+    assert_true(transcript_hash(t, NULL, 0, hash));
+    transcript_free(t);
 }
 
 static int open_kdf(void **state)
@@ -289,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_master_takes_what_the_exchange_asks_for),
         cmocka_unit_test(test_expand_cuts_the_key_block_as_rfc_5246_says),
         cmocka_unit_test(test_transcript_hashes_all_so_far_and_the_tail),
+        cmocka_unit_test(test_transcript_outlives_the_kdf),
     };
 
     return cmocka_run_group_tests(tests, open_kdf, close_kdf);

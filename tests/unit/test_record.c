@@ -105,7 +105,7 @@ static void keys_of_session(const struct session *s, struct association *a)
     unhex(server, sizeof server, s->server_random);
     memset(a, 0, sizeof *a);
     a->suite = suite_find(s->suite);
-    keys_expand(kdf, a->suite, master, &randoms, &a->keys);
+    assert_true(keys_expand(kdf, a->suite, master, &randoms, &a->keys));
     keys_kdf_free(kdf);
 }
 
