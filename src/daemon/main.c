@@ -151,7 +151,7 @@ static struct master *settle_down(const struct process *p, char *why, size_t why
     if ((is_boxed && !box_prepare(why, why_size)) || !priv_drop(&p->priv, why, why_size))
         return NULL;
     master = master_new(&params, why, why_size);
-    if (master == NULL || !is_boxed || box_close(why, why_size))
+    if (master == NULL || !is_boxed || box_close(false, why, why_size))
         return master;
     master_free(master);
     return NULL;
