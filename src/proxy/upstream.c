@@ -9,6 +9,7 @@
 #include "base/udp_outbox.h"
 #include "proxy/fan.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -159,7 +160,16 @@ static int connect_from_list(struct lone *f, struct side *side, struct addr *loc
     return fd;
 }
 
-static struct flow *open_lone(struct side *side)
+static int connect_lone(struct lone *f, struct side *side, const struct addr *as,
+                        struct addr *local)
+{
+    if (as)
+        return udp_connect_as(as, &side->backend, local);
+    return side->count > 0 ? connect_from_list(f, side, local) : udp_connect(&side->backend, local);
+}
+
+/* `as`: the address that it borrows, or NULL. */
+static struct flow *open_lone(struct side *side, const struct addr *as)
 {
     struct lone *f = calloc(1, sizeof(*f));
     struct upstream *u = side->upstream;
@@ -170,8 +180,7 @@ static struct flow *open_lone(struct side *side)
         return NULL;
     f->flow.side = side;
     list_init(&f->order);
-    f->fd =
-        side->count > 0 ? connect_from_list(f, side, &local) : udp_connect(&side->backend, &local);
+    f->fd = connect_lone(f, side, as, &local);
     if (f->fd >= 0 && watch(f)) {
         if (u->offload.receive)
             (void)udp_join_received(f->fd); /* without, it merely costs more */
@@ -327,16 +336,29 @@ void upstream_set_backend(struct upstream *u, unsigned service, const struct add
 
 /* ---- both kinds ---- */
 
-struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner)
+static struct flow *enter(struct flow *f, void *owner)
 {
-    struct side *side = u->sides[service];
-    struct flow *f = side->fan ? open_joint(side, number) : open_lone(side);
-
     if (!f)
         return NULL;
     f->owner = owner;
-    u->count++;
+    f->side->upstream->count++;
     return f;
+}
+
+struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner)
+{
+    struct side *side = u->sides[service];
+
+    return enter(side->fan ? open_joint(side, number) : open_lone(side, NULL), owner);
+}
+
+struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct addr *as,
+                              void *owner)
+{
+    struct side *side = u->sides[service];
+
+    assert(!side->fan);
+    return enter(open_lone(side, as), owner);
 }
 
 void upstream_close(struct flow *f)

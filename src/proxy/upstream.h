@@ -65,6 +65,11 @@ void upstream_set_backend(struct upstream *u, unsigned service, const struct add
  * prefix, or UPSTREAM_ANY; else it has a fresh port, never one that another flow holds. NULL with
  * errno (EMFILE: out of descriptors; EADDRINUSE: of ports; EBUSY: the number is in use). */
 struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number, void *owner);
+/* Opens one from an address that is not ours, in a service without a source of its own: from its
+ * port where that is not 0 and free, else from a fresh one. NULL with errno as above (EPERM: we may
+ * not; EAFNOSUPPORT: it is not of the backend's family). */
+struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct addr *as,
+                              void *owner);
 /* Whether it costs neither descriptor nor port, so that closing it helps nobody. */
 bool upstream_is_shared(const struct flow *f);
 /* The number of its address in the prefix, or of the address in the list; 0 without either. */

@@ -213,6 +213,13 @@ struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number
     return f;
 }
 
+struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct addr *as,
+                              void *owner)
+{
+    (void)as;
+    return upstream_open(u, service, UPSTREAM_ANY, owner);
+}
+
 void upstream_close(struct flow *f)
 {
     assert(f->is_open);
