@@ -30,6 +30,7 @@ static const char *const versions[] = {"1.0", "1.2", NULL};
 static const char *const unknowns[] = {"hide", "alert", NULL};
 static const char *const offloads[] = {"off", "auto", NULL};
 static const char *const source_bys[] = {"session", "identity", NULL};
+static const char *const proxy_protocols[] = {"off", "v2", NULL};
 static const char *const ems_words[] = {"prefer", "require", NULL};
 
 _Static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_DEBUG == 3, "log_levels follows the enum");
@@ -39,6 +40,8 @@ _Static_assert(CONF_UNKNOWN_HIDE == 0 && CONF_UNKNOWN_ALERT == 1, "unknowns foll
 _Static_assert(CONF_OFFLOAD_OFF == 0 && CONF_OFFLOAD_AUTO == 1, "offloads follows the enum");
 _Static_assert(CONF_SOURCE_BY_SESSION == 0 && CONF_SOURCE_BY_IDENTITY == 1,
                "source_bys follows the enum");
+_Static_assert(CONF_PROXY_PROTOCOL_OFF == 0 && CONF_PROXY_PROTOCOL_V2 == 1,
+               "proxy_protocols follows the enum");
 _Static_assert(CONF_EMS_PREFER == 0 && CONF_EMS_REQUIRE == 1, "ems_words follows the enum");
 _Static_assert(offsetof(struct conf_service, listen_count) ==
                    offsetof(struct conf_service, listen) + sizeof(struct addr *),
@@ -301,6 +304,13 @@ const struct option options_service[] = {
      .choices = source_bys,
      .initial = "session",
      .sentence = "Whether an address of the prefix is a session's, or an identity's for good."},
+    {.key = "proxy-protocol",
+     .type = OPTION_CHOICE,
+     AT(proxy_protocol),
+     .choices = proxy_protocols,
+     .initial = "off",
+     .reloadable = true,
+     .sentence = "Tells the backend in front of each datagram who the client is."},
     {.key = "allow",
      .type = OPTION_PREFIXES,
      AT(allow),

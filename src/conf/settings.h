@@ -18,6 +18,7 @@ enum conf_version { CONF_DTLS10, CONF_DTLS12 };
 enum conf_unknown { CONF_UNKNOWN_HIDE, CONF_UNKNOWN_ALERT };
 enum conf_offload { CONF_OFFLOAD_OFF, CONF_OFFLOAD_AUTO };
 enum conf_source_by { CONF_SOURCE_BY_SESSION, CONF_SOURCE_BY_IDENTITY };
+enum conf_proxy_protocol { CONF_PROXY_PROTOCOL_OFF, CONF_PROXY_PROTOCOL_V2 };
 enum conf_ems { CONF_EMS_PREFER, CONF_EMS_REQUIRE };
 
 struct conf_daemon {
@@ -45,6 +46,7 @@ struct conf_service {
     /* Where datagrams to the backend come from: nothing, single addresses, or one prefix. */
     struct prefixes backend_source;
     enum conf_source_by source_by;
+    enum conf_proxy_protocol proxy_protocol;
     char *psk_file;
     bool allow_weak_keys;
     enum conf_unknown unknown_identity;

@@ -4,6 +4,7 @@
  */
 #include "proxy/life.h"
 
+#include "proxy/pp2.h"
 #include "proxy/report.h"
 
 #include <errno.h>
@@ -113,10 +114,43 @@ static void sink_commit(void *arg, size_t len)
     stats_add(&r->parts.stats->client_sent, 1);
 }
 
+static struct pp2_facts facts_of(const struct turn *t)
+{
+    struct pp2_facts facts = {.peer = &t->route->peer,
+                              .local = &t->route->local,
+                              .id = t->session->id,
+                              .version = session_version_name(t->session),
+                              .cipher = session_suite_name(t->session)};
+
+    facts.identity = session_identity(t->session, &facts.identity_len);
+    return facts;
+}
+
+static size_t head_length(const struct turn *t)
+{
+    if (life_conf(t->relay, t->session)->proxy_protocol == CONF_PROXY_PROTOCOL_OFF)
+        return 0;
+    const struct pp2_facts facts = facts_of(t);
+    return pp2_length(&facts);
+}
+
+static void write_head(const struct turn *t)
+{
+    const struct pp2_facts facts = facts_of(t);
+    pp2_write(&facts, t->head);
+}
+
+/* The largest record with the longest header still is a datagram, over IPv4, too. */
+_Static_assert(WIRE_PLAINTEXT_MAX + PP2_MAX <= UDP_PAYLOAD_MAX - 20, "a header may not fit");
+
+/* The plaintext is opened where it stays, behind the room for its header. */
 static uint8_t *sink_plain_room(void *arg)
 {
-    const struct turn *t = arg;
-    return upstream_reserve(t->relay->parts.upstream, WIRE_PLAINTEXT_MAX);
+    struct turn *t = arg;
+
+    t->head_len = head_length(t);
+    t->head = upstream_reserve(t->relay->parts.upstream, t->head_len + WIRE_PLAINTEXT_MAX);
+    return t->head + t->head_len;
 }
 
 static enum fate sink_deliver(void *arg, size_t len)
@@ -129,7 +163,9 @@ static enum fate sink_deliver(void *arg, size_t len)
     peers_touch(&t->relay->peers, s);
     if (!has_flow)
         return FATE_DROP_BACKEND;
-    upstream_commit(s->flow, len);
+    if (t->head_len > 0)
+        write_head(t);
+    upstream_commit(s->flow, t->head_len + len);
     return FATE_FORWARDED;
 }
 
@@ -177,7 +213,7 @@ static void leave_gate(struct relay *r, struct session *s)
 void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now)
 {
     const struct session_route route = peers_route(&r->peers, s);
-    struct turn turn = {r, &route, s, now};
+    struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
     const struct session_sink sink = life_sink(&turn);
     struct stats *stats = r->parts.stats;
     uint32_t source = source_of(s); /* while the flow is there */

@@ -18,15 +18,17 @@
 struct pp2_facts {
     const struct addr *peer, *local; /* of one family */
     uint64_t id;                     /* of the session; PP2_TYPE_UNIQUE_ID, 8 bytes, big-endian */
-    const char *version;             /* such as "DTLSv1.2"; at most 8 bytes are told */
+    const char *version;             /* such as "1.2", told as "DTLSv1.2" */
     const char *cipher;              /* the suite's name; at most 64 bytes are told */
     const uint8_t *identity;         /* PP2_SUBTYPE_SSL_CN; at most PP2_NAME_MAX bytes are told */
     size_t identity_len;
 };
 
-/* Writes the header for one datagram (command PROXY, transport DGRAM) and returns its length. The
+/* How long the header will be: up to PP2_MAX, and the same for all datagrams of one session. */
+size_t pp2_length(const struct pp2_facts *facts);
+/* Writes that many bytes: the header for one datagram (command PROXY, transport DGRAM). The
  * `verify` of its SSL TLV is 0, as for a peer that has proven its key; no bit of `client` claims a
- * certificate. */
-size_t pp2_write(const struct pp2_facts *facts, uint8_t out[PP2_MAX]);
+ * certificate. A `local` that is not known is all zero. */
+void pp2_write(const struct pp2_facts *facts, uint8_t *out);
 
 #endif

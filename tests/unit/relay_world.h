@@ -10,6 +10,7 @@
 #include "log_text.h"
 #include "mirror.h"
 
+#include "proxy/pp2.h"
 #include "proxy/relay.h"
 #include "proxy/session.h"
 
@@ -65,7 +66,7 @@ struct world {
     bool is_refused_late; /* a refusal shows when a flow closes */
     unsigned sent_first, sent_count;
     struct sent sent[SENT_MAX];
-    uint8_t room[UDP_PAYLOAD_MAX], plain[WIRE_PLAINTEXT_MAX];
+    uint8_t room[UDP_PAYLOAD_MAX], plain[PP2_MAX + WIRE_PLAINTEXT_MAX];
 };
 
 static struct world *world;
