@@ -91,6 +91,14 @@ out:
     return status;
 }
 
+static bool is_any_transparent(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->service_count; i++)
+        if (conf->service[i].transparent != CONF_TRANSPARENT_NO)
+            return true;
+    return false;
+}
+
 static size_t descriptors_needed(const struct conf *conf)
 {
     size_t per_worker = DESCRIPTORS_PER_WORKER;
@@ -109,6 +117,7 @@ static bool open_all(struct process *p, struct errors *errors)
         priv_find(&p->priv, daemon, source, errors) && priv_check(&p->priv, source, errors);
     char why[256];
 
+    p->priv.keeps_raw = is_any_transparent(p->conf);
     is_fine &= sockets_open(&p->sockets, p->conf, p->cmdline->source.path, errors);
     if (!is_fine)
         return false;
@@ -151,7 +160,7 @@ static struct master *settle_down(const struct process *p, char *why, size_t why
     if ((is_boxed && !box_prepare(why, why_size)) || !priv_drop(&p->priv, why, why_size))
         return NULL;
     master = master_new(&params, why, why_size);
-    if (master == NULL || !is_boxed || box_close(false, why, why_size))
+    if (master == NULL || !is_boxed || box_close(p->priv.keeps_raw, why, why_size))
         return master;
     master_free(master);
     return NULL;

@@ -64,18 +64,30 @@ static bool is_shortage(int error)
            error == EADDRINUSE || error == ENOBUFS;
 }
 
+/* Where it comes from is the settings' choice, or the client's. */
+static struct flow *try_flow(struct relay *r, struct session *s)
+{
+    const struct conf_service *conf = life_conf(r, s);
+    struct addr client = s->peer;
+
+    if (conf->transparent == CONF_TRANSPARENT_NO)
+        return upstream_open(r->parts.upstream, s->service, wanted_source(r, s), s);
+    if (conf->transparent == CONF_TRANSPARENT_YES)
+        client.port = 0;
+    return upstream_open_as(r->parts.upstream, s->service, &client, s);
+}
+
 /* While there is a shortage, any datagram may take a flow from another session, so the lines that
  * tell of it are limited. */
 static bool open_flow(struct relay *r, struct session *s, uint64_t now)
 {
-    uint32_t source = wanted_source(r, s);
     struct log_limit *limit = NULL;
     struct session *victim;
 
-    s->flow = upstream_open(r->parts.upstream, s->service, source, s);
+    s->flow = try_flow(r, s);
     if (s->flow == NULL && is_shortage(errno) && (victim = peers_flow_victim(&r->peers)) != NULL) {
         life_close_flow(r, victim);
-        s->flow = upstream_open(r->parts.upstream, s->service, source, s);
+        s->flow = try_flow(r, s);
         limit = &r->shortage_lines;
     }
     if (s->flow == NULL) {

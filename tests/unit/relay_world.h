@@ -36,6 +36,7 @@ struct flow {
     struct addr backend;
     bool is_open, is_shared;
     uint32_t source;
+    struct addr as; /* what it borrows; family 0: nothing */
     uint16_t port;
     unsigned count; /* datagrams that the backend has got through it; the last one: */
     size_t len;
@@ -161,6 +162,16 @@ struct flow *upstream_open(struct upstream *u, unsigned service, uint32_t number
     f->is_shared = world->shares[service];
     f->source = number != UPSTREAM_ANY ? number : world->flow_count;
     f->port = (uint16_t)(50000 + world->flow_count++);
+    return f;
+}
+
+struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct addr *as,
+                              void *owner)
+{
+    struct flow *f = upstream_open(u, service, UPSTREAM_ANY, owner);
+
+    if (f)
+        f->as = *as;
     return f;
 }
 

@@ -1,5 +1,6 @@
 /*
- * test_relay_client: what the backend learns of the client: a header in front of each datagram.
+ * test_relay_client: what the backend learns of the client: a header in front of each datagram, or
+ * the address that a flow borrows.
  */
 #include "relay_world.h"
 
@@ -112,6 +113,24 @@ static void test_a_reload_is_told_of_from_the_next_datagram_on(void **state)
     world_end();
 }
 
+static void test_a_flow_borrows_what_the_settings_say(void **state)
+{
+    static const char *const modes[][2] = {
+        {"service.a.transparent=yes"}, {"service.a.transparent=client"}, {NULL}};
+    const struct addr none = {.family = 0};
+    struct addr expected[3] = {world_addr(0), world_addr(ONE), none};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        world_begin(modes[i], 1);
+        struct dtls_client *c = world_open(ONE, NULL);
+        struct flow *f = world_say(c, ONE, "x");
+        assert_true(addr_equal(&f->as, &expected[i]));
+        client_free(c);
+        world_end();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +138,7 @@ int main(void)
         cmocka_unit_test(test_what_is_forged_gets_no_header),
         cmocka_unit_test(test_the_largest_record_is_told_of),
         cmocka_unit_test(test_a_reload_is_told_of_from_the_next_datagram_on),
+        cmocka_unit_test(test_a_flow_borrows_what_the_settings_say),
     };
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);
 }
