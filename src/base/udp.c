@@ -183,6 +183,52 @@ int udp_connect(const struct addr *to, struct addr *local)
     return udp_connect_from(NULL, to, local);
 }
 
+static bool take_any_source(int fd, int family)
+{
+    return family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+                              : set_option(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+}
+
+/* Another socket may have the very port: of another session, or the client's own on this host. */
+static bool bind_as(int fd, const struct addr *as)
+{
+    struct addr any_port = *as;
+
+    if (bind_to(fd, as))
+        return true;
+    any_port.port = 0;
+    return as->port != 0 && errno == EADDRINUSE && bind_to(fd, &any_port);
+}
+
+int udp_connect_as(const struct addr *as, const struct addr *to, struct addr *local)
+{
+    struct sockaddr_storage name;
+    socklen_t len = addr_to_sockaddr(to, to->family, &name);
+    int fd = open_socket(to->family);
+
+    if (fd < 0)
+        return -1;
+    if (as->family != to->family) {
+        errno = EAFNOSUPPORT;
+        return close_failed(fd);
+    }
+    if (!take_any_source(fd, to->family) || !bind_as(fd, as) ||
+        connect(fd, (struct sockaddr *)&name, len) != 0 || !own_address(fd, local))
+        return close_failed(fd);
+    return fd;
+}
+
+bool udp_may_connect_as(int family)
+{
+    int fd = open_socket(family);
+
+    if (fd >= 0 && !take_any_source(fd, family))
+        fd = close_failed(fd);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 bool udp_is_local(const struct addr *a)
 {
     int fd = open_socket(a->family);

@@ -45,6 +45,12 @@ int udp_connect(const struct addr *to, struct addr *local);
 /* The same from an address of ours, whose port is 0; NULL: the kernel chooses. Sockets of different
  * addresses may share a port. EADDRINUSE: no port of this address is left. */
 int udp_connect_from(const struct addr *from, const struct addr *to, struct addr *local);
+/* The same from an address that need not be ours (IP_TRANSPARENT), of the family of `to`; answers
+ * reach it where a route makes them local. From its port, if it has one and that is free, else from
+ * one of the kernel's choice. EPERM: CAP_NET_RAW is missing. */
+int udp_connect_as(const struct addr *as, const struct addr *to, struct addr *local);
+/* Whether we may do so; if not, errno tells. */
+bool udp_may_connect_as(int family);
 /* A non-blocking socket that is not connected, at a port of the kernel's choice on all addresses of
  * `family`, local addresses reported. It can send from each address that a route makes local, those
  * of IPv6 that no interface has, too. `loopback`: hears nothing but this host, where the kernel can

@@ -254,6 +254,34 @@ static void check_source(const struct subject *s, const struct conf_daemon *daem
         check_room(s, daemon);
 }
 
+/* Clients of another family than the backend's have no address that it could answer. */
+static void check_families(const struct subject *s)
+{
+    const struct conf_service *v = s->service;
+    char text[ADDR_TEXT_MAX];
+
+    for (size_t i = 0; i < v->listen_count; i++)
+        if (backends_misfit(&v->backend, v->listen[i].family) != NULL)
+            draft_error(s->draft, place(s, "transparent"),
+                        "needs clients of the backend's family, which those of %s are not; listen "
+                        "on %s alone",
+                        addr_format(&v->listen[i], text),
+                        v->listen[i].family == AF_INET ? "IPv6" : "IPv4");
+}
+
+static void check_transparent(const struct subject *s)
+{
+    const struct conf_service *v = s->service;
+
+    if (is_wrong(s, "transparent") || v->transparent == CONF_TRANSPARENT_NO)
+        return;
+    if (!is_wrong(s, "backend-source") && v->backend_source.count > 0)
+        draft_error(s->draft, place(s, "transparent"),
+                    "and backend-source exclude each other; leave one of them out");
+    if (!is_wrong(s, "listen") && !is_wrong(s, "backend"))
+        check_families(s);
+}
+
 static bool has_too_many(const struct conf *c, const struct draft *d)
 {
     size_t count = 0;
@@ -280,6 +308,7 @@ void check_settings(const struct conf *c, const struct draft *d)
             check_listen(&s, c, j);
         check_backend(&s, c);
         check_source(&s, &c->daemon);
+        check_transparent(&s);
     }
     if (c->service_count > 0)
         return;

@@ -34,6 +34,8 @@ static const char *const unknowns[] = {"hide", "alert", NULL};
 static const char *const offloads[] = {"off", "auto", NULL};
 static const char *const source_bys[] = {"session", "identity", NULL};
 static const char *const balances[] = {"identity", "address", "round-robin", NULL};
+static const char *const transparents[] = {"no", "yes", "client", NULL};
+static const char *const proxy_protocols[] = {"off", "v2", NULL};
 static const char *const ems_words[] = {"prefer", "require", NULL};
 
 _Static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_DEBUG == 3, "log_levels follows the enum");
@@ -45,6 +47,11 @@ _Static_assert(CONF_SOURCE_BY_SESSION == 0 && CONF_SOURCE_BY_IDENTITY == 1,
                "source_bys follows the enum");
 _Static_assert(CONF_BALANCE_IDENTITY == 0 && CONF_BALANCE_ROUND_ROBIN == 2,
                "balances follows the enum");
+_Static_assert(CONF_TRANSPARENT_NO == 0 && CONF_TRANSPARENT_YES == 1 &&
+                   CONF_TRANSPARENT_CLIENT == 2,
+               "transparents follows the enum");
+_Static_assert(CONF_PROXY_PROTOCOL_OFF == 0 && CONF_PROXY_PROTOCOL_V2 == 1,
+               "proxy_protocols follows the enum");
 _Static_assert(CONF_EMS_PREFER == 0 && CONF_EMS_REQUIRE == 1, "ems_words follows the enum");
 _Static_assert(offsetof(struct conf_service, listen_count) ==
                    offsetof(struct conf_service, listen) + sizeof(struct addr *),
@@ -376,6 +383,19 @@ const struct option options_service[] = {
      .choices = source_bys,
      .initial = "session",
      .sentence = "Whether an address of the prefix is a session's, or an identity's for good."},
+    {.key = "transparent",
+     .type = OPTION_CHOICE,
+     AT(transparent),
+     .choices = transparents,
+     .initial = "no",
+     .sentence = "Sends to the backend from the client's own address, or from its port, too."},
+    {.key = "proxy-protocol",
+     .type = OPTION_CHOICE,
+     AT(proxy_protocol),
+     .choices = proxy_protocols,
+     .initial = "off",
+     .reloadable = true,
+     .sentence = "Tells the backend in front of each datagram who the client is."},
     {.key = "allow",
      .type = OPTION_PREFIXES,
      AT(allow),

@@ -20,6 +20,8 @@ enum conf_unknown { CONF_UNKNOWN_HIDE, CONF_UNKNOWN_ALERT };
 enum conf_offload { CONF_OFFLOAD_OFF, CONF_OFFLOAD_AUTO };
 enum conf_source_by { CONF_SOURCE_BY_SESSION, CONF_SOURCE_BY_IDENTITY };
 enum conf_balance { CONF_BALANCE_IDENTITY, CONF_BALANCE_ADDRESS, CONF_BALANCE_ROUND_ROBIN };
+enum conf_proxy_protocol { CONF_PROXY_PROTOCOL_OFF, CONF_PROXY_PROTOCOL_V2 };
+enum conf_transparent { CONF_TRANSPARENT_NO, CONF_TRANSPARENT_YES, CONF_TRANSPARENT_CLIENT };
 enum conf_ems { CONF_EMS_PREFER, CONF_EMS_REQUIRE };
 
 struct conf_daemon {
@@ -57,6 +59,8 @@ struct conf_service {
     /* Where datagrams to the backend come from: nothing, single addresses, or one prefix. */
     struct prefixes backend_source;
     enum conf_source_by source_by;
+    enum conf_transparent transparent; /* datagrams to the backend bear the client's address */
+    enum conf_proxy_protocol proxy_protocol;
     char *psk_file;
     bool allow_weak_keys;
     enum conf_unknown unknown_identity;

@@ -5,10 +5,10 @@
 #include "daemon/box.h"
 
 #include "base/log.h"
+#include "daemon/priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <net/if.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -20,7 +20,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -46,6 +45,7 @@ struct guarded {
 /* What the kernel looks at of an int, and of a pointer. */
 #define AN_INT UINT32_MAX
 #define A_POINTER UINT64_MAX
+#define A_SOCKET_TYPE 0xf /* the rest are flags */
 
 /* Allowed whatever the arguments. */
 static const int allowed[] = {
@@ -80,9 +80,7 @@ static const int allowed[] = {
     SCMP_SYS(nanosleep), SCMP_SYS(sysinfo), SCMP_SYS(time), SCMP_SYS(uname)};
 
 static const struct guarded guarded[] = {
-    /* UDP, syslog, and what a name's lookup takes: DNS, daemons on this host, our own addresses */
-    {SCMP_SYS(socket), 0, AN_INT, AF_INET},
-    {SCMP_SYS(socket), 0, AN_INT, AF_INET6},
+    /* syslog, and what a name's lookup takes: daemons on this host, our own addresses */
     {SCMP_SYS(socket), 0, AN_INT, AF_UNIX},
     {SCMP_SYS(socket), 0, AN_INT, AF_NETLINK},
     {SCMP_SYS(ioctl), 1, AN_INT, FIONREAD},
@@ -140,16 +138,23 @@ static bool catch_denials(void)
     return sigaction(SIGSYS, &action, NULL) == 0 && pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0;
 }
 
-static bool give_up_capabilities(void)
+/* Zero, or a negative errno; the same below. UDP, and TCP for DNS; with a capability that is kept,
+ * raw ones could be had otherwise. */
+static int allow_sockets(scmp_filter_ctx filter)
 {
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{.effective = 0}};
+    static const unsigned families[] = {AF_INET, AF_INET6}, types[] = {SOCK_DGRAM, SOCK_STREAM};
+    int error = 0;
 
-    /* This empties the ambient set as well, whose members are permitted ones. */
-    return syscall(SYS_capset, &header, none) == 0;
+    for (size_t i = 0; error == 0 && i < 4; i++) {
+        const struct scmp_arg_cmp are_fine[] = {
+            {0, SCMP_CMP_MASKED_EQ, AN_INT, families[i / 2]},
+            {1, SCMP_CMP_MASKED_EQ, A_SOCKET_TYPE, types[i % 2]},
+        };
+        error = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, are_fine);
+    }
+    return error;
 }
 
-/* Zero, or a negative errno; the same below. */
 static int add_rules(scmp_filter_ctx filter)
 {
     struct scmp_arg_cmp ourselves = {
@@ -157,6 +162,8 @@ static int add_rules(scmp_filter_ctx filter)
     /* Its flags lie in memory, where no filter sees them; without it libc takes clone(). */
     int error = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 
+    if (error == 0)
+        error = allow_sockets(filter);
     /* For abort(). */
     if (error == 0)
         error = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &ourselves);
@@ -246,12 +253,12 @@ bool box_prepare(char *why, size_t why_size)
     return true;
 }
 
-bool box_close(char *why, size_t why_size)
+bool box_close(bool keeps_raw, char *why, size_t why_size)
 {
     const char *reason = obstacle();
     int error;
 
-    if (!give_up_capabilities() || !catch_denials()) {
+    if (!priv_give_up(keeps_raw) || !catch_denials()) {
         snprintf(why, why_size, "cannot give up capabilities: %s", strerror(errno));
         return false;
     }

@@ -14,10 +14,11 @@
  * might still execute gets a privilege from now on. False with `why`: the process must end. */
 bool box_prepare(char *why, size_t why_size) __attribute__((warn_unused_result));
 /* After it, with everything made that is made only once, and with a single thread: gives up all
- * capabilities and filters the system calls of all threads. A call that is denied returns EPERM to
- * whoever made it, unless that thread blocks SIGSYS: then it kills the process. Where calls cannot
- * be filtered a warning says so and the process goes on. False with `why`: it must end. */
-bool box_close(char *why, size_t why_size) __attribute__((warn_unused_result));
+ * capabilities, but CAP_NET_RAW with `keeps_raw`, and filters the system calls of all threads. A
+ * call that is denied returns EPERM to whoever made it, unless that thread blocks SIGSYS: then it
+ * kills the process. Where calls cannot be filtered a warning says so and the process goes on.
+ * False with `why`: it must end. */
+bool box_close(bool keeps_raw, char *why, size_t why_size) __attribute__((warn_unused_result));
 /* Whether system calls are filtered. */
 bool box_is_closed(void);
 

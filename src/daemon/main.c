@@ -111,6 +111,14 @@ out:
     return status;
 }
 
+static bool is_any_transparent(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->service_count; i++)
+        if (conf->service[i].transparent != CONF_TRANSPARENT_NO)
+            return true;
+    return false;
+}
+
 /* Behind the public sockets, which a second process with our settings cannot get: what it finds
  * under this name is then not ours. */
 static bool open_control(struct process *p, const char *source, struct errors *errors)
@@ -149,6 +157,7 @@ static bool open_all(struct process *p, struct errors *errors)
         priv_find(&p->priv, daemon, source, errors) && priv_check(&p->priv, source, errors);
     char why[256];
 
+    p->priv.keeps_raw = is_any_transparent(p->conf);
     is_fine &= sockets_open(&p->sockets, p->conf, p->cmdline->source.path, errors);
     if (p->cmdline->pidfile != NULL && !pidfile_open(p->cmdline->pidfile, why, sizeof(why))) {
         errors_add(errors, "--pidfile: %s", why);
@@ -199,7 +208,7 @@ static struct master *settle_down(const struct process *p, char *why, size_t why
     if ((is_boxed && !box_prepare(why, why_size)) || !priv_drop(&p->priv, why, why_size))
         return NULL;
     master = master_new(&params, why, why_size);
-    if (master == NULL || !is_boxed || box_close(why, why_size))
+    if (master == NULL || !is_boxed || box_close(p->priv.keeps_raw, why, why_size))
         return master;
     master_free(master);
     return NULL;

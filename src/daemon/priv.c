@@ -9,11 +9,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static bool is_already(const struct priv *p)
@@ -25,6 +28,24 @@ static bool become(const struct priv *p)
 {
     return initgroups(p->user, p->gid) == 0 && setresgid(p->gid, p->gid, p->gid) == 0 &&
            setresuid(p->uid, p->uid, p->uid) == 0;
+}
+
+bool priv_give_up(bool keeps_raw)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct kept[_LINUX_CAPABILITY_U32S_3] = {{.effective = 0}};
+
+    if (keeps_raw)
+        kept[0].effective = kept[0].permitted = UINT32_C(1) << CAP_NET_RAW;
+    /* This empties the ambient set as well, whose members are permitted and inheritable ones. */
+    return syscall(SYS_capset, &header, kept) == 0;
+}
+
+/* A change of user takes all capabilities, unless they are told to stay. */
+static bool become_keeping_raw(const struct priv *p)
+{
+    return prctl(PR_SET_KEEPCAPS, 1L, 0L, 0L, 0L) == 0 && become(p) && priv_give_up(true) &&
+           prctl(PR_SET_KEEPCAPS, 0L, 0L, 0L, 0L) == 0;
 }
 
 static bool is_for_good(const struct priv *p)
@@ -161,7 +182,7 @@ bool priv_drop(const struct priv *p, char *why, size_t why_size)
 {
     if (!p->is_wanted || is_already(p))
         return true;
-    if (!become(p)) {
+    if (!(p->keeps_raw ? become_keeping_raw(p) : become(p))) {
         snprintf(why, why_size, "cannot become user %s: %s", p->user, strerror(errno));
         return false;
     }

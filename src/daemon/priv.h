@@ -15,6 +15,7 @@
 /* Whom to become. */
 struct priv {
     bool is_wanted;   /* daemon.user is set */
+    bool keeps_raw;   /* CAP_NET_RAW is to stay: some service is transparent */
     const char *user; /* borrowed from the settings */
     uid_t uid;
     gid_t gid;
@@ -42,8 +43,12 @@ bool priv_check(const struct priv *p, const char *source, struct errors *errors)
 /* A log file that the start has made becomes that user's, who has to open it anew after a rotation.
  */
 void priv_give_log(const struct priv *p);
-/* Becomes that user for good, and makes sure that there is no way back. Does nothing where none is
- * wanted. Call it with a single thread. False with `why`: the process must end. */
+/* Gives up all capabilities, but for CAP_NET_RAW where that is to stay. False with errno. Call it
+ * with a single thread, for others keep theirs. */
+bool priv_give_up(bool keeps_raw) __attribute__((warn_unused_result));
+/* Becomes that user for good, with p->keeps_raw, and makes sure that there is no way back. Does
+ * nothing where none is wanted. Call it with a single thread. False with `why`: the process must
+ * end. */
 bool priv_drop(const struct priv *p, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 /* After the drop, and in the box: warns of each file that a reload or a reopening of the log will

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define WHERE_MAX (PATH_MAX + 16)
+
 /* One listen address of the settings. */
 struct place {
     const struct conf_service *service;
@@ -80,16 +82,25 @@ static const char *cure(const struct addr *at, int error)
     }
 }
 
+static const char *place_in(const struct opening *o, const struct conf_service *service,
+                            char where[WHERE_MAX])
+{
+    if (service->line > 0)
+        snprintf(where, WHERE_MAX, "%s:%u", o->path, service->line);
+    else
+        snprintf(where, WHERE_MAX, "command line");
+    return where;
+}
+
 /* `passed`: so many sockets were passed for this address. They are another user's as a rule, and
  * then none of ours can join them. */
 static void explain(const struct opening *o, const struct place *p, int error, unsigned passed)
 {
     const struct conf_service *service = p->service;
-    char where[PATH_MAX + 16] = "command line", text[ADDR_TEXT_MAX], other_text[ADDR_TEXT_MAX];
+    char where[WHERE_MAX], text[ADDR_TEXT_MAX], other_text[ADDR_TEXT_MAX];
     struct place other;
 
-    if (service->line > 0)
-        snprintf(where, sizeof(where), "%s:%u", o->path, service->line);
+    place_in(o, service, where);
     addr_format(p->at, text);
     if (passed > 0)
         errors_add(o->errors,
@@ -149,6 +160,22 @@ static bool open_place(const struct opening *o, const struct place *p, size_t co
     return true;
 }
 
+/* Whether its flows may have addresses of others, which each asks for when it opens. All backends
+ * are of one family then. */
+static bool check_transparent(const struct opening *o, const struct conf_service *service)
+{
+    char where[WHERE_MAX];
+
+    if (service->transparent == CONF_TRANSPARENT_NO ||
+        udp_may_connect_as(service->backend.list[0].addr.family))
+        return true;
+    errors_add(o->errors,
+               "%s: service.%s.transparent: cannot take a client's address: %s; start as root, "
+               "give CAP_NET_RAW, or set it to no",
+               place_in(o, service, where), service->name, strerror(errno));
+    return false;
+}
+
 static bool open_all(const struct opening *o)
 {
     bool is_fine = true;
@@ -160,6 +187,7 @@ static bool open_all(const struct opening *o)
             p.at = &p.service->listen[i];
             is_fine &= open_place(o, &p, column++);
         }
+        is_fine &= check_transparent(o, p.service);
     }
     return is_fine;
 }

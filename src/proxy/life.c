@@ -4,6 +4,7 @@
  */
 #include "proxy/life.h"
 
+#include "proxy/pp2.h"
 #include "proxy/report.h"
 
 #include <errno.h>
@@ -145,20 +146,32 @@ static void enter_backend(struct relay *r, struct session *s, const struct aim *
         stats_add(&r->parts.stats->flows_hopeless, 1);
 }
 
+/* Where it comes from is the settings' choice, or the client's. */
+static struct flow *try_flow(struct relay *r, struct session *s, const struct addr *to)
+{
+    const struct conf_service *conf = life_conf(r, s);
+    struct addr client = s->peer;
+
+    if (conf->transparent == CONF_TRANSPARENT_NO)
+        return upstream_open(r->parts.upstream, s->service, to, wanted_source(r, s), s);
+    if (conf->transparent == CONF_TRANSPARENT_YES)
+        client.port = 0;
+    return upstream_open_as(r->parts.upstream, s->service, to, &client, s);
+}
+
 /* While there is a shortage, any datagram may take a flow from another session, so the lines that
  * tell of it are limited. */
 static bool open_flow(struct relay *r, struct session *s, const struct aim *aim, uint64_t now)
 {
-    uint32_t source = wanted_source(r, s);
     struct log_limit *limit = NULL;
     struct session *victim;
 
     if (aim->slot != BALANCE_NOBODY)
-        s->flow = upstream_open(r->parts.upstream, s->service, aim->to, source, s);
+        s->flow = try_flow(r, s, aim->to);
     if (s->flow == NULL && aim->slot != BALANCE_NOBODY && is_shortage(errno) &&
         (victim = peers_flow_victim(&r->peers)) != NULL) {
         life_close_flow(r, victim);
-        s->flow = upstream_open(r->parts.upstream, s->service, aim->to, source, s);
+        s->flow = try_flow(r, s, aim->to);
         limit = &r->shortage_lines;
     }
     if (s->flow == NULL) {
@@ -242,10 +255,43 @@ static void sink_commit(void *arg, size_t len)
     stats_add(&r->parts.stats->client_sent, 1);
 }
 
+static struct pp2_facts facts_of(const struct turn *t)
+{
+    struct pp2_facts facts = {.peer = &t->route->peer,
+                              .local = &t->route->local,
+                              .id = t->session->id,
+                              .version = session_version_name(t->session),
+                              .cipher = session_suite_name(t->session)};
+
+    facts.identity = session_identity(t->session, &facts.identity_len);
+    return facts;
+}
+
+static size_t head_length(const struct turn *t)
+{
+    if (life_conf(t->relay, t->session)->proxy_protocol == CONF_PROXY_PROTOCOL_OFF)
+        return 0;
+    const struct pp2_facts facts = facts_of(t);
+    return pp2_length(&facts);
+}
+
+static void write_head(const struct turn *t)
+{
+    const struct pp2_facts facts = facts_of(t);
+    pp2_write(&facts, t->head);
+}
+
+/* The largest record with the longest header still is a datagram, over IPv4, too. */
+_Static_assert(WIRE_PLAINTEXT_MAX + PP2_MAX <= UDP_PAYLOAD_MAX - 20, "a header may not fit");
+
+/* The plaintext is opened where it stays, behind the room for its header. */
 static uint8_t *sink_plain_room(void *arg)
 {
-    const struct turn *t = arg;
-    return upstream_reserve(t->relay->parts.upstream, WIRE_PLAINTEXT_MAX);
+    struct turn *t = arg;
+
+    t->head_len = head_length(t);
+    t->head = upstream_reserve(t->relay->parts.upstream, t->head_len + WIRE_PLAINTEXT_MAX);
+    return t->head + t->head_len;
 }
 
 static enum fate sink_deliver(void *arg, size_t len)
@@ -260,7 +306,9 @@ static enum fate sink_deliver(void *arg, size_t len)
     peers_touch(&t->relay->peers, s);
     if (!is_ready)
         return FATE_DROP_BACKEND;
-    upstream_commit(s->flow, len);
+    if (t->head_len > 0)
+        write_head(t);
+    upstream_commit(s->flow, t->head_len + len);
     return FATE_FORWARDED;
 }
 
@@ -308,7 +356,7 @@ static void leave_gate(struct relay *r, struct session *s)
 void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now)
 {
     const struct session_route route = peers_route(&r->peers, s);
-    struct turn turn = {r, &route, s, now};
+    struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
     const struct session_sink sink = life_sink(&turn);
     struct stats *stats = r->parts.stats;
     uint32_t source = life_source(s); /* while the flow is there */

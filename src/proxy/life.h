@@ -41,6 +41,8 @@ struct turn {
     const struct session_route *route;
     struct session *session; /* NULL while it is being made */
     uint64_t now;
+    uint8_t *head;   /* what the backend gets begins here: the room reserved last */
+    size_t head_len; /* a PROXY header's, in front of the plaintext; 0: none */
 };
 
 /* The settings of a session's service. */

@@ -177,7 +177,7 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
                        uint64_t now)
 {
     const struct session_route route = {d->peer, d->local, listener_index(l)};
-    struct turn turn = {r, &route, NULL, now};
+    struct turn turn = {.relay = r, .route = &route, .now = now};
     struct reader reader = reader_of(d->data, d->len);
     struct wire_record rec;
     size_t count = 0, hellos = 0;
@@ -224,7 +224,7 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
 {
     struct session *s = session;
     const struct session_route route = peers_route(&r->peers, s);
-    struct turn turn = {r, &route, s, now};
+    struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
     const struct session_sink sink = life_sink(&turn);
 
     s->used = now;
@@ -263,7 +263,7 @@ static void tick_handshakes(struct relay *r, uint64_t now)
     while ((timer = timers_expired(&r->timers, now)) != NULL) {
         struct session *s = timer_entry(timer, struct session_pending, timer)->session;
         const struct session_route route = peers_route(&r->peers, s);
-        struct turn turn = {r, &route, s, now};
+        struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
         const struct session_sink sink = life_sink(&turn);
         session_on_timer(s, &r->services[s->service], now, &sink);
         life_settle(r, s, now);

@@ -164,7 +164,16 @@ static int connect_from_list(struct lone *f, struct side *side, const struct add
     return fd;
 }
 
-static struct flow *open_lone(struct side *side, const struct addr *to)
+static int connect_lone(struct lone *f, struct side *side, const struct addr *to,
+                        const struct addr *as, struct addr *local)
+{
+    if (as)
+        return udp_connect_as(as, to, local);
+    return side->count > 0 ? connect_from_list(f, side, to, local) : udp_connect(to, local);
+}
+
+/* `as`: the address that it borrows, or NULL. */
+static struct flow *open_lone(struct side *side, const struct addr *to, const struct addr *as)
 {
     struct upstream *u = side->upstream;
     struct lone *f = slab_take(&u->lones);
@@ -175,7 +184,7 @@ static struct flow *open_lone(struct side *side, const struct addr *to)
         return NULL;
     f->flow.side = side;
     list_init(&f->order);
-    f->fd = side->count > 0 ? connect_from_list(f, side, to, &local) : udp_connect(to, &local);
+    f->fd = connect_lone(f, side, to, as, &local);
     if (f->fd >= 0 && watch(f)) {
         if (u->offload.receive)
             (void)udp_join_received(f->fd); /* without, it merely costs more */
@@ -352,18 +361,31 @@ bool upstream_set_backends(struct upstream *u, unsigned service, const struct ad
 
 /* ---- both kinds ---- */
 
-struct flow *upstream_open(struct upstream *u, unsigned service, const struct addr *to,
-                           uint32_t number, void *owner)
+static struct flow *enter(struct flow *f, void *owner)
 {
-    struct side *side = u->sides[service];
-    struct flow *f = side->fan ? open_joint(side, to, number) : open_lone(side, to);
-
     if (!f)
         return NULL;
     f->owner = owner;
     f->mark = 0;
-    u->count++;
+    f->side->upstream->count++;
     return f;
+}
+
+struct flow *upstream_open(struct upstream *u, unsigned service, const struct addr *to,
+                           uint32_t number, void *owner)
+{
+    struct side *side = u->sides[service];
+
+    return enter(side->fan ? open_joint(side, to, number) : open_lone(side, to, NULL), owner);
+}
+
+struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct addr *to,
+                              const struct addr *as, void *owner)
+{
+    struct side *side = u->sides[service];
+
+    assert(!side->fan);
+    return enter(open_lone(side, to, as), owner);
 }
 
 bool upstream_is_shared(const struct flow *f)

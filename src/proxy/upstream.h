@@ -68,6 +68,11 @@ bool upstream_set_backends(struct upstream *u, unsigned service, const struct ad
  * use). */
 struct flow *upstream_open(struct upstream *u, unsigned service, const struct addr *to,
                            uint32_t number, void *owner);
+/* Opens one to a backend from an address that is not ours, in a service without a source of its
+ * own: from its port where that is not 0 and free, else from a fresh one. NULL with errno as above
+ * (EPERM: we may not; EAFNOSUPPORT: it is not of the backend's family). */
+struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct addr *to,
+                              const struct addr *as, void *owner);
 /* From now on a flow on a shared socket goes to another backend. False: out of memory, it stays. */
 bool upstream_turn(struct flow *f, const struct addr *to) __attribute__((warn_unused_result));
 /* A number of the caller's that goes with a flow, 0 at first. */

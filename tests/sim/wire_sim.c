@@ -215,6 +215,13 @@ struct flow *upstream_open(struct upstream *u, unsigned service, const struct ad
     return f;
 }
 
+struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct addr *to,
+                              const struct addr *as, void *owner)
+{
+    (void)as;
+    return upstream_open(u, service, to, UPSTREAM_ANY, owner);
+}
+
 void upstream_close(struct flow *f)
 {
     assert(f->is_open);

@@ -66,6 +66,8 @@ SERVICE = {
     "flow-timeout": ("10ms", f'"10ms" is not a time from 1s to 30d, or 0 {TIME}'),
     "backend-source": ("127.0.0.2:0", f'"127.0.0.2:0" has "127.0.0.2:0", {NO_PREFIX}'),
     "source-by": ("name", '"name" is not one of session, identity'),
+    "transparent": ("maybe", '"maybe" is not one of no, yes, client'),
+    "proxy-protocol": ("v1", '"v1" is not one of off, v2'),
     "allow": ("gate.test", f'"gate.test" has "gate.test", {NO_PREFIX}'),
     "deny": ("10.0.0.0/33", f'"10.0.0.0/33" has "10.0.0.0/33", {NO_PREFIX}'),
     "ems": ("never", '"never" is not one of prefer, require'),

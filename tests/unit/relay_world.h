@@ -10,6 +10,7 @@
 #include "log_text.h"
 #include "mirror.h"
 
+#include "proxy/pp2.h"
 #include "proxy/relay.h"
 #include "proxy/session.h"
 
@@ -36,6 +37,7 @@ struct flow {
     bool is_open, is_shared;
     uint8_t mark;
     uint32_t source;
+    struct addr as; /* what it borrows; family 0: nothing */
     uint16_t port;
     unsigned count; /* datagrams that the backend has got through it; the last one: */
     size_t len;
@@ -67,7 +69,7 @@ struct world {
     bool is_refused_late; /* a refusal shows when a flow closes */
     unsigned sent_first, sent_count;
     struct sent sent[SENT_MAX];
-    uint8_t room[UDP_PAYLOAD_MAX], plain[WIRE_PLAINTEXT_MAX];
+    uint8_t room[UDP_PAYLOAD_MAX], plain[PP2_MAX + WIRE_PLAINTEXT_MAX];
 };
 
 static struct world *world;
@@ -183,6 +185,16 @@ void upstream_mark(struct flow *f, uint8_t mark)
 uint8_t upstream_mark_of(const struct flow *f)
 {
     return f->mark;
+}
+
+struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct addr *to,
+                              const struct addr *as, void *owner)
+{
+    struct flow *f = upstream_open(u, service, to, UPSTREAM_ANY, owner);
+
+    if (f)
+        f->as = *as;
+    return f;
 }
 
 bool upstream_is_shared(const struct flow *f)

@@ -67,6 +67,8 @@ static void report_all(void)
         box_report(NOW);
 }
 
+static bool keeps_raw; /* in the boxes to come */
+
 static void live_in_a_box(void (*act)(void), int log)
 {
     char why[128] = "";
@@ -76,7 +78,7 @@ static void live_in_a_box(void (*act)(void), int log)
     EXPECT(box_denials() == -1);
     EXPECT(box_prepare(why, sizeof why));
     EXPECT(!box_is_closed());
-    EXPECT(box_close(why, sizeof why));
+    EXPECT(box_close(keeps_raw, why, sizeof why));
     EXPECT(box_is_closed());
     act();
     report_all();
@@ -171,6 +173,25 @@ static void test_no_capability_is_left_nor_a_way_to_any(void **state)
     assert_quiet(look_at_status);
 }
 
+static void borrow_an_address(void)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0xcb007101)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1;
+
+    EXPECT(setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &one, sizeof one) == 0);
+    EXPECT(bind(fd, (struct sockaddr *)&v4, sizeof v4) == 0);
+    EXPECT(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &one, sizeof one) == -1); /* of the admin */
+}
+
+static void test_the_one_capability_that_stays_is_of_use(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    keeps_raw = true;
+    assert_quiet(borrow_an_address);
+}
+
 static void execute(void)
 {
     char *arguments[] = {NULL, NULL};
@@ -257,8 +278,28 @@ static void try_sockets(void)
     EXPECT_DENIED(socket(AF_PACKET, SOCK_DGRAM, 0));
     EXPECT_DENIED(socket(AF_ALG, SOCK_SEQPACKET, 0));
     EXPECT_DENIED(socket(AF_VSOCK, SOCK_STREAM, 0));
-    /* This one is the capability's doing. */
     EXPECT_DENIED(socket(AF_INET, SOCK_RAW, IPPROTO_UDP));
+    EXPECT_DENIED(socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_UDP));
+}
+
+/* They could listen to and write what they like. */
+static void test_no_raw_socket_comes_of_it(void **state)
+{
+    struct outcome o;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    keeps_raw = true;
+    o = in_a_box(try_sockets);
+    assert_fine(&o);
+}
+
+static int keep_nothing(void **state)
+{
+    (void)state;
+    keeps_raw = false;
+    return 0;
 }
 
 static void test_other_kinds_of_sockets_are_denied(void **state)
@@ -267,7 +308,7 @@ static void test_other_kinds_of_sockets_are_denied(void **state)
 
     (void)state;
     assert_fine(&o);
-    assert_int_equal(count(o.log, "call=socket "), 3);
+    assert_int_equal(count(o.log, "call=socket "), 5);
 }
 
 static void make_code(void)
@@ -508,6 +549,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_capability_is_left_nor_a_way_to_any),
+        cmocka_unit_test_teardown(test_the_one_capability_that_stays_is_of_use, keep_nothing),
+        cmocka_unit_test_teardown(test_no_raw_socket_comes_of_it, keep_nothing),
         cmocka_unit_test(test_a_denied_call_returns_eperm_and_is_logged),
         cmocka_unit_test(test_what_no_server_needs_is_denied),
         cmocka_unit_test(test_the_protection_of_the_process_stays),

@@ -201,6 +201,29 @@ static void test_a_prefix_must_have_room_for_the_identities(void **state)
                  "has 3 identities; give a larger prefix");
 }
 
+static void test_borrowed_addresses_and_own_ones_exclude_each_other(void **state)
+{
+    (void)state;
+    assert_error(MINIMAL "transparent = yes\nbackend-source = 127.0.0.2\n",
+                 "x.ini:5: service.a.transparent: and backend-source exclude each other; leave one "
+                 "of them out");
+    conf_unref(load_good(MINIMAL "transparent = no\nbackend-source = 127.0.0.2\n", NULL));
+    conf_unref(load_good(MINIMAL "transparent = client\nproxy-protocol = v2\n", NULL));
+}
+
+static void test_a_borrowed_address_is_of_the_backends_family(void **state)
+{
+    (void)state;
+    assert_error("[service a]\nlisten = 127.0.0.1:5, [::]:0\nbackend = 127.0.0.1:1\n"
+                 "psk-file = keys\ntransparent = client\n",
+                 "x.ini:5: service.a.transparent: needs clients of the backend's family, which "
+                 "those of [::]:0 are not; listen on IPv4 alone");
+    assert_error("[service a]\nlisten = 127.0.0.1:5\nbackend = [::1]:1\n"
+                 "psk-file = keys\ntransparent = yes\n",
+                 "x.ini:5: service.a.transparent: needs clients of the backend's family, which "
+                 "those of 127.0.0.1:5 are not; listen on IPv6 alone");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +241,8 @@ int main(void)
         cmocka_unit_test(test_a_prefix_must_have_room_for_the_sessions),
         cmocka_unit_test(test_an_identity_needs_a_prefix),
         cmocka_unit_test(test_a_prefix_must_have_room_for_the_identities),
+        cmocka_unit_test(test_borrowed_addresses_and_own_ones_exclude_each_other),
+        cmocka_unit_test(test_a_borrowed_address_is_of_the_backends_family),
     };
 
     return cmocka_run_group_tests_name("check", tests, conf_text_setup, conf_text_teardown);

@@ -8,9 +8,11 @@
 #include "daemon/priv.h"
 
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static char nobody[] = "nobody", root[] = "root", nowhere[] = "no-such-name";
@@ -126,6 +128,43 @@ static void test_there_is_no_way_back(void **state)
     (void)state;
     need_root();
     assert_int_equal(in_child(drop_and_look, &p), 0);
+}
+
+/* CAP_NET_RAW and nothing else, in the sets that count. */
+static bool has_raw_alone(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3];
+    const uint32_t raw = UINT32_C(1) << CAP_NET_RAW;
+
+    return syscall(SYS_capget, &header, held) == 0 && held[0].effective == raw &&
+           held[0].permitted == raw && held[0].inheritable == 0 && held[1].permitted == 0;
+}
+
+static int drop_all_but_raw(void *arg)
+{
+    const struct priv *p = arg;
+    char why[128];
+
+    if (!priv_drop(p, why, sizeof why))
+        return 1;
+    if (getuid() != p->uid || !has_raw_alone())
+        return 2;
+    if (setuid(0) == 0 || prctl(PR_GET_KEEPCAPS, 0L, 0L, 0L, 0L) != 0)
+        return 3;
+    if (!priv_give_up(true) || !has_raw_alone() || !priv_give_up(false))
+        return 4;
+    return priv_give_up(true) ? 5 : 0; /* what is gone is gone */
+}
+
+static void test_one_capability_can_stay(void **state)
+{
+    struct priv p = find(nobody, NULL);
+
+    (void)state;
+    need_root();
+    p.keeps_raw = true;
+    assert_int_equal(in_child(drop_all_but_raw, &p), 0);
 }
 
 static void test_the_group_root_can_be_wanted(void **state)
@@ -261,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_users_and_groups_are_looked_up),
         cmocka_unit_test(test_who_is_not_there_is_told),
         cmocka_unit_test(test_there_is_no_way_back),
+        cmocka_unit_test(test_one_capability_can_stay),
         cmocka_unit_test(test_the_group_root_can_be_wanted),
         cmocka_unit_test(test_only_root_can_become_another),
         cmocka_unit_test(test_no_core_is_dumped),

@@ -220,6 +220,38 @@ static void test_connected_sockets_leave_from_where_they_are_told(void **state)
     assert_int_equal(errno, EADDRNOTAVAIL);
 }
 
+static int connect_as(const char *text, const struct addr *to, struct addr *local)
+{
+    struct addr as = parse(text);
+    int fd = udp_connect_as(&as, to, local);
+
+    if (fd < 0 && errno == EPERM)
+        skip();
+    return fd;
+}
+
+static void test_connected_sockets_may_have_a_foreign_address(void **state)
+{
+    struct addr local, wanted = parse("203.0.113.1:4001");
+    int one = connect_as("203.0.113.1:4001", &bound, &local);
+
+    (void)state;
+    assert_true(one >= 0 && udp_may_connect_as(AF_INET));
+    assert_true(addr_equal(&local, &wanted));
+    /* The port is taken now, the address is not. */
+    int two = connect_as("203.0.113.1:4001", &bound, &local), three;
+    assert_true(two >= 0 && local.port != 0 && local.port != 4001);
+    three = connect_as("203.0.113.1:0", &bound, &local);
+    assert_true(three >= 0 && local.port != 0);
+    local.port = wanted.port;
+    assert_true(addr_equal(&local, &wanted));
+    close(one);
+    close(two);
+    close(three);
+    assert_int_equal(connect_as("[2001:db8::1]:4001", &bound, &local), -1);
+    assert_int_equal(errno, EAFNOSUPPORT);
+}
+
 static void test_addresses_are_told_from_foreign_ones(void **state)
 {
     struct addr ours = parse("127.1.2.3:0"), foreign = parse("203.0.113.1:0");
@@ -269,6 +301,7 @@ int main(void)
         TEST(test_group_shares_the_traffic_on_dual_wildcard),
         TEST(test_connected_sockets_never_share_a_port),
         TEST(test_connected_sockets_leave_from_where_they_are_told),
+        TEST(test_connected_sockets_may_have_a_foreign_address),
         TEST(test_addresses_are_told_from_foreign_ones),
         TEST(test_shared_socket_has_a_port_of_its_own),
         TEST(test_buffers_are_told_in_the_unit_asked),

@@ -190,6 +190,27 @@ static void test_no_address_will_do(void **state)
     assert_int_equal(upstream_count(w->upstream), 0);
 }
 
+static void test_a_client_lends_its_address(void **state)
+{
+    struct world *w = *state;
+    struct addr as;
+    struct flow *f, *g;
+
+    assert_true(addr_parse(&as, "127.0.0.9:0"));
+    f = upstream_open_as(w->upstream, LISTED, &w->backend, &as, w);
+    if (!f && errno == EPERM)
+        skip();
+    assert_non_null(f);
+    as.port = assert_comes_from(w, f, "127.0.0.9:0").port;
+    g = upstream_open_as(w->upstream, LISTED, &w->backend, &as, w);
+    assert_non_null(g);
+    assert_int_not_equal(assert_comes_from(w, g, "127.0.0.9:0").port, as.port);
+    upstream_close(f);
+    f = upstream_open_as(w->upstream, LISTED, &w->backend, &as, w);
+    assert_int_equal(assert_comes_from(w, f, "127.0.0.9:0").port, as.port);
+    assert_int_equal(upstream_count(w->upstream), 2);
+}
+
 static void test_shared_flows_find_their_owners(void **state)
 {
     struct world *w = *state;
@@ -324,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_addresses_are_taken_in_turn),
         TEST(test_no_address_will_do),
+        TEST(test_a_client_lends_its_address),
         TEST(test_shared_flows_find_their_owners),
         TEST(test_a_number_is_one_flows_alone),
         TEST(test_a_flow_that_closes_in_the_middle_of_a_batch),

@@ -134,3 +134,46 @@ def dnsmasq(*options):
         ),
         lambda program, port: answers(program, port, question),
     )
+
+
+# A header of the PROXY protocol that speaks for nobody: "this is the proxy's own question".
+PROXY_LOCAL = b"\r\n\r\n\0\r\nQUIT\n" + bytes.fromhex("20000000")
+ANYTHING = bytes.fromhex("000101000001000000000000") + b"\4gate\4test\0\0\1\0\1"
+
+
+def unbound(folder, *lines):
+    """unbound behind the PROXY protocol, with these lines in its server clause; and its port."""
+
+    def start(port):
+        path = folder / f"unbound.{port}.conf"
+        usual = (
+            f"interface: 127.0.0.1@{port}",
+            f"proxy-protocol-port: {port}",
+            'chroot: ""',
+            'username: ""',
+            'pidfile: ""',
+            f'directory: "{folder}"',
+            "use-syslog: no",
+            'logfile: ""',
+            "log-queries: yes",
+            "do-daemonize: no",
+            'module-config: "iterator"',
+        )
+        path.write_text("server:\n" + "".join(f"  {line}\n" for line in (*usual, *lines)))
+        return Program("unbound", "-d", "-p", "-c", path)
+
+    return start_on_unused_port(start, lambda *who: answers(*who, PROXY_LOCAL + ANYTHING))
+
+
+def dnsdist(folder, text):
+    """dnsdist behind the PROXY protocol, with this text behind its settings; and its port."""
+
+    def start(port):
+        path = folder / f"dnsdist.{port}.conf"
+        path.write_text(
+            f'setLocal("127.0.0.1:{port}")\nsetProxyProtocolACL({{"127.0.0.1/32"}})\n'
+            f'setSecurityPollSuffix("")\n{text}'
+        )
+        return Program("dnsdist", "--supervised", "--disable-syslog", "-C", path)
+
+    return start_on_unused_port(start, lambda *who: answers(*who, PROXY_LOCAL + ANYTHING))
