@@ -230,14 +230,8 @@ static inline bool pair_association(const struct ssl_pair *pair, struct keys_kdf
             KEYS_MASTER)
         return false;
     while (wire_next_record(&r, &rec)) { /* the last one is the server's Finished */
-        uint64_t sent = 0;
-
-        if (rec.epoch != 1 || rec.len < 8)
-            continue;
-        for (int i = 0; i < 8; i++)
-            sent = sent << 8 | rec.body[i];
-        a->write_seq = rec.seq + 1;
-        a->write_nonce = sent + 1;
+        if (rec.epoch == 1)
+            a->write_seq = rec.seq + 1;
     }
     return keys_expand(kdf, a->suite, master, &randoms, &a->keys);
 }
