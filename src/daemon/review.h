@@ -17,8 +17,8 @@ size_t review_descriptors(const struct conf *conf);
  * "SOURCE: daemon.key: …". `descriptors` are those that the process may have. */
 void review_settings(const struct conf *conf, const char *source, size_t descriptors,
                      struct errors *found);
-/* Adds a line to `found` for each kind of weak key that a service has: how many, and where the first
- * one stands. */
+/* Adds a line to `found` for each kind of weak key that a service has: how many, and where the
+ * first one stands. */
 void review_keys(const struct conf *conf, struct errors *found);
 
 /* Both, as warnings in the log: for the start and for each reload that was taken. */
