@@ -152,6 +152,15 @@ static void watch_backends(struct master *m)
         log_error("dtlsgate: out of memory: backends are neither probed nor looked up again");
 }
 
+/* The start has told of too few descriptors; only another cap makes it news. */
+static void review_again(const struct master *m, const struct conf *next)
+{
+    bool is_news = next->daemon.max_sessions != m->conf->daemon.max_sessions;
+
+    review_log(next, cmdline_source_name(m->cmdline),
+               is_news ? priv_count_descriptors() : SIZE_MAX);
+}
+
 static void commit(struct master *m, const struct conf *next, struct fleet_settings *settings)
 {
     unsigned failed = fleet_commit(m->fleet, settings);
@@ -159,7 +168,7 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
     if (failed > 0)
         tell_of_part(m, failed);
     set_log_level(m, cmdline_log_level(m->cmdline, next->daemon.log_level));
-    review_log(next, cmdline_source_name(m->cmdline), priv_count_descriptors());
+    review_again(m, next);
     conf_unref(m->conf);
     m->conf = m->status.conf = conf_ref(next);
     watch_backends(m);

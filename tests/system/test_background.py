@@ -73,8 +73,9 @@ def start(binary, psk, echo, free_port, public_path):
 def test_the_caller_ends_when_all_is_ready(start, client, free_port):
     d = start()
     assert (d.done.returncode, d.done.stdout) == (0, "")
-    # That a sanitizer's build has no filter is the one thing to warn of.
-    assert not [line for line in d.done.stderr.splitlines() if "a sanitizer" not in line]
+    # That a sanitizer's build has no filter, and what this host allows, may be warned of.
+    foreseen = re.compile("a sanitizer|open files")
+    assert not [line for line in d.done.stderr.splitlines() if not foreseen.search(line)]
     assert d.log.find("dtlsgate: ready"), "not ready yet"
     pid = d.pid
     assert is_there(pid)

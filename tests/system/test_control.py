@@ -1,5 +1,6 @@
 """The control socket and dtlsgatectl: every command, who may give them, and what wrong input does."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -421,7 +422,8 @@ def test_many_come_and_go(start, control, path, client):
     for n in range(300):
         with connect(path) as s:
             if n % 3:
-                s.sendall(b"sessions --json\n"[: n % 17])
+                with contextlib.suppress(OSError):  # one too many is hung up on
+                    s.sendall(b"sessions --json\n"[: n % 17])
     assert c.is_alive()
     until(lambda: say(path, b"version\n").startswith("ok\n"))
     folder = f"/proc/{g.pid}/fd"

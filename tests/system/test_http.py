@@ -267,7 +267,7 @@ def test_a_public_address_gives_a_warning(gate, run, settings, psk, echo):
     g = gate(ini=ini)
     assert g.log.find("daemon.http: 0.0.0.0:0 is no loopback address")
     ini = settings({"daemon": {"http": "[::1]:0"}, "service default": service})
-    assert run("-c", ini, "-t").stderr == ""
+    assert "daemon.http" not in run("-c", ini, "-t").stderr
 
 
 def test_an_address_that_is_taken(gate, run, echo, settings, psk):
