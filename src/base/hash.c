@@ -117,6 +117,15 @@ static struct table_link **slot_of(const struct table *t, uint64_t hash)
     return slot_at(t, index < t->size ? index : index - low);
 }
 
+/* The bits in opposite order: neighbours change places, then pairs, then fours, then bytes. */
+static uint64_t reverse(uint64_t v)
+{
+    v = (v >> 1 & 0x5555555555555555) | (v & 0x5555555555555555) << 1;
+    v = (v >> 2 & 0x3333333333333333) | (v & 0x3333333333333333) << 2;
+    v = (v >> 4 & 0x0f0f0f0f0f0f0f0f) | (v & 0x0f0f0f0f0f0f0f0f) << 4;
+    return __builtin_bswap64(v);
+}
+
 static void push(struct table *t, struct table_link *link)
 {
     struct table_link **slot = slot_of(t, link->hash);
@@ -284,4 +293,19 @@ void table_each(struct table *t, void (*fn)(struct table_link *link, void *arg),
     t->is_walked = false;
     while (is_too_large(t)) /* no more work than the walk was */
         drop_slot(t);
+}
+
+/* The walk follows the hashes with their bits reversed: those of one slot stand together then, and
+ * a split or a join of slots only splits or joins what stands together. */
+uint64_t table_scan(const struct table *t, uint64_t cursor,
+                    void (*fn)(struct table_link *link, void *arg), void *arg)
+{
+    uint64_t hash = reverse(cursor);
+    size_t low = round_down(t->size);
+    /* A slot that was split, or came of it, goes by one bit more. */
+    uint64_t stretch = UINT64_MAX / ((hash & (low - 1)) + low < t->size ? 2 * low : low);
+
+    for (struct table_link *link = *slot_of(t, hash); link != NULL; link = link->next)
+        fn(link, arg);
+    return (cursor | stretch) + 1;
 }

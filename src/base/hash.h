@@ -54,5 +54,11 @@ void table_insert(struct table *t, struct table_link *link, uint64_t hash);
 void table_remove(struct table *t, struct table_link *link);
 /* Calls fn for each entry; fn may remove the entry it is given, and no other change is allowed. */
 void table_each(struct table *t, void (*fn)(struct table_link *link, void *arg), void *arg);
+/* One step of a walk that others may change the table between: calls fn, which may change nothing,
+ * for the entries of one slot. Begin with 0, go on with what it returns, end when that is 0. What
+ * is in for the whole of the walk is met, however the table grows and shrinks; when it shrinks,
+ * some of it more than once. */
+uint64_t table_scan(const struct table *t, uint64_t cursor,
+                    void (*fn)(struct table_link *link, void *arg), void *arg);
 
 #endif

@@ -278,6 +278,56 @@ static void test_each_visits_all(void **state)
     free(items);
 }
 
+/* Between the steps half of them go and as many others come and go, so that the slots of most
+ * entries change; those that stay are all met. */
+static void test_a_scan_meets_what_stays(void **state)
+{
+    const uint32_t n = 3000;
+    struct item *items = make_items(2 * n);
+    uint64_t cursor = 0;
+    uint32_t out = 1, in = n;
+    struct table t;
+
+    (void)state;
+    assert_true(table_init(&t, 0));
+    for (uint32_t i = 0; i < n; i++)
+        insert(&t, &items[i]);
+    for (size_t steps = 0; steps == 0 || cursor != 0; steps++) {
+        cursor = table_scan(&t, cursor, count_visit, NULL);
+        for (int i = 0; i < 3 && steps < 400 && in < 2 * n; i++)
+            insert(&t, &items[in++]);
+        for (int i = 0; i < 5 && steps >= 400 && out < 2 * n; i++, out += 2)
+            if (find(&t, out) != NULL)
+                table_remove(&t, &items[out].link);
+        assert_in_range(steps, 0, 10 * (size_t)n);
+    }
+    for (uint32_t i = 0; i < n; i += 2)
+        assert_in_range(items[i].visits, 1, 2);
+    table_clear(&t);
+    free(items);
+}
+
+static void test_a_scan_of_a_table_at_rest_meets_each_once(void **state)
+{
+    (void)state;
+    for (uint32_t n = 0; n < 600; n += 7) {
+        struct item *items = make_items(n + 1);
+        uint64_t cursor = 0;
+        struct table t;
+
+        assert_true(table_init(&t, 0));
+        for (uint32_t i = 0; i < n; i++)
+            insert(&t, &items[i]);
+        do
+            cursor = table_scan(&t, cursor, count_visit, NULL);
+        while (cursor != 0);
+        for (uint32_t i = 0; i < n; i++)
+            assert_int_equal(items[i].visits, 1);
+        table_clear(&t);
+        free(items);
+    }
+}
+
 static void test_each_may_remove(void **state)
 {
     const uint32_t n = 1500;
@@ -367,6 +417,8 @@ int main(void)
         cmocka_unit_test(test_slots_follow_the_entries),
         cmocka_unit_test(test_no_call_moves_more_than_a_few_slots),
         cmocka_unit_test(test_each_visits_all),
+        cmocka_unit_test(test_a_scan_meets_what_stays),
+        cmocka_unit_test(test_a_scan_of_a_table_at_rest_meets_each_once),
         cmocka_unit_test(test_each_may_remove),
         cmocka_unit_test(test_many_entries),
         cmocka_unit_test(test_insert_works_without_memory_for_growing),
