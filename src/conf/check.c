@@ -125,15 +125,52 @@ static void check_listen(const struct subject *s, const struct conf *c, size_t a
     }
 }
 
+static const struct conf_service *listener_of(const struct conf *c, const struct addr *a)
+{
+    for (size_t i = 0; i < c->service_count; i++)
+        if (takes(&c->service[i], c->service[i].listen_count, a))
+            return &c->service[i];
+    return NULL;
+}
+
 static void check_backend(const struct subject *s, const struct conf *c)
 {
+    const struct conf_service *taken = listener_of(c, &s->service->backend);
     char text[ADDR_TEXT_MAX];
 
-    for (size_t i = 0; i < c->service_count; i++)
-        if (takes(&c->service[i], c->service[i].listen_count, &s->service->backend))
-            draft_error(s->draft, place(s, "backend"),
-                        "%s is where service %s listens; write the address of the plain service",
-                        addr_format(&s->service->backend, text), c->service[i].name);
+    if (taken)
+        draft_error(s->draft, place(s, "backend"),
+                    "%s is where service %s listens; write the address of the plain service",
+                    addr_format(&s->service->backend, text), taken->name);
+}
+
+static void check_policy(const struct conf *c, const struct draft *d, size_t at)
+{
+    const struct conf_policy *p = &c->policy[at];
+    const struct draft_place section = {d->identity[at], NULL};
+    const struct draft_place backend = {d->identity[at], option_find(options_identity, "backend")};
+    const struct conf_service *s = listener_of(c, &p->backend);
+    char text[ADDR_TEXT_MAX];
+
+    if (!*p->pattern)
+        draft_error(d, section, "names no identity of service %s; write [identity %s/*]",
+                    p->service, p->service);
+    if (p->backend.family && s)
+        draft_error(d, backend,
+                    "%s is where service %s listens; write the address of the plain service",
+                    addr_format(&p->backend, text), s->name);
+}
+
+static void check_policies(const struct conf *c, const struct draft *d)
+{
+    if (c->policy_count > CONF_POLICY_MAX) {
+        d->errors->at = UINT_MAX;
+        errors_add(d->errors, "%s: %zu [identity PATTERN] sections; at most %d can be",
+                   d->path ? d->path : "command line", c->policy_count, CONF_POLICY_MAX);
+        return;
+    }
+    for (size_t i = 0; i < c->policy_count; i++)
+        check_policy(c, d, i);
 }
 
 static bool has_too_many(const struct conf *c, const struct draft *d)
@@ -162,6 +199,7 @@ void check_settings(const struct conf *c, const struct draft *d)
             check_listen(&s, c, j);
         check_backend(&s, c);
     }
+    check_policies(c, d);
     if (c->service_count > 0)
         return;
     d->errors->at = UINT_MAX;

@@ -8,6 +8,7 @@
 #include "conf/check.h"
 #include "conf/draft.h"
 #include "conf/options.h"
+#include "conf/policies.h"
 #include "conf/value.h"
 #include "dtls/tlsctx.h"
 
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #define SHOWN_MAX 100
+#define SUITES_MAX 4096
 
 /* What `ciphers = default` stands for. Old devices of DTLS 1.0 have no AEAD suites at all. */
 static const char default_ciphers[] = TLSCTX_DEFAULT_CIPHERS;
@@ -67,6 +69,41 @@ static bool settle_ciphers(struct conf_service *s)
     return s->ciphers != NULL;
 }
 
+/* The suites that its string selects, of those that any service could offer. */
+static bool settle_suites(const struct draft *d, struct draft_section *section,
+                          struct conf_policy *p)
+{
+    const struct tlsctx_params params = {.ciphers = p->ciphers, .old_devices = true};
+    const struct draft_place at = {section, option_find(options_identity, "ciphers")};
+    char suites[SUITES_MAX], why[VALUE_WHY_MAX], shown[SHOWN_MAX];
+
+    if (!p->ciphers)
+        return true;
+    if (tlsctx_select(&params, suites, sizeof(suites), why, sizeof(why))) {
+        p->suites = strdup(suites);
+        return p->suites != NULL;
+    }
+    draft_error(d, at, "\"%s\" %s",
+                bytes_escape(shown, sizeof(shown), p->ciphers, strlen(p->ciphers)), why);
+    return true;
+}
+
+/* Behind the services, whose names its own may begin with. */
+static bool fill_policies(struct conf *c, struct draft *d)
+{
+    c->policy = calloc(d->identity_count + 1, sizeof(*c->policy));
+    if (!c->policy)
+        return false;
+    for (size_t i = 0; i < d->identity_count; i++) {
+        struct conf_policy *p = &c->policy[c->policy_count++];
+
+        set_all(d, d->identity[i], p);
+        if (!policies_name(p, d->identity[i]->name, c) || !settle_suites(d, d->identity[i], p))
+            return false;
+    }
+    return true;
+}
+
 static bool fill(struct conf *c, struct draft *d)
 {
     c->service = calloc(d->service_count + 1, sizeof(*c->service));
@@ -84,7 +121,7 @@ static bool fill(struct conf *c, struct draft *d)
         if (!s->name || !settle_ciphers(s))
             return false;
     }
-    return true;
+    return fill_policies(c, d);
 }
 
 /* The key file's own mistakes name its lines; the last word is where the file was named. */
@@ -111,6 +148,16 @@ static void clear_service(struct conf_service *s)
         value_clear(o, s);
     free(s->name);
     psk_free(s->psk);
+    policies_clear(&s->policies);
+}
+
+static void clear_policy(struct conf_policy *p)
+{
+    for (const struct option *o = options_identity; o->key; o++)
+        value_clear(o, p);
+    free(p->name);
+    free(p->service);
+    free(p->suites);
 }
 
 static void conf_free(struct conf *c)
@@ -120,6 +167,9 @@ static void conf_free(struct conf *c)
     for (size_t i = 0; i < c->service_count; i++)
         clear_service(&c->service[i]);
     free(c->service);
+    for (size_t i = 0; i < c->policy_count; i++)
+        clear_policy(&c->policy[i]);
+    free(c->policy);
     free(c);
 }
 
@@ -198,6 +248,10 @@ void conf_print(const struct conf *c, FILE *to)
         fprintf(to, "\n[service %s]\n", c->service[i].name);
         print_section(options_service, &c->service[i], to);
     }
+    for (size_t i = 0; i < c->policy_count; i++) {
+        fprintf(to, "\n[identity %s]\n", c->policy[i].name);
+        print_section(options_identity, &c->policy[i], to);
+    }
 }
 
 struct conf *conf_ref(const struct conf *c)
@@ -233,6 +287,11 @@ static struct conf *build(struct draft *d)
     check_settings(c, d);
     load_keys(c, d);
     qsort(c->service, c->service_count, sizeof(*c->service), by_name);
+    for (size_t i = 0; i < c->service_count; i++)
+        if (!policies_resolve(&c->service[i], c)) {
+            conf_unref(c);
+            return NULL;
+        }
     return c;
 }
 

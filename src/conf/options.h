@@ -20,7 +20,8 @@ enum option_type {
     OPTION_BOOL,     /* bool; yes/no, on/off, true/false, 1/0 */
     OPTION_CHOICE,   /* enum (int-sized); one of `choices`, in the enum's order */
     OPTION_ADDRS,    /* struct addr array + size_t count behind it; comma separated */
-    OPTION_BACKEND,  /* struct addr; a name is resolved */
+    OPTION_BACKEND,  /* struct addr; a name is resolved; empty is none where `zero` says so */
+    OPTION_DATE,     /* uint64_t ms since 1970 UTC, the last second meant; empty is 0 */
     OPTION_PREFIXES, /* struct prefixes; comma separated, empty is none */
 };
 
@@ -40,9 +41,10 @@ struct option {
 /* No table has more rows. */
 #define OPTIONS_MAX 48
 
-/* Both end with a row whose key is NULL. */
+/* All end with a row whose key is NULL. */
 extern const struct option options_daemon[];
 extern const struct option options_service[];
+extern const struct option options_identity[];
 
 const struct option *option_find(const struct option *table, const char *key);
 /* The row whose key someone may have meant who wrote `key`, or NULL. */

@@ -7,6 +7,7 @@
 #include "base/addr.h"
 #include "base/bytes.h"
 #include "base/prefix.h"
+#include "conf/date.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -141,7 +142,10 @@ const char *value_allowed(const struct option *o, char *buf, size_t size)
         snprintf(buf, size, "numeric ADDR:PORT, up to %" PRIu64 " with commas", o->max);
         break;
     case OPTION_BACKEND:
-        snprintf(buf, size, "ADDR:PORT or HOST:PORT");
+        snprintf(buf, size, "ADDR:PORT or HOST:PORT%s", o->zero ? ", or nothing" : "");
+        break;
+    case OPTION_DATE:
+        snprintf(buf, size, "a UTC date (2031-12-31, 2031-12-31T12:00:00Z)");
         break;
     case OPTION_PREFIXES:
         snprintf(buf, size, "addresses or prefixes, up to %" PRIu64 " with commas", o->max);
@@ -319,11 +323,16 @@ static bool set_addrs(const struct option *o, void *field, const char *text, str
     return true;
 }
 
-static bool set_backend(struct addr *field, const char *text, struct reason why)
+static bool set_backend(const struct option *o, struct addr *field, const char *text,
+                        struct reason why)
 {
     struct addr got;
 
     memset(&got, 0, sizeof(got));
+    if (!*text && o->zero) {
+        *field = got;
+        return true;
+    }
     if (!addr_resolve(&got, text, why.text, why.size))
         return false;
     if (got.port == 0) {
@@ -334,6 +343,16 @@ static bool set_backend(struct addr *field, const char *text, struct reason why)
         snprintf(why.text, why.size, "is no address to send to; write 127.0.0.1 for this host");
         return false;
     }
+    *field = got;
+    return true;
+}
+
+static bool set_date(const struct option *o, uint64_t *field, const char *text, struct reason why)
+{
+    uint64_t got = 0;
+
+    if (*text && !date_parse(text, &got))
+        return not_allowed(o, why);
     *field = got;
     return true;
 }
@@ -381,7 +400,9 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
     case OPTION_ADDRS:
         return set_addrs(o, f.any, text, reason);
     case OPTION_BACKEND:
-        return set_backend(f.addr, text, reason);
+        return set_backend(o, f.addr, text, reason);
+    case OPTION_DATE:
+        return set_date(o, f.time, text, reason);
     case OPTION_PREFIXES:
         return set_prefixes(o, f.prefixes, text, reason);
     }
@@ -441,7 +462,10 @@ const char *value_text(const struct option *o, const void *base, char buf[VALUE_
         addrs_text(load_addrs(f.any), buf, size);
         break;
     case OPTION_BACKEND:
-        addrs_text((struct addrs){f.addr, 1}, buf, size);
+        addrs_text((struct addrs){f.addr, f.addr->family != 0}, buf, size);
+        break;
+    case OPTION_DATE:
+        date_text(*f.time, buf);
         break;
     case OPTION_PREFIXES:
         prefixes_text(f.prefixes, buf, size);
