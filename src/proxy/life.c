@@ -4,6 +4,8 @@
  */
 #include "proxy/life.h"
 
+#include "conf/policies.h"
+#include "proxy/policy.h"
 #include "proxy/report.h"
 
 #include <errno.h>
@@ -44,7 +46,7 @@ static bool is_shortage(int error)
  * tell of it are limited. */
 static bool open_flow(struct relay *r, struct session *s, uint64_t now)
 {
-    const struct addr *backend = &life_conf(r, s)->backend;
+    const struct addr *backend = policy_backend(life_conf(r, s), s);
     struct log_limit *limit = NULL;
     struct session *victim;
 
@@ -94,6 +96,10 @@ static enum fate sink_deliver(void *arg, size_t len)
     struct session *s = t->session;
 
     s->used = t->now;
+    if (s->is_metered && !policies_draw(life_conf(t->relay, s), s->psk, len, t->now)) {
+        peers_touch(&t->relay->peers, s);
+        return FATE_DROP_POLICY_RATE;
+    }
     bool has_flow = s->flow != NULL || open_flow(t->relay, s, t->now);
     peers_touch(&t->relay->peers, s);
     if (!has_flow)
@@ -186,7 +192,7 @@ static void ask_elsewhere(struct relay *r, const struct session *s)
 /* More sessions of one identity than it may have: the longest idle gives way, here or elsewhere. */
 static void limit_identity(struct relay *r, struct session *s, unsigned count, uint64_t now)
 {
-    unsigned max = life_conf(r, s)->max_sessions_per_identity;
+    unsigned max = policy_session_cap(life_conf(r, s), s);
     struct session *victim;
 
     if (count > 1)
@@ -199,6 +205,12 @@ static void limit_identity(struct relay *r, struct session *s, unsigned count, u
         life_end(r, victim, SESSION_END_ELSEWHERE, now);
     else if (r->parts.elsewhere.end_one != NULL)
         ask_elsewhere(r, s);
+}
+
+unsigned life_enter_identity(struct relay *r, struct session *s)
+{
+    s->is_metered = policy_has_rate(life_conf(r, s), s);
+    return identities_enter(&r->identities, s, life_conf(r, s));
 }
 
 /* A handshake is complete: the session takes its place, and the one it replaces (RFC 6347 4.2.8).
@@ -220,15 +232,18 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
     report_open(s, &route.local, life_conf(r, s));
     session_place(s, &r->services[s->service]);
     gate_enter(r->gate, &s->peer);
-    limit_identity(r, s, identities_enter(&r->identities, s, life_conf(r, s)), now);
+    limit_identity(r, s, life_enter_identity(r, s), now);
     life_update_gauges(r);
 }
 
-static bool may_open(const struct relay *r, const struct session *s)
+/* Why a session whose handshake is complete may not open, or SESSION_END_NOT_YET. */
+static enum session_end opening_fault(const struct relay *r, const struct session *s, uint64_t now)
 {
     const struct session_route route = peers_route(&r->peers, s);
 
-    return gate_may_open(r->gate, &s->peer, peers_find_open(&r->peers, &route) != NULL);
+    if (!gate_may_open(r->gate, &s->peer, peers_find_open(&r->peers, &route) != NULL))
+        return SESSION_END_PREFIX_FULL;
+    return policy_fault(life_conf(r, s), s, r->expiry.wall0 + now);
 }
 
 /* After each step: a session that wants to end does, one that has become open moves, one that waits
@@ -240,10 +255,9 @@ bool life_settle(struct relay *r, struct session *s, uint64_t now)
         !timer_set(&r->timers, &s->pending->timer, session_next_timer(s)))
         s->ending = SESSION_END_HANDSHAKE_FAILED;
     if (s->ending == SESSION_END_NOT_YET && s->state != SESSION_HANDSHAKE && !s->is_placed) {
-        if (may_open(r, s))
+        s->ending = opening_fault(r, s, now);
+        if (s->ending == SESSION_END_NOT_YET)
             open_session(r, s, now);
-        else
-            s->ending = SESSION_END_PREFIX_FULL;
     }
     if (s->ending == SESSION_END_NOT_YET)
         return true;

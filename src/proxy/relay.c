@@ -4,7 +4,9 @@
  */
 #include "proxy/relay.h"
 
+#include "proxy/expiry.h"
 #include "proxy/life.h"
+#include "proxy/policy.h"
 #include "proxy/report.h"
 
 #include <assert.h>
@@ -283,7 +285,7 @@ uint64_t relay_tick(struct relay *r, uint64_t now)
         next = sooner(next, tick_idle(r, i, now));
         next = sooner(next, tick_flows(r, i, now));
     }
-    return next;
+    return sooner(next, expiry_tick(r, now));
 }
 
 void relay_flush(struct relay *r)
@@ -310,7 +312,7 @@ static void use_setup(struct relay *r, struct relay_setup *setup)
     for (size_t i = 0; i < conf->service_count; i++)
         r->services[i] =
             (struct session_service){conf,   &conf->service[i],   r->setup.tls[i], r->crypt,
-                                     r->kdf, &r->short_tag_tries, &r->memory};
+                                     r->kdf, &r->short_tag_tries, &r->memory,      r->expiry.wall0};
     const struct gate_rules rules = {
         .prefix_v4 = conf->daemon.prefix_v4,
         .prefix_v6 = conf->daemon.prefix_v6,
@@ -322,6 +324,7 @@ static void use_setup(struct relay *r, struct relay_setup *setup)
     gate_set_rules(r->gate, &rules);
     r->peers.open_max = share_of(r, conf->daemon.max_sessions);
     r->peers.pending_max = share_of(r, conf->daemon.max_handshakes);
+    expiry_plan(r);
 }
 
 struct sweep {
@@ -330,17 +333,24 @@ struct sweep {
     const struct conf *before; /* of a reload */
 };
 
+/* A handshake under way looks its identity up again when it is complete. Those used last come
+ * first, so where there are too many of one identity, the longest idle find no place any more. */
 static void rebase_one(struct session *s, void *arg)
 {
     const struct sweep *sweep = arg;
+    struct relay *r = sweep->relay;
+    unsigned cap;
 
-    if (s->state == SESSION_HANDSHAKE)
-        return; /* it looks its identity up again when it is complete */
-    gate_enter(sweep->relay->gate, &s->peer);
-    identities_leave(&sweep->relay->identities, s, &sweep->before->service[s->service]);
-    session_rebase(s, life_conf(sweep->relay, s)->psk);
-    if (life_settle(sweep->relay, s, sweep->now))
-        identities_enter(&sweep->relay->identities, s, life_conf(sweep->relay, s));
+    gate_enter(r->gate, &s->peer);
+    identities_leave(&r->identities, s, &sweep->before->service[s->service]);
+    session_rebase(s, life_conf(r, s)->psk);
+    if (s->ending == SESSION_END_NOT_YET)
+        s->ending = policy_fault(life_conf(r, s), s, r->expiry.wall0 + sweep->now);
+    if (!life_settle(r, s, sweep->now))
+        return;
+    cap = policy_session_cap(life_conf(r, s), s);
+    if (life_enter_identity(r, s) > cap && cap > 0)
+        life_end(r, s, SESSION_END_ELSEWHERE, sweep->now);
 }
 
 void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
@@ -350,13 +360,20 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
 
     assert(setup->conf->service_count == old.conf->service_count);
     use_setup(r, setup);
-    peers_each(&r->peers, rebase_one, &sweep);
+    peers_each_open(&r->peers, rebase_one, &sweep);
     relay_setup_clear(&old);
 }
 
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
 {
     r->cookies = *cookies;
+}
+
+void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)
+{
+    r->expiry.wall0 = wall - now;
+    for (size_t i = 0; i < r->setup.conf->service_count; i++)
+        r->services[i].wall0 = r->expiry.wall0;
 }
 
 static void end_if_pending(struct session *s, void *arg)

@@ -4,6 +4,7 @@
 #include "proxy/report.h"
 
 #include "base/bytes.h"
+#include "proxy/policy.h"
 
 #include <stdio.h>
 
@@ -31,7 +32,7 @@ void report_open(const struct session *s, const struct addr *to, const struct co
         {"suite", session_suite_name(s), 0},
         {"version", session_version_name(s), 0},
         {"ems", s->has_ems ? "yes" : "no", 0},
-        {"backend", addr_format(&service->backend, backend), 0},
+        {"backend", addr_format(policy_backend(service, s), backend), 0},
         {"handshake-ms", NULL, (long long)(s->opened - s->pending->born)},
         {NULL, NULL, 0},
     };
@@ -156,7 +157,7 @@ void report_refused(const struct session *s, const struct conf_service *service,
     const struct log_field fields[] = {
         {"id", NULL, (long long)s->id},
         {"service", service->name, 0},
-        {"backend", addr_format(&service->backend, backend), 0},
+        {"backend", addr_format(policy_backend(service, s), backend), 0},
         {"refused", NULL, (long long)s->refused},
         {"left-out", NULL, skipped},
         {NULL, NULL, 0},

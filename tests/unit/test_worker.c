@@ -30,6 +30,7 @@ struct relay {
     struct flow *flow;
     uint64_t due;            /* 0: nothing is */
     bool is_late;            /* asked once since it was due */
+    unsigned walls;          /* so often it was told the wall clock's time */
     bool is_flushed;         /* since the last thing that queues */
     char said[SAID_MAX + 1]; /* what was called, a letter each */
     size_t said_count;
@@ -164,6 +165,12 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
 {
     r->conf = setup->conf;
     say(r, now > 0 ? 'A' : '?');
+}
+
+void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)
+{
+    assert_true(wall > 0 && now > 0);
+    r->walls++;
 }
 
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
@@ -318,6 +325,7 @@ static void test_clients_are_heard_and_answered(void **state)
     exchange(two, "you");
     stop_and_wait(w);
     assert_string_equal(relay.said, "34E");
+    assert_int_equal(relay.walls, 1); /* before the first turn, and again when a minute is over */
     close(one);
     close(two);
 }
