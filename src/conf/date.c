@@ -42,9 +42,9 @@ bool date_parse(const char *text, uint64_t *ms)
         tm.tm_sec = number_at(text + 17, 2);
     }
     back = tm;
-    t = timegm(&back); /* which makes the 30th of February one of March */
-    if (t <= 0 || back.tm_mon != tm.tm_mon || back.tm_mday != tm.tm_mday ||
-        back.tm_hour != tm.tm_hour || back.tm_min != tm.tm_min || back.tm_sec != tm.tm_sec)
+    t = timegm(&back); /* which makes the 30th of February a day of March */
+    if (t <= 0 || back.tm_mon != tm.tm_mon || back.tm_hour != tm.tm_hour ||
+        back.tm_min != tm.tm_min || back.tm_sec != tm.tm_sec)
         return false;
     *ms = (uint64_t)t * 1000;
     return true;

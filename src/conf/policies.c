@@ -6,6 +6,7 @@
 
 #include "base/glob.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,7 +48,8 @@ static size_t take_exact(struct conf_service *s, const struct conf *c, uint16_t 
         uint16_t *number;
         size_t len;
 
-        if (!is_for(p, s) || strlen(p->pattern) > sizeof(literal))
+        assert(strlen(p->pattern) <= sizeof(literal));
+        if (!is_for(p, s))
             continue;
         if (!glob_literal(p->pattern, literal, &len)) {
             globs[count++] = (uint16_t)(i + 1);

@@ -148,8 +148,8 @@ static void test_mistakes_tell_their_place(void **state)
         (const char *const[]){
             "x.ini:6: identity.dev-*.rate-bytes: \"x\" is not a size from 1 to 1g, or 0 "
             "(k, m or g)",
-            "x.ini:7: identity.dev-*.not-after: \"soon\" is not a UTC date such as "
-            "2031-12-31 or 2031-12-31T12:00:00Z, or nothing",
+            "x.ini:7: identity.dev-*.not-after: \"soon\" is not a UTC date "
+            "(2031-12-31, 2031-12-31T12:00:00Z)",
             "x.ini:8: identity.dev-*.max-session: unknown key; did you mean "
             "max-sessions?",
             "x.ini:9: identity.dev-*.allow-from: \"here\" has \"here\", which is no "
