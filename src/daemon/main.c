@@ -135,6 +135,7 @@ static void warn(const struct process *p, size_t descriptors)
                      "memory (LimitMEMLOCK, ulimit -l)",
                      p->conf->service[i].name);
     review_keys(p->conf);
+    review_policies(p->conf);
     sockets_check_buffers(&p->sockets, p->conf);
     priv_check_files(&p->priv, p->conf, p->cmdline->source.path);
 }

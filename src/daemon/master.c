@@ -110,6 +110,7 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
                   failed);
     log_set_level(cmdline_log_level(m->cmdline, next->daemon.log_level));
     review_keys(next);
+    review_policies(next);
     conf_unref(m->conf);
     m->conf = conf_ref(next);
     if (!fleet_is_settled(m->fleet))

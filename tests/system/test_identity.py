@@ -263,6 +263,15 @@ def test_sections_from_the_command_line(gate, settings, psk, echo, client):
     assert client(g.address("one"), "tech").connect().is_alive()
 
 
+def test_a_section_for_nobody_is_told(start):
+    g = start({"dev-*": {}, "dev-1": {"max-sessions": 1}, "tehc": {}, "tech": {}})
+    (line,) = g.log.find("is for nobody")
+    assert "warning section [identity dev-1] is for nobody" in line
+    assert line.endswith("2 such in all")
+    g.policies({"dev-1": {"max-sessions": 1}, "dev-*": {}})
+    assert len(g.log.find("is for nobody")) == 1
+
+
 def test_T_prints_sections_that_are_read_back(run, settings, psk):
     place = {"listen": "127.0.0.1:0", "backend": "127.0.0.1:5683", "psk-file": psk(KEYS)}
     policy = {"not-after": "2031-12-31", "allow-from": "::1", "rate-bytes": "1024"}
