@@ -160,6 +160,7 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
         tell_of_part(m, failed);
     set_log_level(m, cmdline_log_level(m->cmdline, next->daemon.log_level));
     review_log(next, cmdline_source_name(m->cmdline), priv_count_descriptors());
+    review_policies(next);
     conf_unref(m->conf);
     m->conf = m->status.conf = conf_ref(next);
     watch_backends(m);

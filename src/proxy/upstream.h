@@ -68,6 +68,8 @@ bool upstream_set_backends(struct upstream *u, unsigned service, const struct ad
  * use). */
 struct flow *upstream_open(struct upstream *u, unsigned service, const struct addr *to,
                            uint32_t number, void *owner);
+/* Where a flow goes. */
+struct addr upstream_backend(const struct flow *f);
 /* From now on a flow on a shared socket goes to another backend. False: out of memory, it stays. */
 bool upstream_turn(struct flow *f, const struct addr *to) __attribute__((warn_unused_result));
 /* A number of the caller's that goes with a flow, 0 at first. */
