@@ -41,6 +41,14 @@ static void write_second(time_t second, char text[CLOCK_TEXT_MAX])
              tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
+uint64_t clock_wall_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
 const char *clock_wall_text(char buf[CLOCK_TEXT_MAX])
 {
     /* Of this thread's last second. */

@@ -16,6 +16,9 @@ uint64_t clock_now_us(void);
 /* Seconds since 1970, UTC. */
 int64_t clock_wall_s(void);
 
+/* Milliseconds since 1970, UTC; may be set, and then jump. */
+uint64_t clock_wall_ms(void);
+
 /* "2026-11-22T13:30:40.123Z", UTC. `buf` holds CLOCK_TEXT_MAX bytes. Returns buf. */
 #define CLOCK_TEXT_MAX 96 /* room for any int in each place, for the compiler's peace */
 const char *clock_wall_text(char buf[CLOCK_TEXT_MAX]);

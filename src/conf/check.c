@@ -126,18 +126,27 @@ static void check_listen(const struct subject *s, const struct conf *c, size_t a
     }
 }
 
+static const struct conf_service *listener_of(const struct conf *c, const struct addr *a)
+{
+    for (size_t i = 0; i < c->service_count; i++)
+        if (takes(&c->service[i], c->service[i].listen_count, a))
+            return &c->service[i];
+    return NULL;
+}
+
 static void check_backend(const struct subject *s, const struct conf *c)
 {
     const struct backends *b = &s->service->backend;
     char text[ADDR_TEXT_MAX];
 
-    for (size_t i = 0; i < c->service_count; i++)
-        for (size_t j = 0; j < b->count; j++)
-            if (takes(&c->service[i], c->service[i].listen_count, &b->list[j].addr))
-                draft_error(
-                    s->draft, place(s, "backend"),
-                    "%s is where service %s listens; write the address of the plain service",
-                    addr_format(&b->list[j].addr, text), c->service[i].name);
+    for (size_t i = 0; i < b->count; i++) {
+        const struct conf_service *taken = listener_of(c, &b->list[i].addr);
+
+        if (taken)
+            draft_error(s->draft, place(s, "backend"),
+                        "%s is where service %s listens; write the address of the plain service",
+                        addr_format(&b->list[i].addr, text), taken->name);
+    }
 }
 
 static unsigned width_of(const struct prefix *p)
@@ -282,6 +291,78 @@ static void check_transparent(const struct subject *s)
         check_families(s);
 }
 
+static void check_policy_backend(const struct conf *c, const struct draft *d, size_t at)
+{
+    const struct addr *a = &c->policy[at].backend;
+    const struct draft_place place = {d->identity[at], option_find(options_identity, "backend")};
+    const struct conf_service *taken = listener_of(c, a);
+    char text[ADDR_TEXT_MAX];
+
+    if (a->family && taken)
+        draft_error(d, place,
+                    "%s is where service %s listens; write the address of the plain service",
+                    addr_format(a, text), taken->name);
+}
+
+/* Against one service that it may be for, whose own mistakes have been told of. */
+static void check_policy_source(const struct conf_policy *p, const struct conf_service *s,
+                                const struct draft *d, struct draft_section *section)
+{
+    const struct draft_place backend = {section, option_find(options_identity, "backend")};
+    const struct draft_place sessions = {section, option_find(options_identity, "max-sessions")};
+    const struct prefixes *source = &s->backend_source;
+    const struct prefix *range = prefixes_range(source);
+    char text[ADDR_TEXT_MAX];
+
+    if (s->source_by == CONF_SOURCE_BY_IDENTITY && p->max_sessions > 1)
+        draft_error(d, sessions,
+                    "is %u, but service %s has source-by = identity, and two sessions cannot have "
+                    "one address; leave it out",
+                    p->max_sessions, s->name);
+    if (p->backend.family && s->transparent != CONF_TRANSPARENT_NO &&
+        backends_misfit(&s->backend, p->backend.family) != NULL)
+        draft_error(d, backend,
+                    "%s is of another family than the backend of service %s, which is transparent; "
+                    "take one of the same",
+                    addr_format(&p->backend, text), s->name);
+    if (!p->backend.family || source->count == 0)
+        return;
+    if (p->backend.family != source->list[0].base.family)
+        draft_error(d, backend,
+                    "%s is of another family than the backend-source of service %s; take one of "
+                    "the same",
+                    addr_format(&p->backend, text), s->name);
+    else if (range && prefix_contains(range, &p->backend))
+        draft_error(d, backend, "%s lies in the backend-source of service %s; take another address",
+                    addr_format(&p->backend, text), s->name);
+}
+
+static void check_policy(const struct conf *c, const struct draft *d, size_t at)
+{
+    const struct conf_policy *p = &c->policy[at];
+    const struct draft_place section = {d->identity[at], NULL};
+
+    if (!*p->pattern)
+        draft_error(d, section, "names no identity of service %s; write [identity %s/*]",
+                    p->service, p->service);
+    check_policy_backend(c, d, at);
+    for (size_t i = 0; i < c->service_count; i++)
+        if (!p->service || strcmp(p->service, c->service[i].name) == 0)
+            check_policy_source(p, &c->service[i], d, d->identity[at]);
+}
+
+static void check_policies(const struct conf *c, const struct draft *d)
+{
+    if (c->policy_count > CONF_POLICY_MAX) {
+        d->errors->at = UINT_MAX;
+        errors_add(d->errors, "%s: %zu [identity PATTERN] sections; at most %d can be",
+                   d->path ? d->path : "command line", c->policy_count, CONF_POLICY_MAX);
+        return;
+    }
+    for (size_t i = 0; i < c->policy_count; i++)
+        check_policy(c, d, i);
+}
+
 static bool has_too_many(const struct conf *c, const struct draft *d)
 {
     size_t count = 0;
@@ -310,6 +391,7 @@ void check_settings(const struct conf *c, const struct draft *d)
         check_source(&s, &c->daemon);
         check_transparent(&s);
     }
+    check_policies(c, d);
     if (c->service_count > 0)
         return;
     d->errors->at = UINT_MAX;

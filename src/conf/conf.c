@@ -8,6 +8,7 @@
 #include "conf/check.h"
 #include "conf/draft.h"
 #include "conf/options.h"
+#include "conf/policies.h"
 #include "conf/source_map.h"
 #include "conf/value.h"
 #include "dtls/tlsctx.h"
@@ -19,6 +20,7 @@
 #include <string.h>
 
 #define SHOWN_MAX 100
+#define SUITES_MAX 4096
 
 /* What `ciphers = default` stands for. Old devices of DTLS 1.0 have no AEAD suites at all. */
 static const char default_ciphers[] = TLSCTX_DEFAULT_CIPHERS;
@@ -78,6 +80,41 @@ static void settle_identities(struct conf_service *s, struct draft_section *sect
         s->max_sessions_per_identity = 1;
 }
 
+/* The suites that its string selects, of those that any service could offer. */
+static bool settle_suites(const struct draft *d, struct draft_section *section,
+                          struct conf_policy *p)
+{
+    const struct tlsctx_params params = {.ciphers = p->ciphers, .old_devices = true};
+    const struct draft_place at = {section, option_find(options_identity, "ciphers")};
+    char suites[SUITES_MAX], why[VALUE_WHY_MAX], shown[SHOWN_MAX];
+
+    if (!p->ciphers)
+        return true;
+    if (tlsctx_select(&params, suites, sizeof(suites), why, sizeof(why))) {
+        p->suites = strdup(suites);
+        return p->suites != NULL;
+    }
+    draft_error(d, at, "\"%s\" %s",
+                bytes_escape(shown, sizeof(shown), p->ciphers, strlen(p->ciphers)), why);
+    return true;
+}
+
+/* Behind the services, whose names its own may begin with. */
+static bool fill_policies(struct conf *c, struct draft *d)
+{
+    c->policy = calloc(d->identity_count + 1, sizeof(*c->policy));
+    if (!c->policy)
+        return false;
+    for (size_t i = 0; i < d->identity_count; i++) {
+        struct conf_policy *p = &c->policy[c->policy_count++];
+
+        set_all(d, d->identity[i], p);
+        if (!policies_name(p, d->identity[i]->name, c) || !settle_suites(d, d->identity[i], p))
+            return false;
+    }
+    return true;
+}
+
 static bool fill(struct conf *c, struct draft *d)
 {
     c->service = calloc(d->service_count + 1, sizeof(*c->service));
@@ -96,7 +133,7 @@ static bool fill(struct conf *c, struct draft *d)
             return false;
         settle_identities(s, &d->service[i]);
     }
-    return true;
+    return fill_policies(c, d);
 }
 
 /* The key file's own mistakes name its lines; the last word is where the file was named. */
@@ -150,6 +187,16 @@ static void clear_service(struct conf_service *s)
     free(s->name);
     psk_free(s->psk);
     free(s->identity_source);
+    policies_clear(&s->policies);
+}
+
+static void clear_policy(struct conf_policy *p)
+{
+    for (const struct option *o = options_identity; o->key; o++)
+        value_clear(o, p);
+    free(p->name);
+    free(p->service);
+    free(p->suites);
 }
 
 static void conf_free(struct conf *c)
@@ -159,6 +206,9 @@ static void conf_free(struct conf *c)
     for (size_t i = 0; i < c->service_count; i++)
         clear_service(&c->service[i]);
     free(c->service);
+    for (size_t i = 0; i < c->policy_count; i++)
+        clear_policy(&c->policy[i]);
+    free(c->policy);
     free(c);
 }
 
@@ -243,6 +293,10 @@ void conf_each(const struct conf *c, conf_fn fn, void *arg)
         snprintf(t.section, sizeof(t.section), "service %s", c->service[i].name);
         tell_section(&t, options_service, &c->service[i]);
     }
+    for (size_t i = 0; i < c->policy_count; i++) {
+        snprintf(t.section, sizeof(t.section), "identity %s", c->policy[i].name);
+        tell_section(&t, options_identity, &c->policy[i]);
+    }
 }
 
 /* As INI: a header each time that the section changes. */
@@ -303,6 +357,11 @@ static struct conf *build(struct draft *d)
     load_keys(c, d);
     place_identities(c, d);
     qsort(c->service, c->service_count, sizeof(*c->service), by_name);
+    for (size_t i = 0; i < c->service_count; i++)
+        if (!policies_resolve(&c->service[i], c)) {
+            conf_unref(c);
+            return NULL;
+        }
     return c;
 }
 

@@ -5,21 +5,26 @@
 #include "conf/draft.h"
 
 #include "base/bytes.h"
+#include "base/glob.h"
 #include "conf/ini.h"
 #include "conf/spell.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SERVICE_NAME_MAX 32
-#define SHOWN_MAX 200 /* of a foreign word in a message */
-#define LABEL_MAX (SERVICE_NAME_MAX + INI_NAME_MAX + 16)
+#define SHOWN_MAX 200        /* of a foreign word in a message */
+#define IDENTITY_NAME_MAX 39 /* what a header has room for */
+#define LABEL_MAX (4 * IDENTITY_NAME_MAX + INI_NAME_MAX + 16)
 #define MESSAGE_MAX 1024
 
 static const char name_letters[] = "abcdefghijklmnopqrstuvwxyz"
                                    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+
+_Static_assert(sizeof("identity ") - 1 + IDENTITY_NAME_MAX == INI_NAME_MAX, "a header's room");
 
 /* Where reading a file stands. */
 struct cursor {
@@ -33,6 +38,7 @@ void draft_init(struct draft *d, const char *path, struct errors *errors)
     d->path = path;
     d->errors = errors;
     d->daemon.table = options_daemon;
+    hash_key_init(&d->key);
 }
 
 static void clear_section(struct draft_section *s)
@@ -48,6 +54,12 @@ void draft_clear(struct draft *d)
     for (size_t i = 0; i < d->service_count; i++)
         clear_section(&d->service[i]);
     free(d->service);
+    for (size_t i = 0; i < d->identity_count; i++) {
+        clear_section(d->identity[i]);
+        free(d->identity[i]);
+    }
+    free(d->identity);
+    table_clear(&d->identities);
 }
 
 struct draft_value *draft_value(struct draft_section *s, const struct option *o)
@@ -65,10 +77,22 @@ static void add_error(const struct draft *d, unsigned line, const char *subject,
         errors_add(d->errors, "command line: %s: %s", subject, text);
 }
 
+static const char *kind_of(const struct draft_section *s)
+{
+    if (s->table == options_daemon)
+        return "daemon";
+    return s->table == options_service ? "service." : "identity.";
+}
+
+/* Of "service.coap.mtu" all but what is asked for. An identity may be made of any bytes. */
 static const char *label_of(const struct draft_section *s, const char *key, char buf[LABEL_MAX])
 {
-    snprintf(buf, LABEL_MAX, "%s%s%s%s", s->name ? "service." : "daemon", s->name ? s->name : "",
-             key ? "." : "", key ? key : "");
+    const char *name = s->name ? s->name : "";
+    char shown[4 * IDENTITY_NAME_MAX + 1];
+
+    snprintf(buf, LABEL_MAX, "%s%s%s%s", kind_of(s),
+             bytes_escape(shown, sizeof(shown), name, strlen(name)), key ? "." : "",
+             key ? key : "");
     return buf;
 }
 
@@ -120,52 +144,138 @@ static bool is_service_name(const char *name)
     return len >= 1 && len <= SERVICE_NAME_MAX && strspn(name, name_letters) == len;
 }
 
-/* The section that `title` ("daemon", or "service" with `divider` and a name) stands for; a service
- * is made when it is new. NULL: an error told why. */
+static struct draft_section *service_of(struct draft *d, const char *name, unsigned line,
+                                        const char *shown)
+{
+    struct draft_section *s;
+
+    if (!is_service_name(name)) {
+        add_error(d, line, shown,
+                  "needs a name of 1 to 32 letters, digits, '-' or '_', as in [service coap]");
+        return NULL;
+    }
+    s = find_service(d, name);
+    return s ? s : add_service(d, name, line);
+}
+
+/* What a header of a file can hold, so that what is printed can be read back. */
+static bool is_identity_name(const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *s = name; *s; s++)
+        if (iscntrl((unsigned char)*s) || *s == ']' || (*s == ';' && s > name && s[-1] == ' '))
+            return false;
+    return len >= 1 && len <= IDENTITY_NAME_MAX && name[len - 1] != ' ' && glob_is_whole(name);
+}
+
+static bool has_name(const struct table_link *link, const void *arg)
+{
+    return strcmp(table_entry(link, const struct draft_section, link)->name, arg) == 0;
+}
+
+static struct draft_section *make_identity(struct draft *d, const char *name, unsigned line)
+{
+    struct draft_section **grown =
+        reallocarray(d->identity, d->identity_count + 1, sizeof(struct draft_section *));
+    struct draft_section *s = calloc(1, sizeof(*s));
+
+    if (grown)
+        d->identity = grown;
+    if (grown && s && (d->identities.size > 0 || table_init(&d->identities, 0)))
+        s->name = strdup(name);
+    if (!s || !s->name) {
+        free(s);
+        add_error(d, line, "identity", "finds no memory");
+        return NULL;
+    }
+    s->table = options_identity;
+    s->line = line;
+    d->identity[d->identity_count++] = s;
+    table_insert(&d->identities, &s->link, siphash64(&d->key, name, strlen(name)));
+    return s;
+}
+
+static struct draft_section *identity_of(struct draft *d, const char *name, unsigned line,
+                                         const char *shown)
+{
+    struct table_link *link;
+
+    if (!is_identity_name(name)) {
+        add_error(d, line, shown,
+                  "needs a pattern of 1 to 39 bytes, as in [identity meter-*]; '*' stands for any "
+                  "bytes, '?' for one, a backslash takes the next as it is");
+        return NULL;
+    }
+    link = d->identities.size == 0
+               ? NULL
+               : table_find(&d->identities, siphash64(&d->key, name, strlen(name)), has_name, name);
+    return link ? table_entry(link, struct draft_section, link) : make_identity(d, name, line);
+}
+
+static void unknown_section(const struct draft *d, const char *kind, unsigned line,
+                            const char *shown)
+{
+    if (spell_near("daemon", kind))
+        add_error(d, line, shown, "unknown section; did you mean [daemon]?");
+    else if (spell_near("service", kind))
+        add_error(d, line, shown, "unknown section; did you mean [service NAME]?");
+    else if (spell_near("identity", kind))
+        add_error(d, line, shown, "unknown section; did you mean [identity PATTERN]?");
+    else
+        add_error(d, line, shown,
+                  "unknown section; there are [daemon], [service NAME] and [identity PATTERN]");
+}
+
+static bool is_word(const char *title, size_t len, const char *word)
+{
+    return len == strlen(word) && strncmp(title, word, len) == 0;
+}
+
+/* The section that `title` ("daemon", or "service" or "identity" with `divider` and a name) stands
+ * for, made when it is new. NULL: an error told why. */
 static struct draft_section *section_of(struct draft *d, const char *title, char divider,
                                         unsigned line)
 {
     const char *name = strchrnul(title, divider);
     size_t word = (size_t)(name - title);
     char shown[SHOWN_MAX], kind[16];
-    struct draft_section *s;
 
     bytes_escape(shown, sizeof(shown), title, strlen(title));
     if (strcmp(title, "daemon") == 0)
         return &d->daemon;
     name += strspn(name, (char[]){divider, '\0'});
-    if (word == strlen("service") && strncmp(title, "service", word) == 0) {
-        if (!is_service_name(name)) {
-            add_error(d, line, shown,
-                      "needs a name of 1 to 32 letters, digits, '-' or '_', as in [service coap]");
-            return NULL;
-        }
-        s = find_service(d, name);
-        return s ? s : add_service(d, name, line);
-    }
+    if (is_word(title, word, "service"))
+        return service_of(d, name, line, shown);
+    if (is_word(title, word, "identity"))
+        return identity_of(d, name, line, shown);
     snprintf(kind, sizeof(kind), "%.*s", (int)(word < sizeof(kind) ? word : 0), title);
-    if (spell_near("daemon", kind))
-        add_error(d, line, shown, "unknown section; did you mean [daemon]?");
-    else if (spell_near("service", kind))
-        add_error(d, line, shown, "unknown section; did you mean [service NAME]?");
-    else
-        add_error(d, line, shown, "unknown section; there are [daemon] and [service NAME]");
+    unknown_section(d, kind, line, shown);
     return NULL;
+}
+
+/* Where a key belongs that is none of its section's, or NULL. */
+static const char *home_of(const char *key)
+{
+    if (option_find(options_daemon, key))
+        return "[daemon]";
+    if (option_find(options_service, key))
+        return "a [service NAME]";
+    return option_find(options_identity, key) ? "an [identity PATTERN]" : NULL;
 }
 
 static void unknown_key(const struct draft *d, const struct draft_section *s, const char *key,
                         unsigned line)
 {
-    const struct option *other = s->name ? options_daemon : options_service;
     const struct option *near = option_near(s->table, key);
+    const char *home = home_of(key);
     char shown[INI_NAME_MAX * 4 + 1], label[sizeof(shown) + LABEL_MAX], text[MESSAGE_MAX];
+    char section[LABEL_MAX];
 
     bytes_escape(shown, sizeof(shown), key, strlen(key));
-    snprintf(label, sizeof(label), "%s%s.%s", s->name ? "service." : "daemon",
-             s->name ? s->name : "", shown);
-    if (option_find(other, key))
-        snprintf(text, sizeof(text), "unknown key here; it belongs into %s",
-                 s->name ? "[daemon]" : "a [service NAME]");
+    snprintf(label, sizeof(label), "%s.%s", label_of(s, NULL, section), shown);
+    if (home)
+        snprintf(text, sizeof(text), "unknown key here; it belongs into %s", home);
     else if (near)
         snprintf(text, sizeof(text), "unknown key; did you mean %s?", near->key);
     else

@@ -6,6 +6,7 @@
 #define DTLSGATE_CONF_DRAFT_H
 
 #include "base/errors.h"
+#include "base/hash.h"
 #include "conf/options.h"
 
 #include <stdbool.h>
@@ -19,7 +20,8 @@ struct draft_value {
 
 struct draft_section {
     const struct option *table;
-    char *name;                            /* of a service; NULL: this is [daemon] */
+    struct table_link link;                /* of identities, by name */
+    char *name;                            /* of a service or an identity; NULL: [daemon] */
     unsigned line;                         /* of its header; 0: the command line */
     struct draft_value value[OPTIONS_MAX]; /* by row of the table */
 };
@@ -30,6 +32,10 @@ struct draft {
     struct draft_section daemon;
     struct draft_section *service;
     size_t service_count;
+    struct draft_section **identity; /* in the order of the file; there may be many */
+    size_t identity_count;
+    struct table identities; /* not made before the first */
+    struct hash_key key;
 };
 
 /* `path` and `errors` are borrowed for as long as the draft lives. */

@@ -143,7 +143,7 @@ static const char *fault_of_header(const char *s, size_t len)
     if (memchr(s, ']', len) != s + len - 1 || len == 2)
         return "is no section; write [daemon] or [service NAME], and nothing behind it";
     if (len - 2 > INI_NAME_MAX)
-        return "has too long a section name; write [daemon] or [service NAME]";
+        return "has too long a section name; it may have 48 bytes";
     return NULL;
 }
 

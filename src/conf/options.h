@@ -22,9 +22,10 @@ enum option_type {
     OPTION_CHOICE,   /* enum (int-sized); one of `choices`, in the enum's order */
     OPTION_ADDR,     /* struct addr; empty is none */
     OPTION_ADDRS,    /* struct addr array + size_t count behind it; comma separated */
-    OPTION_BACKEND,  /* struct addr; a name is resolved */
+    OPTION_BACKEND,  /* struct addr; a name is resolved; empty is none where `zero` says so */
     OPTION_BACKENDS, /* struct backends; comma separated, names are resolved */
     OPTION_PROBE,    /* char *; "none", which is NULL, or udp:HEX */
+    OPTION_DATE,     /* uint64_t ms since 1970 UTC, the last second meant; empty is 0 */
     OPTION_PREFIXES, /* struct prefixes; comma separated, empty is none */
     OPTION_SOURCE,   /* the same; addresses alone, or one prefix */
 };
@@ -45,9 +46,10 @@ struct option {
 /* No table has more rows. */
 #define OPTIONS_MAX 48
 
-/* Both end with a row whose key is NULL. */
+/* All end with a row whose key is NULL. */
 extern const struct option options_daemon[];
 extern const struct option options_service[];
+extern const struct option options_identity[];
 
 const struct option *option_find(const struct option *table, const char *key);
 /* The row whose key someone may have meant who wrote `key`, or NULL. */

@@ -7,6 +7,7 @@
 
 #include "base/addr.h"
 #include "base/log.h"
+#include "base/meter.h"
 #include "base/prefix.h"
 #include "conf/backends.h"
 #include "dtls/psk.h"
@@ -47,6 +48,32 @@ struct conf_daemon {
     uint64_t resolve_interval; /* ms; 0: names are looked up at start and reload alone */
 };
 
+/* What holds for some identities, beside what their service says. */
+struct conf_policy {
+    char *name;                 /* as in the section's header */
+    const char *pattern;        /* of the identities, inside of `name` */
+    char *service;              /* NULL: any */
+    struct addr backend;        /* family 0: the service's */
+    struct prefixes allow_from; /* empty: everywhere */
+    unsigned max_sessions;      /* 0: what the service says */
+    unsigned rate_datagrams;    /* per second; 0: no limit */
+    size_t rate_bytes;          /* per second; 0: no limit */
+    uint64_t not_after;         /* the last second, ms since 1970 UTC; 0: none */
+    char *ciphers;              /* an OpenSSL cipher string; NULL: what the service says */
+    char *suites;               /* those it selects, joined by ':' */
+};
+
+#define CONF_POLICY_MAX (UINT16_MAX - 1)
+
+/* Which policy each identity of a service has. */
+struct policies {
+    const struct conf_policy *list; /* the snapshot's */
+    uint16_t *number; /* by index in the service's keys: of its policy in the list, from 1 on; 0:
+                         it has none. NULL: none has one */
+    struct meter *meters; /* by the same index, two each: datagrams and bytes of its clients. NULL:
+                             none has a rate. The one thing in a snapshot that changes */
+};
+
 struct conf_service {
     char *name;
     struct addr *listen;
@@ -77,6 +104,7 @@ struct conf_service {
     unsigned usage_limit;   /* records under one key, both ways; 0: by the suite */
     unsigned max_sessions_per_identity; /* 0: no cap */
     struct psk_set *psk;                /* loaded */
+    struct policies policies;
     uint32_t *identity_source; /* by index in `psk`: the number of its address in the prefix of
                                   backend_source; NULL unless source_by says identity */
     unsigned line;             /* of the section in the file, for messages; 0: the command line */
@@ -89,6 +117,8 @@ struct conf {
     struct conf_daemon daemon;
     struct conf_service *service; /* ordered by name */
     size_t service_count;
+    struct conf_policy *policy; /* in the order of the file */
+    size_t policy_count;
     int references; /* atomic; use conf_ref() and conf_unref() */
 };
 

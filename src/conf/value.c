@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/prefix.h"
 #include "conf/backends.h"
+#include "conf/date.h"
 #include "conf/probe.h"
 
 #include <assert.h>
@@ -150,7 +151,10 @@ const char *value_allowed(const struct option *o, char *buf, size_t size)
         snprintf(buf, size, "numeric ADDR:PORT, up to %" PRIu64 " with commas", o->max);
         break;
     case OPTION_BACKEND:
-        snprintf(buf, size, "ADDR:PORT or HOST:PORT");
+        snprintf(buf, size, "ADDR:PORT or HOST:PORT%s", o->zero ? ", or nothing" : "");
+        break;
+    case OPTION_DATE:
+        snprintf(buf, size, "a UTC date (2031-12-31, 2031-12-31T12:00:00Z)");
         break;
     case OPTION_BACKENDS:
         snprintf(buf, size, "ADDR:PORT or HOST:PORT, up to %" PRIu64 " with commas", o->max);
@@ -371,6 +375,25 @@ static bool set_addrs(const struct option *o, void *field, const char *text, str
     return true;
 }
 
+static bool set_backend(const struct option *o, struct addr *field, const char *text,
+                        struct reason why)
+{
+    if (*text || !o->zero)
+        return backends_parse_one(field, text, why.text, why.size);
+    memset(field, 0, sizeof(*field));
+    return true;
+}
+
+static bool set_date(const struct option *o, uint64_t *field, const char *text, struct reason why)
+{
+    uint64_t got = 0;
+
+    if (*text && !date_parse(text, &got))
+        return not_allowed(o, why);
+    *field = got;
+    return true;
+}
+
 static bool set_prefixes(const struct option *o, struct prefixes *field, const char *text,
                          struct reason why)
 {
@@ -419,9 +442,11 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
     case OPTION_ADDRS:
         return set_addrs(o, f.any, text, reason);
     case OPTION_BACKEND:
-        return backends_parse_one(f.addr, text, why, why_size);
+        return set_backend(o, f.addr, text, reason);
     case OPTION_BACKENDS:
         return backends_parse(f.backends, text, why, why_size);
+    case OPTION_DATE:
+        return set_date(o, f.time, text, reason);
     case OPTION_PREFIXES:
     case OPTION_SOURCE:
         return set_prefixes(o, f.prefixes, text, reason);
@@ -491,7 +516,10 @@ const char *value_text(const struct option *o, const void *base, char buf[VALUE_
         snprintf(buf, size, "%s", *f.text ? *f.text : "none");
         break;
     case OPTION_BACKEND:
-        addrs_text((struct addrs){f.addr, 1}, buf, size);
+        addrs_text((struct addrs){f.addr, f.addr->family != 0}, buf, size);
+        break;
+    case OPTION_DATE:
+        date_text(*f.time, buf);
         break;
     case OPTION_BACKENDS:
         backends_format(f.backends, buf, size);

@@ -188,6 +188,7 @@ static void warn(const struct process *p, size_t descriptors)
                      "memory (LimitMEMLOCK, ulimit -l)",
                      p->conf->service[i].name);
     review_log(p->conf, cmdline_source_name(p->cmdline), descriptors);
+    review_policies(p->conf);
     sockets_check_buffers(&p->sockets, p->conf);
     sockets_check_sources(p->conf);
     priv_check_files(&p->priv, p->conf, p->cmdline->source.path);

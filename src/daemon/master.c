@@ -169,6 +169,7 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
         tell_of_part(m, failed);
     set_log_level(m, cmdline_log_level(m->cmdline, next->daemon.log_level));
     review_again(m, next);
+    review_policies(next);
     conf_unref(m->conf);
     m->conf = m->status.conf = conf_ref(next);
     watch_backends(m);

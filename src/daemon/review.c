@@ -3,6 +3,7 @@
  */
 #include "daemon/review.h"
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "conf/options.h"
 #include "conf/value.h"
@@ -10,10 +11,14 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* Descriptors that are neither sessions nor public sockets: event loops, mailboxes, log, files. */
 #define DESCRIPTORS_PER_WORKER 8
 #define DESCRIPTORS_APART 64
+
+#define SHOWN_MAX 200 /* of a section's name */
 
 #define TINY_BUFFER ((size_t)256 * 1024)
 #define MANY_HANDSHAKES 16384
@@ -228,4 +233,36 @@ void review_log(const struct conf *conf, const char *source, size_t descriptors)
     if (found.count > held)
         log_warning("... and %u more", found.count - held);
     errors_clear(&found);
+}
+
+static void mark_used(const struct conf_service *service, bool *is_used)
+{
+    size_t count = service->policies.number != NULL ? psk_count(service->psk) : 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (service->policies.number[i] > 0)
+            is_used[service->policies.number[i] - 1] = true;
+}
+
+void review_policies(const struct conf *conf)
+{
+    bool *is_used = calloc(conf->policy_count + 1, sizeof(*is_used));
+    const char *first = NULL;
+    char shown[SHOWN_MAX];
+    size_t unused = 0;
+
+    if (is_used == NULL)
+        return;
+    for (size_t i = 0; i < conf->service_count; i++)
+        mark_used(&conf->service[i], is_used);
+    for (size_t i = conf->policy_count; i-- > 0;)
+        if (!is_used[i]) {
+            unused++;
+            first = conf->policy[i].name;
+        }
+    if (first != NULL)
+        log_warning("section [identity %s] is for nobody: no identity fits, or an earlier section "
+                    "does; %zu such in all",
+                    bytes_escape(shown, sizeof(shown), first, strlen(first)), unused);
+    free(is_used);
 }

@@ -23,5 +23,8 @@ void review_keys(const struct conf *conf, struct errors *found);
 
 /* Both, as warnings in the log: for the start and for each reload that was taken. */
 void review_log(const struct conf *conf, const char *source, size_t descriptors);
+/* A warning when [identity PATTERN] sections fit nobody or come behind others that fit all of
+ * theirs: how many, and which is the first. For the same times. */
+void review_policies(const struct conf *conf);
 
 #endif

@@ -17,22 +17,23 @@
     X(DROP_JUNK, "drop_junk")           /* not a DTLS record, or a cut one */                      \
     X(DROP_HELLO_BAD, "drop_hello_bad") /* ClientHello that does not parse */                      \
     X(DROP_HELLO_FRAGMENT, "drop_hello_fragment") /* ClientHello in fragments: not taken */        \
-    X(DROP_HELLO_COPY, "drop_hello_copy") /* late or repeated copy of a hello already used */      \
-    X(DROP_STRANGER, "drop_stranger")     /* a record of a peer that has no session */             \
-    X(DROP_EPOCH, "drop_epoch")           /* an epoch that is not in use, plaintext included */    \
-    X(DROP_TYPE, "drop_type")             /* a content type that is not awaited here */            \
-    X(DROP_ORDER, "drop_order")           /* handshake message out of its turn or malformed */     \
-    X(DROP_REPEAT, "drop_repeat")         /* handshake message seen before */                      \
-    X(DROP_EARLY, "drop_early")           /* application data before the handshake's end */        \
-    X(DROP_REPLAY, "drop_replay")         /* seen before, or older than the replay window */       \
-    X(DROP_FORGED, "drop_forged")         /* does not authenticate */                              \
-    X(DROP_SIZE, "drop_size")             /* longer than a record may be */                        \
-    X(DROP_DENIED, "drop_denied")         /* an address that the access lists keep out */          \
-    X(DROP_RATE, "drop_rate")             /* too many handshakes or failures of late */            \
-    X(DROP_CAP, "drop_cap")               /* a cap of the settings is reached */                   \
-    X(DROP_DRAINING, "drop_draining")     /* new handshakes are refused while stopping */          \
-    X(DROP_BACKEND, "drop_backend")       /* no socket towards the backend could be opened */      \
-    X(DROP_MEMORY, "drop_memory")         /* out of memory */
+    X(DROP_HELLO_COPY, "drop_hello_copy")   /* late or repeated copy of a hello already used */    \
+    X(DROP_STRANGER, "drop_stranger")       /* a record of a peer that has no session */           \
+    X(DROP_EPOCH, "drop_epoch")             /* an epoch that is not in use, plaintext included */  \
+    X(DROP_TYPE, "drop_type")               /* a content type that is not awaited here */          \
+    X(DROP_ORDER, "drop_order")             /* handshake message out of its turn or malformed */   \
+    X(DROP_REPEAT, "drop_repeat")           /* handshake message seen before */                    \
+    X(DROP_EARLY, "drop_early")             /* application data before the handshake's end */      \
+    X(DROP_REPLAY, "drop_replay")           /* seen before, or older than the replay window */     \
+    X(DROP_FORGED, "drop_forged")           /* does not authenticate */                            \
+    X(DROP_SIZE, "drop_size")               /* longer than a record may be */                      \
+    X(DROP_DENIED, "drop_denied")           /* an address that the access lists keep out */        \
+    X(DROP_RATE, "drop_rate")               /* too many handshakes or failures of late */          \
+    X(DROP_CAP, "drop_cap")                 /* a cap of the settings is reached */                 \
+    X(DROP_POLICY_RATE, "drop_policy_rate") /* over the rate of its identity */                    \
+    X(DROP_DRAINING, "drop_draining")       /* new handshakes are refused while stopping */        \
+    X(DROP_BACKEND, "drop_backend")         /* no socket towards the backend could be opened */    \
+    X(DROP_MEMORY, "drop_memory")           /* out of memory */
 
 /* X(name, text): datagrams from backends. */
 #define FATES_FROM_BACKEND(X)                                                                      \

@@ -378,7 +378,7 @@ static enum fate take_key_exchange(struct handshake *h, const struct wire_messag
                                          h->exchange, &is_repeat);
     if (k == NULL)
         return is_repeat ? FATE_DROP_REPEAT : FATE_DROP_ORDER;
-    k->psk = psk_find(h->params.keys, k->identity, k->identity_len);
+    k->psk = psk_find_valid(h->params.keys, k->identity, k->identity_len, h->params.wall0 + now);
     if (k->psk == NULL && h->params.alert_unknown) {
         refuse(h, WIRE_UNKNOWN_PSK_IDENTITY, "unknown identity", now);
         return FATE_HANDSHAKE;

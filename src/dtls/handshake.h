@@ -35,6 +35,7 @@ struct handshake_params {
                            key */
     uint64_t retransmit_first, retransmit_cap, retransmit_total; /* ms (RFC 6347 4.2.4.1) */
     uint64_t timeout;                                            /* ms, for the whole handshake */
+    uint64_t wall0; /* ms since 1970 UTC when `now` was 0: keys may be over */
 };
 
 struct handshake;

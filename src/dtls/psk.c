@@ -26,6 +26,7 @@ struct psk_set {
     struct psk *entries;
     _Atomic uint32_t *sessions; /* of each entry; the one thing here that changes */
     size_t count;
+    uint64_t *ends;  /* of each entry, ms since 1970; 0: none. NULL: none has one */
     uint32_t *slots; /* open addressing, linear probing; an entry's index + 1, or 0 */
     size_t slot_mask;
     struct secret arena; /* identities and keys, end to end */
@@ -298,6 +299,7 @@ void psk_free(struct psk_set *set)
     free(set->slots);
     free(set->entries);
     free(set->sessions);
+    free(set->ends);
     bytes_wipe(set, sizeof *set);
     free(set);
 }
@@ -330,6 +332,31 @@ const struct psk *psk_find(const struct psk_set *set, const uint8_t *identity, s
         return NULL;
     slot = *find_slot(set, identity, len);
     return slot != 0 ? &set->entries[slot - 1] : NULL;
+}
+
+bool psk_set_end(struct psk_set *set, size_t index, uint64_t end)
+{
+    if (set->ends == NULL)
+        set->ends = calloc(set->count, sizeof *set->ends);
+    if (set->ends == NULL)
+        return false;
+    set->ends[index] = end;
+    return true;
+}
+
+uint64_t psk_end(const struct psk_set *set, const struct psk *psk)
+{
+    uint64_t end = set->ends != NULL ? set->ends[psk_index(set, psk)] : 0;
+
+    return end != 0 ? end : PSK_NO_END;
+}
+
+const struct psk *psk_find_valid(const struct psk_set *set, const uint8_t *identity, size_t len,
+                                 uint64_t wall)
+{
+    const struct psk *psk = psk_find(set, identity, len);
+
+    return psk != NULL && wall < psk_end(set, psk) ? psk : NULL;
 }
 
 size_t psk_decoy(const struct psk_set *set, const uint8_t *identity, size_t len,

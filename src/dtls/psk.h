@@ -49,6 +49,16 @@ size_t psk_index(const struct psk_set *set, const struct psk *psk);
 bool psk_is_locked(const struct psk_set *set);
 /* The identity's entry, compared byte by byte (RFC 7925 4.2), or NULL. Borrowed from the set. */
 const struct psk *psk_find(const struct psk_set *set, const uint8_t *identity, size_t len);
+/* The same at a time, ms since 1970 UTC: NULL also when the identity's own is over. */
+const struct psk *psk_find_valid(const struct psk_set *set, const uint8_t *identity, size_t len,
+                                 uint64_t wall);
+/* Entry `index` is over from `end` on, ms since 1970 UTC. To be called before others see the set.
+ * False: out of memory. */
+bool psk_set_end(struct psk_set *set, size_t index, uint64_t end)
+    __attribute__((warn_unused_result));
+/* When an entry of this set is over; PSK_NO_END: never. */
+#define PSK_NO_END UINT64_MAX
+uint64_t psk_end(const struct psk_set *set, const struct psk *psk);
 /* A key for an identity that is unknown: the same each time for the same identity in one set, known
  * to nobody, so that it behaves like a wrong key. As long as the key of one of the set, for the
  * time it takes goes by its length. Writes PSK_KEY_MAX bytes, returns how many to use. */

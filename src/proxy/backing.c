@@ -15,7 +15,7 @@ static void leave_if_gone(struct session *s, void *arg)
 {
     const struct leaving *l = arg;
 
-    if (s->service == l->service && s->flow != NULL &&
+    if (s->service == l->service && s->flow != NULL && life_slot(s) != BALANCE_NOBODY &&
         balance_is_gone(&l->relay->balances[s->service], life_slot(s)))
         life_close_flow(l->relay, s);
 }

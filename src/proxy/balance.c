@@ -374,6 +374,13 @@ size_t balance_addresses(const struct balance *b, struct addr out[BACKENDS_MAX])
     return b->count;
 }
 
+unsigned balance_find(const struct balance *b, const struct addr *a)
+{
+    unsigned slot = find(b, a);
+
+    return slot != BALANCE_NOBODY && slot_of(b, slot)->is_listed ? slot : BALANCE_NOBODY;
+}
+
 const struct addr *balance_address(const struct balance *b, unsigned slot)
 {
     return &slot_of(b, slot)->addr;

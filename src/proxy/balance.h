@@ -57,6 +57,8 @@ uint64_t balance_key_of(const struct addr *peer); /* its port does not count */
 unsigned balance_pick(struct balance *b, uint64_t key, unsigned but, uint64_t now, bool *is_up);
 /* Those in the list, in its order. Returns how many. */
 size_t balance_addresses(const struct balance *b, struct addr out[BACKENDS_MAX]);
+/* The slot of the one in the list that has this address, or BALANCE_NOBODY. */
+unsigned balance_find(const struct balance *b, const struct addr *a);
 const struct addr *balance_address(const struct balance *b, unsigned slot);
 
 /* A flow of this slot opens, and closes. */

@@ -4,6 +4,8 @@
  */
 #include "proxy/identities.h"
 
+#include "proxy/policy.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -72,7 +74,7 @@ unsigned identities_enter(struct identities *ids, struct session *s,
 {
     assert(!s->is_counted);
     s->is_counted = true;
-    if (conf->max_sessions_per_identity > 0)
+    if (policy_session_cap(conf, s) > 0)
         add_entry(ids, s);
     return psk_take(conf->psk, s->psk);
 }

@@ -4,6 +4,8 @@
  */
 #include "proxy/life.h"
 
+#include "conf/policies.h"
+#include "proxy/policy.h"
 #include "proxy/pp2.h"
 #include "proxy/report.h"
 
@@ -35,13 +37,21 @@ static struct balance *balance_of(const struct relay *r, const struct session *s
     return &r->balances[s->service];
 }
 
-/* What a flow's mark is beside its slot. */
+/* What a flow's mark is beside its slot, and in place of BALANCE_NOBODY. */
 #define MARK_REFUSED 0x80
-_Static_assert(BALANCE_SLOTS <= MARK_REFUSED, "a slot and a flag fit into a mark");
+#define MARK_NOBODY 0x7f
+_Static_assert(BALANCE_SLOTS <= MARK_NOBODY, "a slot and a flag fit into a mark");
+
+static void mark_slot(struct session *s, unsigned slot)
+{
+    upstream_mark(s->flow, (uint8_t)(slot == BALANCE_NOBODY ? MARK_NOBODY : slot));
+}
 
 unsigned life_slot(const struct session *s)
 {
-    return upstream_mark_of(s->flow) & ~(unsigned)MARK_REFUSED;
+    unsigned slot = upstream_mark_of(s->flow) & ~(unsigned)MARK_REFUSED;
+
+    return slot == MARK_NOBODY ? BALANCE_NOBODY : slot;
 }
 
 static bool was_refused(const struct session *s)
@@ -51,18 +61,27 @@ static bool was_refused(const struct session *s)
 
 void life_note_refusal(struct session *s)
 {
-    upstream_mark(s->flow, (uint8_t)(life_slot(s) | MARK_REFUSED));
+    upstream_mark(s->flow, upstream_mark_of(s->flow) | MARK_REFUSED);
 }
 
 void life_note_answer(struct session *s)
 {
     if (was_refused(s))
-        upstream_mark(s->flow, (uint8_t)life_slot(s));
+        mark_slot(s, life_slot(s));
 }
 
 struct addr life_backend(const struct relay *r, const struct session *s)
 {
-    return *balance_address(balance_of(r, s), life_slot(s));
+    unsigned slot = life_slot(s);
+
+    return slot != BALANCE_NOBODY ? *balance_address(balance_of(r, s), slot)
+                                  : upstream_backend(s->flow);
+}
+
+static void leave_backend(struct relay *r, const struct session *s, unsigned slot)
+{
+    if (slot != BALANCE_NOBODY)
+        balance_leave(balance_of(r, s), slot);
 }
 
 void life_close_flow(struct relay *r, struct session *s)
@@ -72,7 +91,7 @@ void life_close_flow(struct relay *r, struct session *s)
     unsigned slot = life_slot(s);
     upstream_close(s->flow);
     s->flow = NULL;
-    balance_leave(balance_of(r, s), slot);
+    leave_backend(r, s, slot);
     stats_add(&r->parts.stats->flows_closed, 1);
     life_count(r, s, SERVICE_FLOWS_CLOSED, 1);
     life_update_gauges(r);
@@ -109,17 +128,23 @@ static bool is_shortage(int error)
 
 /* Where a flow is to go. */
 struct aim {
-    const struct addr *to;
-    unsigned slot; /* in the balance; BALANCE_NOBODY: nowhere */
+    const struct addr *to; /* NULL: nowhere */
+    unsigned slot;         /* in the balance; BALANCE_NOBODY: it is of a policy alone */
     bool is_up;
 };
 
-/* `but`: a slot that is taken for down, or BALANCE_NOBODY. */
+/* `but`: a slot that is taken for down, or BALANCE_NOBODY. Where a policy names a backend there is
+ * nothing to choose, up or down. */
 static struct aim take_aim(const struct relay *r, const struct session *s, unsigned but,
                            uint64_t now)
 {
     struct balance *b = balance_of(r, s);
-    struct aim aim = {.to = NULL};
+    struct aim aim = {.to = policy_backend(life_conf(r, s), s), .is_up = true};
+
+    if (aim.to != NULL) {
+        aim.slot = balance_find(b, aim.to);
+        return aim;
+    }
     uint64_t key = life_conf(r, s)->balance == CONF_BALANCE_ADDRESS
                        ? balance_key_of(&s->peer)
                        : balance_key(s->psk->identity, s->psk->identity_len);
@@ -140,8 +165,9 @@ static void tell_flow(struct relay *r, const struct session *s, struct log_limit
 
 static void enter_backend(struct relay *r, struct session *s, const struct aim *aim)
 {
-    upstream_mark(s->flow, (uint8_t)aim->slot);
-    balance_enter(balance_of(r, s), aim->slot);
+    mark_slot(s, aim->slot);
+    if (aim->slot != BALANCE_NOBODY)
+        balance_enter(balance_of(r, s), aim->slot);
     if (!aim->is_up)
         stats_add(&r->parts.stats->flows_hopeless, 1);
 }
@@ -166,9 +192,9 @@ static bool open_flow(struct relay *r, struct session *s, const struct aim *aim,
     struct log_limit *limit = NULL;
     struct session *victim;
 
-    if (aim->slot != BALANCE_NOBODY)
+    if (aim->to != NULL)
         s->flow = try_flow(r, s, aim->to);
-    if (s->flow == NULL && aim->slot != BALANCE_NOBODY && is_shortage(errno) &&
+    if (s->flow == NULL && aim->to != NULL && is_shortage(errno) &&
         (victim = peers_flow_victim(&r->peers)) != NULL) {
         life_close_flow(r, victim);
         s->flow = try_flow(r, s, aim->to);
@@ -205,23 +231,26 @@ static void turn_flow(struct relay *r, struct session *s, const struct aim *aim,
 
     if (!upstream_turn(s->flow, aim->to))
         return;
-    balance_leave(balance_of(r, s), before);
+    leave_backend(r, s, before);
     enter_backend(r, s, aim);
     tell_flow(r, s, NULL, now);
 }
 
 /* Leads a session away from a backend that is down or gone, or that has refused its datagrams and
  * not been heard of since: one that speaks rarely would else try it again each time. When none is
- * up there is nothing better than to stay. */
+ * up there is nothing better than to stay, and one that a policy chose has no other. */
 static void aim_anew(struct relay *r, struct session *s, uint64_t now)
 {
     struct balance *b = balance_of(r, s);
     unsigned slot = life_slot(s);
 
+    if (slot == BALANCE_NOBODY)
+        return;
     if (balance_is_good(b, slot, now) && !(was_refused(s) && balance_is_failing(b, slot)))
         return;
     struct aim aim = take_aim(r, s, slot, now);
-    if (aim.slot == slot || aim.slot == BALANCE_NOBODY || (!aim.is_up && !balance_is_gone(b, slot)))
+    if (aim.to == NULL || addr_equal(aim.to, balance_address(b, slot)) ||
+        (!aim.is_up && !balance_is_gone(b, slot)))
         return;
     stats_add(&r->parts.stats->flows_moved, 1);
     if (upstream_is_shared(s->flow)) {
@@ -300,6 +329,10 @@ static enum fate sink_deliver(void *arg, size_t len)
     struct session *s = t->session;
 
     s->used = t->now;
+    if (s->is_metered && !policies_draw(life_conf(t->relay, s), s->psk, len, t->now)) {
+        peers_touch(&t->relay->peers, s);
+        return FATE_DROP_POLICY_RATE;
+    }
     if (s->flow != NULL)
         aim_anew(t->relay, s, t->now);
     bool is_ready = has_flow(t->relay, s, t->now);
@@ -399,7 +432,7 @@ static void ask_elsewhere(struct relay *r, const struct session *s)
 /* More sessions of one identity than it may have: the longest idle gives way, here or elsewhere. */
 static void limit_identity(struct relay *r, struct session *s, unsigned count, uint64_t now)
 {
-    unsigned max = life_conf(r, s)->max_sessions_per_identity;
+    unsigned max = policy_session_cap(life_conf(r, s), s);
     struct session *victim;
 
     if (count > 1)
@@ -412,6 +445,12 @@ static void limit_identity(struct relay *r, struct session *s, unsigned count, u
         life_end(r, victim, SESSION_END_ELSEWHERE, now);
     else if (r->parts.elsewhere.end_one != NULL)
         ask_elsewhere(r, s);
+}
+
+unsigned life_enter_identity(struct relay *r, struct session *s)
+{
+    s->is_metered = policy_has_rate(life_conf(r, s), s);
+    return identities_enter(&r->identities, s, life_conf(r, s));
 }
 
 /* A handshake is complete: the session takes its place, and the one it replaces (RFC 6347 4.2.8).
@@ -434,16 +473,19 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
     report_open(s, &route.local, life_conf(r, s));
     session_place(s, &r->services[s->service]);
     gate_enter(r->gate, &s->peer);
-    limit_identity(r, s, identities_enter(&r->identities, s, life_conf(r, s)), now);
+    limit_identity(r, s, life_enter_identity(r, s), now);
     life_keep_flow(r, s, now); /* behind the end of another that may have had its address */
     life_update_gauges(r);
 }
 
-static bool may_open(const struct relay *r, const struct session *s)
+/* Why a session whose handshake is complete may not open, or SESSION_END_NOT_YET. */
+static enum session_end opening_fault(const struct relay *r, const struct session *s, uint64_t now)
 {
     const struct session_route route = peers_route(&r->peers, s);
 
-    return gate_may_open(r->gate, &s->peer, peers_find_open(&r->peers, &route) != NULL);
+    if (!gate_may_open(r->gate, &s->peer, peers_find_open(&r->peers, &route) != NULL))
+        return SESSION_END_PREFIX_FULL;
+    return policy_fault(life_conf(r, s), s, r->expiry.wall0 + now);
 }
 
 /* After each step: a session that wants to end does, one that has become open moves, one that waits
@@ -455,10 +497,9 @@ bool life_settle(struct relay *r, struct session *s, uint64_t now)
         !timer_set(&r->timers, &s->pending->timer, session_next_timer(s)))
         s->ending = SESSION_END_HANDSHAKE_FAILED;
     if (s->ending == SESSION_END_NOT_YET && s->state != SESSION_HANDSHAKE && !s->is_placed) {
-        if (may_open(r, s))
+        s->ending = opening_fault(r, s, now);
+        if (s->ending == SESSION_END_NOT_YET)
             open_session(r, s, now);
-        else
-            s->ending = SESSION_END_PREFIX_FULL;
     }
     if (s->ending == SESSION_END_NOT_YET)
         return true;

@@ -13,6 +13,16 @@
 #include "proxy/seen.h"
 #include "proxy/setup.h"
 
+/* What expiry goes by; zeroed it knows of no end. Wall times are ms since 1970 UTC. */
+struct expiry {
+    uint64_t wall0;     /* wall time when `now` was 0 */
+    uint64_t next_end;  /* of those of the settings that no walk has been for; 0: there is none */
+    uint64_t walked;    /* wall time of the last walk that is complete, */
+    uint64_t walk;      /* of the one under way; 0: none is */
+    uint64_t cursor;    /* where that stands */
+    uint64_t next_walk; /* not before this, by the worker's clock */
+};
+
 struct relay {
     struct relay_parts parts;
     struct relay_setup setup;
@@ -28,6 +38,7 @@ struct relay {
     struct gate *gate;
     struct seen *seen; /* hellos whose cookie was used */
     struct timers timers;
+    struct expiry expiry;
     struct rate short_tag_tries;
     struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines, refused_lines,
         fate_lines, backend_lines;
@@ -70,6 +81,9 @@ struct session_sink life_sink(struct turn *t);
 
 /* The one place where a session, or a handshake that became none, ends; frees it. */
 void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now);
+/* An open session, with s->psk of its service's keys, is counted among those of its identity, and
+ * its rate begins. Returns how many those are. */
+unsigned life_enter_identity(struct relay *r, struct session *s);
 /* To be called after each step of a session: one that wants to end does, one whose handshake is
  * complete opens, one that waits is timed. False: it is gone. */
 bool life_settle(struct relay *r, struct session *s, uint64_t now);

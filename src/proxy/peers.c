@@ -241,3 +241,15 @@ void peers_each(struct peers *p, void (*fn)(struct session *s, void *arg), void 
     table_each(&p->open, visit_link, &v);
     table_each(&p->pending, visit_link, &v);
 }
+
+void peers_each_open(struct peers *p, void (*fn)(struct session *s, void *arg), void *arg)
+{
+    for (size_t i = 0; i < p->service_count; i++) {
+        struct list *node = p->idle[i].prev, *before;
+
+        for (; node != &p->idle[i]; node = before) {
+            before = node->prev;
+            fn(list_entry(node, struct session, idle), arg);
+        }
+    }
+}

@@ -60,5 +60,7 @@ struct session *peers_flow_victim(const struct peers *p);
 
 /* Calls fn for each, open and pending; fn may remove the one it is given. */
 void peers_each(struct peers *p, void (*fn)(struct session *s, void *arg), void *arg);
+/* The same for the open ones of each service, those used last first. */
+void peers_each_open(struct peers *p, void (*fn)(struct session *s, void *arg), void *arg);
 
 #endif

@@ -5,7 +5,9 @@
 #include "proxy/relay.h"
 
 #include "proxy/backing.h"
+#include "proxy/expiry.h"
 #include "proxy/life.h"
+#include "proxy/policy.h"
 #include "proxy/report.h"
 
 #include <assert.h>
@@ -214,7 +216,7 @@ static void note_answer(struct relay *r, struct session *s, uint64_t now)
     if (s->flow == NULL)
         return;
     life_note_answer(s);
-    if (!balance_answered(&r->balances[s->service], life_slot(s)))
+    if (life_slot(s) == BALANCE_NOBODY || !balance_answered(&r->balances[s->service], life_slot(s)))
         return;
     const struct addr backend = life_backend(r, s);
     report_backend(life_conf(r, s), &backend, true, &r->backend_lines, now);
@@ -248,7 +250,8 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
     s->refused = n < UINT32_MAX - s->refused ? s->refused + n : UINT32_MAX;
     report_refused(s, life_conf(r, s), &backend, &r->refused_lines, now);
     life_note_refusal(s);
-    if (balance_refused(&r->balances[s->service], life_slot(s), n, now))
+    if (life_slot(s) != BALANCE_NOBODY &&
+        balance_refused(&r->balances[s->service], life_slot(s), n, now))
         report_backend(life_conf(r, s), &backend, false, &r->backend_lines, now);
     stats_add(&r->parts.stats->backend_refused, n);
     life_count(r, s, SERVICE_BACKEND_REFUSED, n);
@@ -312,7 +315,7 @@ uint64_t relay_tick(struct relay *r, uint64_t now)
         next = sooner(next, tick_idle(r, i, now));
         next = sooner(next, tick_flows(r, i, now));
     }
-    return next;
+    return sooner(next, expiry_tick(r, now));
 }
 
 void relay_flush(struct relay *r)
@@ -339,7 +342,7 @@ static void use_setup(struct relay *r, struct relay_setup *setup)
     for (size_t i = 0; i < conf->service_count; i++)
         r->services[i] =
             (struct session_service){conf,   &conf->service[i],   r->setup.tls[i], r->crypt,
-                                     r->kdf, &r->short_tag_tries, &r->memory};
+                                     r->kdf, &r->short_tag_tries, &r->memory,      r->expiry.wall0};
     for (unsigned i = 0; i < conf->service_count; i++)
         backing_use(r, i);
     const struct gate_rules rules = {
@@ -353,6 +356,7 @@ static void use_setup(struct relay *r, struct relay_setup *setup)
     gate_set_rules(r->gate, &rules);
     r->peers.open_max = share_of(r, conf->daemon.max_sessions);
     r->peers.pending_max = share_of(r, conf->daemon.max_handshakes);
+    expiry_plan(r);
 }
 
 struct sweep {
@@ -361,27 +365,32 @@ struct sweep {
     const struct conf *before; /* of a reload */
 };
 
+/* A handshake under way looks its identity up again when it is complete. Those used last come
+ * first, so where there are too many of one identity, the longest idle find no place any more. */
 static void rebase_one(struct session *s, void *arg)
 {
     const struct sweep *sweep = arg;
+    struct relay *r = sweep->relay;
+    unsigned cap;
 
-    if (s->state == SESSION_HANDSHAKE)
-        return; /* it looks its identity up again when it is complete */
-    gate_enter(sweep->relay->gate, &s->peer);
-    identities_leave(&sweep->relay->identities, s, &sweep->before->service[s->service]);
-    session_rebase(s, life_conf(sweep->relay, s)->psk);
-    if (!life_settle(sweep->relay, s, sweep->now))
+    gate_enter(r->gate, &s->peer);
+    identities_leave(&r->identities, s, &sweep->before->service[s->service]);
+    session_rebase(s, life_conf(r, s)->psk);
+    if (s->ending == SESSION_END_NOT_YET)
+        s->ending = policy_fault(life_conf(r, s), s, r->expiry.wall0 + sweep->now);
+    if (!life_settle(r, s, sweep->now))
         return;
-    life_leave_source(sweep->relay, s);
-    identities_enter(&sweep->relay->identities, s, life_conf(sweep->relay, s));
+    life_leave_source(r, s);
+    cap = policy_session_cap(life_conf(r, s), s);
+    if (life_enter_identity(r, s) > cap && cap > 0)
+        life_end(r, s, SESSION_END_ELSEWHERE, sweep->now);
 }
 
 static void place_one(struct session *s, void *arg)
 {
     const struct sweep *sweep = arg;
 
-    if (s->is_placed)
-        life_keep_flow(sweep->relay, s, sweep->now);
+    life_keep_flow(sweep->relay, s, sweep->now);
 }
 
 void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
@@ -391,8 +400,8 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
 
     assert(setup->conf->service_count == old.conf->service_count);
     use_setup(r, setup);
-    peers_each(&r->peers, rebase_one, &sweep);
-    peers_each(&r->peers, place_one, &sweep); /* where another has left */
+    peers_each_open(&r->peers, rebase_one, &sweep);
+    peers_each_open(&r->peers, place_one, &sweep); /* where another has left */
     relay_setup_clear(&old);
 }
 
@@ -409,6 +418,13 @@ const struct balance *relay_balance(const struct relay *r, unsigned service)
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
 {
     r->cookies = *cookies;
+}
+
+void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)
+{
+    r->expiry.wall0 = wall - now;
+    for (size_t i = 0; i < r->setup.conf->service_count; i++)
+        r->services[i].wall0 = r->expiry.wall0;
 }
 
 static void end_if_pending(struct session *s, void *arg)

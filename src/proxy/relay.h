@@ -45,6 +45,9 @@ bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t n
 void relay_tell(struct relay *r, const struct relay_order *order);
 /* For anybody to look at, as long as the relay is there. */
 const struct balance *relay_balance(const struct relay *r, unsigned service);
+/* The wall clock says `wall`, ms since 1970 UTC. Call it before the first turn and from time to
+ * time, for it may be set. */
+void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now);
 /* From now on cookies are made and checked with these. */
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies);
 /* No new handshakes from now on; those under way are given up. */

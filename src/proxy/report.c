@@ -4,6 +4,7 @@
 #include "proxy/report.h"
 
 #include "base/bytes.h"
+#include "proxy/policy.h"
 
 #include <stdio.h>
 
@@ -19,11 +20,22 @@ static const char *identity_text(const struct session *s, char buf[IDENTITY_TEXT
                         len);
 }
 
+/* "-" where its flow has to tell which of several. */
+static const char *backend_text(const struct session *s, const struct conf_service *service,
+                                char buf[BACKEND_TEXT_MAX])
+{
+    const struct addr *own = policy_backend(service, s);
+
+    if (own != NULL)
+        return addr_format(own, buf);
+    return service->backend.count == 1 ? backends_format(&service->backend, buf, BACKEND_TEXT_MAX)
+                                       : "-";
+}
+
 void report_open(const struct session *s, const struct addr *to, const struct conf_service *service)
 {
     char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[BACKEND_TEXT_MAX];
     char identity[IDENTITY_TEXT_MAX];
-    bool has_choice = service->backend.count != 1; /* its flow tells which */
 
     if (!log_wants(LOG_LEVEL_INFO))
         return;
@@ -36,8 +48,7 @@ void report_open(const struct session *s, const struct addr *to, const struct co
         {"suite", session_suite_name(s), 0},
         {"version", session_version_name(s), 0},
         {"ems", s->has_ems ? "yes" : "no", 0},
-        {"backend", has_choice ? "-" : backends_format(&service->backend, backend, sizeof(backend)),
-         0},
+        {"backend", backend_text(s, service, backend), 0},
         {"handshake-ms", NULL, (long long)(s->opened - s->pending->born)},
         {NULL, NULL, 0},
     };

@@ -351,6 +351,7 @@ static struct handshake *begin_handshake(const struct session_service *service,
         .retransmit_cap = conf->retransmit_cap,
         .retransmit_total = conf->retransmit_total,
         .timeout = conf->handshake_timeout,
+        .wall0 = service->wall0,
     };
 
     return handshake_new(&params, rec, now);

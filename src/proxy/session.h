@@ -39,6 +39,9 @@
     X(PREFIX_FULL, "too many sessions of its prefix")                                              \
     X(ELSEWHERE, "identity in use elsewhere")                                                      \
     X(OPERATOR, "ended by operator")                                                               \
+    X(EXPIRED, "identity expired")                                                                 \
+    X(NOT_FROM_THERE, "address not allowed for the identity")                                      \
+    X(SUITE, "suite not allowed for the identity")                                                 \
     X(BROKEN, "library failure")                                                                   \
     X(HANDSHAKE_TIMEOUT, "handshake timed out")                                                    \
     X(HANDSHAKE_FAILED, "handshake failed")                                                        \
@@ -75,6 +78,7 @@ struct session_service {
     struct keys_kdf *kdf;
     struct rate *short_tag_tries; /* the worker's bound on forgeries under CCM_8 */
     struct session_memory *memory;
+    uint64_t wall0; /* ms since 1970 UTC when `now` was 0 */
 };
 
 struct flow; /* proxy/upstream.h */
@@ -118,7 +122,8 @@ struct session {
     uint64_t backend_source : 5; /* of the newest flow with a socket of its own: which address of
                                     the settings' list */
     uint64_t opened : 48;
-    uint64_t plain_max : 16; /* largest plaintext the client takes in a record */
+    uint64_t plain_max : 15; /* largest plaintext the client takes in a record */
+    bool is_metered : 1;     /* its identity has a rate */
     uint64_t id : 48;
     uint64_t backend_port : 16;                   /* of the newest flow, 0: none yet */
     uint64_t in_datagrams : SESSION_NUMBER_BITS;  /* plaintext for the backend */

@@ -405,6 +405,20 @@ bool upstream_turn(struct flow *f, const struct addr *to)
     return true;
 }
 
+struct addr upstream_backend(const struct flow *f)
+{
+    struct sockaddr_storage name;
+    socklen_t len = sizeof(name);
+    struct sockaddr *sa = (struct sockaddr *)&name;
+    struct addr to;
+
+    if (upstream_is_shared(f))
+        return *targets_address(&f->side->targets, f->target);
+    if (getpeername(lone_of(f)->fd, sa, &len) != 0 || !addr_from_sockaddr(&to, sa))
+        return (struct addr){0};
+    return to;
+}
+
 void upstream_mark(struct flow *f, uint8_t mark)
 {
     f->mark = mark;

@@ -73,6 +73,8 @@ struct flow *upstream_open(struct upstream *u, unsigned service, const struct ad
  * (EPERM: we may not; EAFNOSUPPORT: it is not of the backend's family). */
 struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct addr *to,
                               const struct addr *as, void *owner);
+/* Where a flow goes. */
+struct addr upstream_backend(const struct flow *f);
 /* From now on a flow on a shared socket goes to another backend. False: out of memory, it stays. */
 bool upstream_turn(struct flow *f, const struct addr *to) __attribute__((warn_unused_result));
 /* A number of the caller's that goes with a flow, 0 at first. */

@@ -24,6 +24,8 @@
 #define TURN_COST 128
 #define COST_BYTES 1024 /* of a datagram, for one more */
 
+#define WALL_LOOK_MS 60000 /* the wall clock may be set, or drift */
+
 enum message_kind {
     MESSAGE_SETUP,
     MESSAGE_COOKIES,
@@ -65,6 +67,7 @@ struct worker {
     struct event mail_event, tick_event;
     uint64_t tick_at; /* what tick_event is armed for */
     uint64_t now;     /* the turn's time; 0: nobody has asked */
+    uint64_t wall_at; /* when to look at the wall clock again */
     int acks;
     bool is_over; /* the thread's: leave the loop */
     struct mailbox mailbox;
@@ -254,6 +257,10 @@ static void end_turn(struct worker *w)
 {
     uint64_t now = now_of(w);
 
+    if (now >= w->wall_at) {
+        relay_set_wall(w->relay, clock_wall_ms(), now);
+        w->wall_at = now + WALL_LOOK_MS;
+    }
     arm_tick(w, relay_tick(w->relay, now), now);
     relay_flush(w->relay);
     log_flush();

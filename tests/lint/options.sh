@@ -34,13 +34,14 @@ int main(void)
 {
     print("[daemon]", options_daemon);
     print("[service NAME]", options_service);
+    print("[identity PATTERN]", options_identity);
     return 0;
 }
 PROGRAM
 # shellcheck disable=SC2086 # both are lists of words
 ${CC:-cc} ${CPPFLAGS:-} -std=c11 -D_GNU_SOURCE -Isrc -o "$tmp/table" "$tmp/table.c" \
-    src/conf/options.c src/conf/spell.c src/conf/value.c src/conf/backends.c src/conf/probe.c src/base/addr.c src/base/bytes.c \
-    src/base/prefix.c
+    src/conf/options.c src/conf/spell.c src/conf/value.c src/conf/backends.c src/conf/date.c \
+    src/conf/probe.c src/base/addr.c src/base/bytes.c src/base/prefix.c
 "$tmp/table" >"$tmp/rows"
 
 compare() {
@@ -62,7 +63,8 @@ BEGIN {
         required[cell[1] " " cell[2]] = cell[4] == "-"
     }
 }
-/^#?\[/ { section = $0; sub(/^#/, "", section); if (section ~ /^.service /) section = "[service NAME]"; next }
+/^#?\[/ { section = $0; sub(/^#/, "", section); if (section ~ /^.service /) section = "[service NAME]"
+    if (section ~ /^.identity /) section = "[identity PATTERN]"; next }
 section == "" { next }
 /^#[a-z0-9-]+ *=/ {
     key = $1

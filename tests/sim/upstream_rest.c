@@ -28,6 +28,12 @@ bool upstream_turn(struct flow *f, const struct addr *to)
     return false;
 }
 
+struct addr upstream_backend(const struct flow *f)
+{
+    (void)f;
+    return (struct addr){0};
+}
+
 void upstream_mark(struct flow *f, uint8_t mark)
 {
     (void)f;

@@ -77,6 +77,24 @@ SERVICE = {
 }
 
 
+IDENTITY = {
+    "backend": ("127.0.0.1", '"127.0.0.1" is not of the form HOST:PORT, IPV4:PORT or [IPV6]:PORT'),
+    "allow-from": ("10.0.0.0/33", f'"10.0.0.0/33" has "10.0.0.0/33", {NO_PREFIX}'),
+    "max-sessions": ("many", '"many" is not a number from 1 to 1000000, or 0'),
+    "rate-datagrams": ("1k", '"1k" is not a number from 1 to 1000000, or 0'),
+    "rate-bytes": ("2g", '"2g" is not a size from 1 to 1g, or 0 (k, m or g)'),
+    "not-after": (
+        "2031-02-29",
+        '"2031-02-29" is not a UTC date (2031-12-31, 2031-12-31T12:00:00Z)',
+    ),
+    "ciphers": (
+        "PSK-NULL-SHA256",
+        '"PSK-NULL-SHA256" selects no PSK suite that encrypts; '
+        "write for instance PSK-AES128-GCM-SHA256",
+    ),
+}
+
+
 @pytest.fixture
 def place(psk):
     """What a service must have."""
@@ -109,10 +127,11 @@ def ini_of(place, daemon=(), **other):
 
 def test_these_cover_every_key(run, place, settings):
     """Whoever adds a setting adds its mistake here."""
-    shown = run("-c", settings({"service coap": place}), "-T").stdout
-    daemon, service = (part.splitlines()[1:] for part in shown.rstrip().split("\n\n"))
+    shown = run("-c", settings({"service coap": place, "identity *": {}}), "-T").stdout
+    daemon, service, identity = (part.splitlines()[1:] for part in shown.rstrip().split("\n\n"))
     assert {line.split(" =")[0] for line in daemon} == set(DAEMON)
     assert {line.split(" =")[0] for line in service} == set(SERVICE)
+    assert {line.split(" =")[0] for line in identity} == set(IDENTITY)
 
 
 @pytest.mark.parametrize("key", DAEMON)
@@ -130,6 +149,13 @@ def test_a_wrong_value_in_a_service(errors, place, key):
     assert len(lines) == (2 if key == "psk-file" else 1)
 
 
+@pytest.mark.parametrize("key", IDENTITY)
+def test_a_wrong_value_for_an_identity(errors, place, key):
+    value, message = IDENTITY[key]
+    lines = errors(ini_of(place) + f"[identity dev-*]\n{key} = {value}\n")
+    assert lines == [f"INI:{5 + len(place)}: identity.dev-*.{key}: {message}"]
+
+
 @pytest.mark.parametrize("key", ["listen", "backend", "psk-file"])
 def test_a_key_that_must_be_given(errors, place, key):
     del place[key]
@@ -141,8 +167,12 @@ def test_a_key_that_must_be_given(errors, place, key):
     ("text", "message"),
     [
         ("[deamon]\n", "INI:1: deamon: unknown section; did you mean [daemon]"),
+        ("[identty a]\n", "INI:1: identty a: unknown section; did you mean [identity PATTERN]"),
+        ("[identity]\n", "INI:1: identity: needs a pattern of 1 to 39 bytes"),
+        ("[identity a\\]\n", "INI:1: identity a\\x5c: needs a pattern of 1 to 39 bytes"),
+        ("[identity a]\nmtu = 9\n", "INI:2: identity.a.mtu: unknown key here; it belongs into a"),
         ("[servise a]\n", "INI:1: servise a: unknown section; did you mean [service NAME]"),
-        ("[other]\n", "INI:1: other: unknown section; there are [daemon] and [service NAME]"),
+        ("[other]\n", "INI:1: other: unknown section; there are [daemon], [service NAME] and"),
         ("[service]\n", "INI:1: service: needs a name of 1 to 32 letters"),
         ("[service a b]\n", "INI:1: service a b: needs a name of 1 to 32 letters"),
         (f"[service {'x' * 33}]\n", f"INI:1: service {'x' * 33}: needs a name"),

@@ -177,6 +177,11 @@ bool upstream_turn(struct flow *f, const struct addr *to)
     return true;
 }
 
+struct addr upstream_backend(const struct flow *f)
+{
+    return f->backend;
+}
+
 void upstream_mark(struct flow *f, uint8_t mark)
 {
     f->mark = mark;

@@ -91,6 +91,14 @@ static void test_wall_text_follows_the_clock(void **state)
     set_to = NULL;
 }
 
+static void test_wall_counts_from_1970(void **state)
+{
+    uint64_t before = (uint64_t)time(NULL), now = clock_wall_ms() / 1000;
+
+    (void)state;
+    assert_true(now >= before && now <= (uint64_t)time(NULL) + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -98,6 +106,7 @@ int main(void)
         cmocka_unit_test(test_counts_milliseconds_of_the_monotonic_clock),
         cmocka_unit_test(test_wall_text_is_utc_now),
         cmocka_unit_test(test_wall_text_follows_the_clock),
+        cmocka_unit_test(test_wall_counts_from_1970),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,7 +36,8 @@ static void test_unknown_sections_hide_their_keys(void **state)
     assert_error(MINIMAL "[services b]\nmtu = 1\n",
                  "x.ini:5: services b: unknown section; did you mean [service NAME]?");
     assert_error(MINIMAL "[global]\n",
-                 "x.ini:5: global: unknown section; there are [daemon] and [service NAME]");
+                 "x.ini:5: global: unknown section; there are [daemon], [service NAME] and "
+                 "[identity PATTERN]");
 }
 
 static void test_service_names(void **state)

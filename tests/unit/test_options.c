@@ -13,12 +13,13 @@
 
 #include <cmocka.h>
 
-static const struct option *const tables[] = {options_daemon, options_service};
+static const struct option *const tables[] = {options_daemon, options_service, options_identity};
 
 /* Any section fits. */
 static union {
     struct conf_daemon daemon;
     struct conf_service service;
+    struct conf_policy policy;
 } base;
 
 static bool is_number(const struct option *o)
@@ -26,10 +27,10 @@ static bool is_number(const struct option *o)
     return o->type == OPTION_COUNT || o->type == OPTION_SIZE || o->type == OPTION_TIME;
 }
 
-/* Runs over every row of both tables. */
+/* Runs over every row of all tables. */
 static void each_row(void (*check)(const struct option *o))
 {
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
         for (const struct option *o = tables[i]; o->key; o++)
             check(o);
 }

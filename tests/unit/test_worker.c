@@ -23,6 +23,7 @@ static void test_clients_are_heard_and_answered(void **state)
     exchange(two, "you");
     stop_and_wait(w);
     assert_string_equal(relay.said, "34E");
+    assert_int_equal(relay.walls, 1); /* before the first turn, and again when a minute is over */
     close(one);
     close(two);
 }

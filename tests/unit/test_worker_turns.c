@@ -142,6 +142,13 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
     (void)now;
 }
 
+void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)
+{
+    (void)r;
+    (void)wall;
+    (void)now;
+}
+
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *secrets)
 {
     (void)r;

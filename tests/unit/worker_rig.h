@@ -34,6 +34,7 @@ struct relay {
     struct flow *flow;
     uint64_t due;            /* 0: nothing is */
     bool is_late;            /* asked once since it was due */
+    unsigned walls;          /* so often it was told the wall clock's time */
     bool is_flushed;         /* since the last thing that queues */
     char said[SAID_MAX + 1]; /* what was called, a letter each */
     size_t said_count;
@@ -189,6 +190,12 @@ const struct balance *relay_balance(const struct relay *r, unsigned service)
     (void)r;
     (void)service;
     return NULL;
+}
+
+void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)
+{
+    assert_true(wall > 0 && now > 0);
+    r->walls++;
 }
 
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)

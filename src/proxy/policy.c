@@ -1,0 +1,64 @@
+/*
+ * policy: a session against its identity's settings. See the header.
+ * Must never end a session.
+ */
+#include "proxy/policy.h"
+
+#include "conf/policies.h"
+
+#include <string.h>
+
+/* `suites`: names joined by ':'. */
+static bool has_suite(const char *suites, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *at = suites; at != NULL; at = strchr(at, ':')) {
+        at += *at == ':';
+        if (strncmp(at, name, len) == 0 && (at[len] == ':' || at[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+bool policy_is_over(const struct conf_service *conf, const struct session *s, uint64_t wall)
+{
+    return wall >= psk_end(conf->psk, s->psk);
+}
+
+enum session_end policy_fault(const struct conf_service *conf, const struct session *s,
+                              uint64_t wall)
+{
+    const struct conf_policy *p = policies_find(conf, s->psk);
+
+    if (p == NULL)
+        return SESSION_END_NOT_YET;
+    if (policy_is_over(conf, s, wall))
+        return SESSION_END_EXPIRED;
+    if (p->allow_from.count > 0 && !prefixes_contain(&p->allow_from, &s->peer))
+        return SESSION_END_NOT_FROM_THERE;
+    if (p->suites != NULL && !has_suite(p->suites, session_suite_name(s)))
+        return SESSION_END_SUITE;
+    return SESSION_END_NOT_YET;
+}
+
+const struct addr *policy_backend(const struct conf_service *conf, const struct session *s)
+{
+    const struct conf_policy *p = policies_find(conf, s->psk);
+
+    return p != NULL && p->backend.family != 0 ? &p->backend : NULL;
+}
+
+unsigned policy_session_cap(const struct conf_service *conf, const struct session *s)
+{
+    const struct conf_policy *p = policies_find(conf, s->psk);
+
+    return p != NULL && p->max_sessions > 0 ? p->max_sessions : conf->max_sessions_per_identity;
+}
+
+bool policy_has_rate(const struct conf_service *conf, const struct session *s)
+{
+    const struct conf_policy *p = policies_find(conf, s->psk);
+
+    return p != NULL && (p->rate_datagrams > 0 || p->rate_bytes > 0);
+}

@@ -1,0 +1,25 @@
+/*
+ * policy: what the [identity PATTERN] sections mean for a session whose identity is proven. Only
+ * answers; whoever asks acts on it. Knows no sockets and no clock.
+ */
+#ifndef DTLSGATE_PROXY_POLICY_H
+#define DTLSGATE_PROXY_POLICY_H
+
+#include "proxy/session.h"
+
+/* All of them: `conf` is the session's service of the snapshot that s->psk is part of. For a
+ * session that ends because it is no part of it, the service's own settings count. */
+
+/* Why a session may not open or go on at `wall` (ms since 1970 UTC), or SESSION_END_NOT_YET. */
+enum session_end policy_fault(const struct conf_service *conf, const struct session *s,
+                              uint64_t wall);
+/* Its identity's time is over. */
+bool policy_is_over(const struct conf_service *conf, const struct session *s, uint64_t wall);
+/* Where its datagrams go, or NULL: to one of the service's backends. */
+const struct addr *policy_backend(const struct conf_service *conf, const struct session *s);
+/* How many sessions its identity may have; 0: no cap. */
+unsigned policy_session_cap(const struct conf_service *conf, const struct session *s);
+/* Its datagrams are to be asked for with policies_draw(). */
+bool policy_has_rate(const struct conf_service *conf, const struct session *s);
+
+#endif
