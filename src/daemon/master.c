@@ -414,6 +414,13 @@ static unsigned order_drain(void *arg, bool is_on)
     return fleet_drain(m->fleet, is_on);
 }
 
+static unsigned order_backend(void *arg, const struct relay_order *order)
+{
+    const struct master *m = arg;
+
+    return fleet_tell_backend(m->fleet, order);
+}
+
 static void order_stop(void *arg)
 {
     stop(arg);
@@ -437,6 +444,7 @@ static bool open_control(struct master *m, const struct unixsock *socket)
                   .reopen_log = reopen_log,
                   .set_log_level = order_log_level,
                   .drain = order_drain,
+                  .tell_backend = order_backend,
                   .event_library = master_library_version(),
                   .arg = m},
         .reload = ask_for_reload,

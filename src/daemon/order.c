@@ -236,14 +236,18 @@ static void run_reopen(struct call *c)
     show_end(&c->order->show);
 }
 
+/* False: it has become a refusal. */
+static bool are_told(struct call *c, unsigned failed)
+{
+    if (failed > 0)
+        order_refuse(c->order, "out of memory: %u workers were not told; try again", failed);
+    return failed == 0;
+}
+
 static void drain(struct call *c, bool is_on)
 {
-    unsigned failed = c->hooks->drain(c->hooks->arg, is_on);
-
-    if (failed > 0) {
-        order_refuse(c->order, "out of memory: %u workers were not told; try again", failed);
+    if (!are_told(c, c->hooks->drain(c->hooks->arg, is_on)))
         return;
-    }
     begin_answer(c->order);
     show_flag(&c->order->show, "draining", is_on);
     show_end(&c->order->show);
@@ -257,6 +261,52 @@ static void run_drain(struct call *c)
 static void run_undrain(struct call *c)
 {
     drain(c, false);
+}
+
+/* By the address, or the name as the settings have it. False: the service has no such backend. */
+static bool find_backend(const struct conf_service *service, const char *text, struct addr *found)
+{
+    const struct backends *all = &service->backend;
+
+    if (addr_parse(found, text))
+        return backends_find(all, found) != NULL;
+    for (size_t i = 0; i < all->count; i++) {
+        if (all->list[i].name == NULL || strcmp(all->list[i].name, text) != 0)
+            continue;
+        *found = all->list[i].addr;
+        return true;
+    }
+    return false;
+}
+
+static void run_backend(struct call *c)
+{
+    const struct conf *conf = c->view->conf;
+    struct relay_order order = {.what = BALANCE_DRAIN};
+    bool is_drain = strcmp(c->arg[2], "drain") == 0;
+
+    while (order.service < conf->service_count &&
+           strcmp(conf->service[order.service].name, c->arg[0]) != 0)
+        order.service++;
+    if (order.service == conf->service_count) {
+        order_refuse(c->order, "no service has this name; status lists them");
+        return;
+    }
+    if (!find_backend(&conf->service[order.service], c->arg[1], &order.backend)) {
+        order_refuse(c->order, "this is no backend of the service; status lists them");
+        return;
+    }
+    if (!is_drain && strcmp(c->arg[2], "up") != 0) {
+        order_refuse(c->order, "a backend can be told drain or up");
+        return;
+    }
+    if (!is_drain)
+        order.what = BALANCE_UNDRAIN;
+    if (!are_told(c, c->hooks->tell_backend(c->hooks->arg, &order)))
+        return;
+    begin_answer(c->order);
+    show_flag(&c->order->show, "draining", is_drain);
+    show_end(&c->order->show);
 }
 
 static void run_stop(struct call *c)
@@ -331,6 +381,8 @@ static const struct command commands[] = {
     {"reopen", "", "open the log file anew, as USR1 does", 0, 0, true, run_reopen},
     {"drain", "", "begin no more handshakes; sessions go on", 0, 0, true, run_drain},
     {"undrain", "", "take new handshakes again", 0, 0, true, run_undrain},
+    {"backend", "SERVICE ADDR:PORT drain|up", "no new flows to a backend, or again", 3, 3, true,
+     run_backend},
     {"stop", "", "end all sessions and the process, as TERM does", 0, 0, true, run_stop},
     {"log-level", "LEVEL", "error, warning, info or debug, until the next reload", 1, 1, true,
      run_log_level},

@@ -10,6 +10,7 @@
 #include "daemon/show.h"
 #include "daemon/view.h"
 #include "proxy/inquiry.h"
+#include "proxy/parts.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,7 @@ struct order_hooks {
     bool (*reopen_log)(void *arg, char *why, size_t why_size);
     void (*set_log_level)(void *arg, enum log_level level);
     unsigned (*drain)(void *arg, bool is_on); /* returns how many workers could not be told */
+    unsigned (*tell_backend)(void *arg, const struct relay_order *order); /* the same */
     const char *event_library;
     void *arg;
 };

@@ -4,6 +4,7 @@
  */
 #include "daemon/view.h"
 
+#include "base/clock.h"
 #include "conf/value.h"
 #include "dtls/psk.h"
 #include "dtls/tlsctx.h"
@@ -40,6 +41,31 @@ static void show_addresses(struct show *s, const struct view *v, unsigned servic
                         addr_format(&v->sockets->list[i].bound, one));
     show_word(s, "listen", list.data != NULL ? list.data : "");
     text_clear(&list);
+}
+
+/* As all workers together see them. */
+static void show_backends(struct show *s, const struct view *v)
+{
+    uint64_t now = clock_now_ms();
+    struct fleet_backend b;
+    char text[ADDR_TEXT_MAX];
+
+    show_list(s, "backends", "backend");
+    for (unsigned i = 0; i < v->conf->service_count; i++)
+        for (unsigned n = 0; v->fleet != NULL && fleet_backend(v->fleet, i, n, now, &b); n++) {
+            show_item(s);
+            show_word(s, "service", v->conf->service[i].name);
+            show_word(s, "address", addr_format(&b.addr, text));
+            show_number(s, "weight", b.weight);
+            show_flag(s, "backup", b.is_backup);
+            show_flag(s, "draining", b.is_drained);
+            show_number(s, "workers-up", b.up);
+            show_number(s, "flows", b.flows);
+            show_number(s, "flows-opened", b.opened);
+            show_number(s, "refused", b.refused);
+            show_item_end(s);
+        }
+    show_list_end(s);
 }
 
 static void show_services(struct show *s, const struct view *v)
@@ -103,6 +129,7 @@ void view_status(struct show *s, const struct view *v)
     show_number(s, "max-sessions", v->conf->daemon.max_sessions);
     show_number(s, "max-handshakes", v->conf->daemon.max_handshakes);
     show_services(s, v);
+    show_backends(s, v);
     show_workers(s, v);
     show_open(s, "counters");
     stats_each(&total, show_counter, s);

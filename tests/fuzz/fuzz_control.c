@@ -137,6 +137,13 @@ static void walk(struct order *o, const uint8_t *data, size_t size)
     free(q);
 }
 
+static unsigned tell_backend(void *arg, const struct relay_order *order)
+{
+    (void)arg;
+    require(order->backend.family != 0 && !order->is_move);
+    return 0;
+}
+
 static void reload(struct order *o, const uint8_t *data, size_t size)
 {
     struct errors errors = {0};
@@ -153,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                              .reopen_log = reopen_log,
                                              .set_log_level = set_log_level,
                                              .drain = drain,
+                                             .tell_backend = tell_backend,
                                              .event_library = "libevent"};
     struct order o;
 

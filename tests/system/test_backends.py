@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from lib.backend import unused_port
+from lib.control import Control
 from lib.gate import KEY, Gate, until
 
 KEYS = {f"dev-{i}": bytes([i]) * 16 for i in range(1, 17)}
@@ -269,6 +270,23 @@ def test_a_reload_drains_one(gate, teller, client, tmp_path):
     assert {who(c) for c in clients_of(g, client).values()} == {"b"}
     change(g, tmp_path, a.address + " drain", a.address)
     assert {i: who(c) for i, c in clients_of(g, client).items()} == first
+
+
+def test_an_order_drains_one(gate, teller, client, tmp_path):
+    a, b = teller("a"), teller("b")
+    g = gate(list_of(a, b), keys=KEYS, daemon={"control-socket": tmp_path / "control"})
+    control = Control(tmp_path / "control")
+    clients = clients_of(g, client)
+    first = {i: who(c) for i, c in clients.items()}
+    assert control(f"backend default {a.address} drain") == "draining: yes\n"
+    assert {i: who(c) for i, c in clients.items()} == first
+    assert {who(c) for c in clients_of(g, client).values()} == {"b"}
+    known = {one["address"]: one for one in control.json("status")["backends"]}
+    assert [known[one.address]["draining"] for one in (a, b)] == [True, False]
+    assert known[a.address]["flows-opened"] == list(first.values()).count("a")
+    assert control.json(f"backend default {a.address} up") == {"draining": False}
+    assert {i: who(c) for i, c in clients_of(g, client).items()} == first
+    assert control.refusal("backend default 127.0.0.1:9 drain")[0].startswith("this is no backend")
 
 
 def test_a_reload_takes_one_out_and_puts_one_in(gate, teller, client, tmp_path):

@@ -46,10 +46,19 @@ static unsigned drain(void *arg, bool is_on)
     return untold;
 }
 
+static struct relay_order told;
+
+static unsigned tell_backend(void *arg, const struct relay_order *order)
+{
+    (void)arg;
+    told = *order;
+    return untold;
+}
+
 static const char *take(const char *line)
 {
-    static const struct order_hooks hooks = {look,  reopen_log, set_log_level,
-                                             drain, "events",   NULL};
+    static const struct order_hooks hooks = {look,         reopen_log, set_log_level, drain,
+                                             tell_backend, "events",   NULL};
 
     order_clear(&o);
     order_take(&o, line, strlen(line), &hooks);
@@ -61,6 +70,37 @@ static void assert_walk(const char *line, enum inquiry_kind ask)
     take(line);
     assert_int_equal(o.kind, ORDER_WALK);
     assert_int_equal(o.ask, ask);
+}
+
+static void test_one_backend_is_drained(void **state)
+{
+    struct backend list[2] = {{.name = NULL}, {.name = (char[]){"a.example:53"}}};
+    struct conf_service services[2] = {{.name = (char[]){"coap"}}, {.name = (char[]){"dns"}}};
+    const struct conf before = conf;
+    char text[ADDR_TEXT_MAX];
+
+    (void)state;
+    assert_true(addr_parse(&list[0].addr, "192.0.2.1:53"));
+    assert_true(addr_parse(&list[1].addr, "192.0.2.2:53"));
+    services[1].backend = (struct backends){list, 2};
+    conf = (struct conf){.service = services, .service_count = 2};
+    assert_string_equal(take("backend dns 192.0.2.1:53 drain"), "ok\ndraining: yes\n");
+    assert_true(o.is_change && told.service == 1 && told.what == BALANCE_DRAIN && !told.is_move);
+    assert_string_equal(addr_format(&told.backend, text), "192.0.2.1:53");
+    assert_string_equal(take("backend dns a.example:53 up --json"), "ok\n{\"draining\":false}\n");
+    assert_int_equal(told.what, BALANCE_UNDRAIN);
+    assert_string_equal(addr_format(&told.backend, text), "192.0.2.2:53");
+    told.service = 9;
+    assert_string_equal(take("backend ntp 192.0.2.1:53 drain"),
+                        "error: no service has this name; status lists them\n");
+    assert_string_equal(take("backend dns 192.0.2.3:53 drain"),
+                        "error: this is no backend of the service; status lists them\n");
+    assert_string_equal(take("backend coap 192.0.2.1:53 drain"),
+                        "error: this is no backend of the service; status lists them\n");
+    assert_string_equal(take("backend dns 192.0.2.1:53 down"),
+                        "error: a backend can be told drain or up\n");
+    assert_int_equal(told.service, 9);
+    conf = before;
 }
 
 static void test_what_is_done_at_once(void **state)
@@ -251,6 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_done_at_once),
+        cmocka_unit_test(test_one_backend_is_drained),
         cmocka_unit_test(test_what_fails_says_so),
         cmocka_unit_test(test_nothing_is_changed_while_it_stops),
         cmocka_unit_test(test_filters),

@@ -21,6 +21,7 @@ const REASONS = {
   size: 'longer than a record may be',
   denied: 'an address that the access lists keep out',
   rate: 'too many handshakes or failures of late',
+  policy_rate: 'over the rate of its identity',
   cap: 'a cap of the settings is reached',
   draining: 'a new handshake while stopping',
   backend: 'the socket towards the backend did not take it',
