@@ -36,8 +36,8 @@ void conf_unref(const struct conf *c);
  * services, and every option whose row says it is not reloadable. */
 void conf_check_reload(const struct conf *running, const struct conf *next, struct errors *errors);
 
-/* Calls fn for each key of each section ("daemon", "service coap", "identity meter-*") in order, with the value as
- * text. */
+/* Calls fn for each key of each section ("daemon", "service coap", "identity meter-*") in order,
+ * with the value as text. */
 typedef void (*conf_fn)(void *arg, const char *section, const char *key, const char *value);
 void conf_each(const struct conf *c, conf_fn fn, void *arg);
 
