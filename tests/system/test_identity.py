@@ -62,6 +62,29 @@ def test_some_identities_have_another_backend(start, echo, backend, client):
     assert g.events("session open", identity="dev-1", backend=echo.address)
 
 
+def test_both_backends_are_heard_on_a_shared_socket(start, backend, client):
+    upper = backend(bytes.upper)
+    g = start({"tech": {"backend": upper.address}}, **{"backend-source": "127.64.0.0/10"})
+    assert client(g, "tech").connect().ask(b"hello") == b"HELLO"
+    assert client(g, "dev-1").connect().ask(b"hello") == b"hello"
+    session = g.wait_event("session open", identity="tech", backend=upper.address)["id"]
+    assert g.wait_event("session flow", id=session)["backend-source"].startswith("127.64.")
+    assert g.end().get("backend.drop_stranger", 0) == 0
+
+
+def test_the_backend_of_an_identity_may_refuse(start, echo, backend, client):
+    gone = backend()
+    gone.close()
+    g = start({"tech": {"backend": gone.address}}, backend=f"{echo.address}, 127.0.0.1:9 backup")
+    c = client(g, "tech").connect()
+    for _ in range(3):
+        c.send(b"lost")
+        refused = g.wait_event("backend refuses", backend=gone.address)
+    assert refused["service"] == "default"
+    assert not g.events("backend down")
+    assert client(g, "dev-1").connect().ask(b"hello") == b"hello"
+
+
 def test_s_client_reaches_the_backend_of_its_identity(start, backend):
     upper = backend(bytes.upper)
     g = start({"dev-2": {}, "dev-*": {"backend": upper.address}})

@@ -224,6 +224,27 @@ static void test_a_borrowed_address_is_of_the_backends_family(void **state)
                  "those of 127.0.0.1:5 are not; listen on IPv6 alone");
 }
 
+static void test_policies_must_fit_the_source_of_their_service(void **state)
+{
+    static const char *const expected[] = {
+        "x.ini:8: identity.me.max-sessions: is 2, but service a has source-by = identity, and two "
+        "sessions cannot have one address; leave it out",
+        "x.ini:9: identity.me.backend: [::1]:7777 is of another family than the backend-source of "
+        "service a; take one of the same",
+        "x.ini:11: identity.a/m*.backend: 127.64.0.1:7777 lies in the backend-source of service a; "
+        "take another address",
+        NULL};
+
+    (void)state;
+    assert_errors(SOURCE "127.64.0.0/30\nsource-by = identity\n"
+                         "[identity me]\nmax-sessions = 2\nbackend = [::1]:7777\n"
+                         "[identity a/m*]\nbackend = 127.64.0.1:7777\n",
+                  NULL, expected);
+    conf_unref(load_good(SOURCE "127.64.0.0/30\nsource-by = identity\n"
+                                "[identity me]\nmax-sessions = 1\nbackend = 127.0.0.1:7777\n",
+                         NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_a_prefix_must_have_room_for_the_identities),
         cmocka_unit_test(test_borrowed_addresses_and_own_ones_exclude_each_other),
         cmocka_unit_test(test_a_borrowed_address_is_of_the_backends_family),
+        cmocka_unit_test(test_policies_must_fit_the_source_of_their_service),
     };
 
     return cmocka_run_group_tests_name("check", tests, conf_text_setup, conf_text_teardown);

@@ -47,6 +47,8 @@ static void reload(const char *const settings[])
 }
 
 #define WITH(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define TWO_BACKENDS "service.a.backend=127.0.0.1:5001, 127.0.0.1:5002"
+#define SHARED "service.a.backend-source=127.64.0.0/10"
 #define NO_SECTION ((const char *const[]){NULL})
 
 /* A handshake that comes to its end and leads to nothing. */
@@ -99,6 +101,76 @@ static void test_an_open_flow_stays_with_its_backend(void **state)
     assert_int_equal(world_say(late, TWO, "y")->backend.port, 7777);
     client_free(c);
     client_free(late);
+    world_end();
+}
+
+static void refuse(const struct flow *f)
+{
+    relay_refused(world->relay, f->owner, 1, world->now);
+}
+
+static struct balance_view view_of(unsigned slot)
+{
+    struct balance_view view = {0};
+
+    assert_true(balance_look(relay_balance(world->relay, 0), slot, world->now, &view));
+    return view;
+}
+
+/* It is of no list, so it has no other to go to, however often it refuses. */
+static void test_a_session_stays_with_the_backend_of_its_policy(void **state)
+{
+    (void)state;
+    begin(WITH(TWO_BACKENDS, "identity.me.backend=127.0.0.1:7777"));
+    struct dtls_client *c = world_open(ONE, NULL);
+    struct flow *f = world_say(c, ONE, "x");
+    assert_int_equal(log_count("service=a backend-port=50000 backend=127.0.0.1:7777\n"), 1);
+    refuse(f);
+    assert_ptr_equal(world_say(c, ONE, "y"), f);
+    assert_int_equal(log_count("backend down"), 0);
+    assert_true(world_back(f, "back", 4));
+    assert_int_equal(view_of(0).flows + view_of(1).flows + view_of(0).refused, 0);
+    reload(WITH(TWO_BACKENDS));
+    assert_ptr_equal(world_say(c, ONE, "z"), f);
+    refuse(f);
+    assert_int_equal(log_count("backend refuses: id=1 service=a backend=127.0.0.1:7777"), 2);
+    assert_int_equal(world->stats.flows_moved, 0);
+    world_forget_sent();
+    client_free(c);
+    world_end();
+}
+
+/* There it counts, and its sessions go nowhere else when it is down. */
+static void test_a_policy_may_name_one_of_the_list(void **state)
+{
+    (void)state;
+    begin(WITH(TWO_BACKENDS, "identity.me.backend=127.0.0.1:5002"));
+    struct dtls_client *c = world_open(ONE, NULL);
+    struct flow *f = world_say(c, ONE, "x");
+    assert_int_equal(f->backend.port, 5002);
+    assert_int_equal(view_of(1).flows, 1);
+    refuse(f);
+    assert_false(view_of(1).is_up);
+    assert_ptr_equal(world_say(c, ONE, "y"), f);
+    reload(WITH("service.a.backend=127.0.0.1:5001", "identity.me.backend=127.0.0.1:5002"));
+    assert_ptr_equal(world_say(c, ONE, "z"), f);
+    world_forget_sent();
+    client_free(c);
+    world_end();
+}
+
+/* What it had has left the list: it goes where its policy says now, with its address. */
+static void test_a_flow_on_a_shared_socket_turns_to_its_policy(void **state)
+{
+    (void)state;
+    begin(WITH(TWO_BACKENDS, SHARED, "identity.me.backend=127.0.0.1:5002"));
+    struct dtls_client *c = world_open(ONE, NULL);
+    struct flow *f = world_say(c, ONE, "x");
+    reload(WITH("service.a.backend=127.0.0.1:5001", SHARED, "identity.me.backend=127.0.0.1:7777"));
+    assert_ptr_equal(world_say(c, ONE, "y"), f);
+    assert_int_equal(f->backend.port, 7777);
+    assert_int_equal(world->stats.flows_moved, 1);
+    client_free(c);
     world_end();
 }
 
@@ -468,6 +540,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_policy_has_its_own_backend),
         cmocka_unit_test(test_an_open_flow_stays_with_its_backend),
+        cmocka_unit_test(test_a_session_stays_with_the_backend_of_its_policy),
+        cmocka_unit_test(test_a_policy_may_name_one_of_the_list),
+        cmocka_unit_test(test_a_flow_on_a_shared_socket_turns_to_its_policy),
         cmocka_unit_test(test_an_identity_comes_from_where_it_may),
         cmocka_unit_test(test_a_refused_client_takes_nobodys_place),
         cmocka_unit_test(test_a_reload_ends_who_comes_from_elsewhere),

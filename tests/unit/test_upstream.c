@@ -158,6 +158,8 @@ static void test_each_flow_has_its_own_port(void **state)
 
     assert_int_not_equal(upstream_port(a), 0);
     assert_int_not_equal(upstream_port(a), upstream_port(b));
+    struct addr to = upstream_backend(a);
+    assert_true(addr_equal(&to, &w->backend));
     assert_int_equal(upstream_count(w->upstream), 2);
     upstream_close(a);
     assert_int_equal(upstream_count(w->upstream), 1);

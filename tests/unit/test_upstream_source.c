@@ -275,6 +275,8 @@ static void test_a_shared_flow_turns_to_another_backend(void **state)
     assert_true(addr_parse(&any, "127.0.0.1:0"));
     w->backend_fd = udp_listen(&any, false, false, &w->backend);
     assert_true(upstream_turn(a, &w->backend));
+    struct addr now_to = upstream_backend(a);
+    assert_true(addr_equal(&now_to, &w->backend));
     const struct addr at = assert_comes_from(w, a, "127.64.0.2:0");
     assert_int_equal(upstream_mark_of(a), 7);
     speak(old, &at, 'x'); /* no flow goes there any more */
