@@ -10,7 +10,6 @@
 #include "daemon/box.h"
 #include "daemon/fleet.h"
 #include "daemon/notify.h"
-#include "daemon/priv.h"
 #include "daemon/review.h"
 
 #include <assert.h>
@@ -126,7 +125,7 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
         log_error("dtlsgate: out of memory: %u workers keep the old settings; send HUP again",
                   failed);
     log_set_level(cmdline_log_level(m->cmdline, next->daemon.log_level));
-    review_log(next, cmdline_source_name(m->cmdline), priv_count_descriptors());
+    review_log(next, cmdline_source_name(m->cmdline));
     conf_unref(m->conf);
     m->conf = conf_ref(next);
     if (!fleet_is_settled(m->fleet))

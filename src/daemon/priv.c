@@ -93,13 +93,6 @@ size_t priv_raise_descriptors(size_t needed)
     return (size_t)limit.rlim_cur;
 }
 
-size_t priv_count_descriptors(void)
-{
-    struct rlimit limit;
-
-    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (size_t)limit.rlim_cur : 0;
-}
-
 bool priv_find(struct priv *p, const struct conf_daemon *daemon, const char *source,
                struct errors *errors)
 {
