@@ -81,7 +81,8 @@ static void print_warnings(const struct cmdline *c, const struct conf *conf)
     size_t descriptors = priv_raise_descriptors(review_descriptors(conf));
     struct errors found = {.count = 0};
 
-    review_settings(conf, cmdline_source_name(c), descriptors, &found);
+    review_limits(conf, cmdline_source_name(c), descriptors, &found);
+    review_settings(conf, cmdline_source_name(c), &found);
     review_keys(conf, &found);
     errors_print(&found, stderr, "warning: ");
     errors_clear(&found);
@@ -182,12 +183,18 @@ static bool open_all(struct process *p, struct errors *errors)
 /* What will do for now and may hurt later. */
 static void warn(const struct process *p, size_t descriptors)
 {
+    size_t needed = review_descriptors(p->conf);
+
+    if (descriptors < needed)
+        log_info("dtlsgate: %zu open files are allowed, but daemon.max-sessions = %u may need "
+                 "%zu; raise the limit (LimitNOFILE, ulimit -n) or lower the setting",
+                 descriptors, p->conf->daemon.max_sessions, needed);
     for (size_t i = 0; i < p->conf->service_count; i++)
         if (!psk_is_locked(p->conf->service[i].psk))
             log_info("service %s: its keys may come to lie on swap; raise the limit of locked "
                      "memory (LimitMEMLOCK, ulimit -l)",
                      p->conf->service[i].name);
-    review_log(p->conf, cmdline_source_name(p->cmdline), descriptors);
+    review_log(p->conf, cmdline_source_name(p->cmdline));
     review_policies(p->conf);
     sockets_check_buffers(&p->sockets, p->conf);
     sockets_check_sources(p->conf);

@@ -13,7 +13,6 @@
 #include "daemon/health.h"
 #include "daemon/http.h"
 #include "daemon/notify.h"
-#include "daemon/priv.h"
 #include "daemon/review.h"
 #include "daemon/status.h"
 #include "daemon/view.h"
@@ -152,15 +151,6 @@ static void watch_backends(struct master *m)
         log_error("dtlsgate: out of memory: backends are neither probed nor looked up again");
 }
 
-/* The start has told of too few descriptors; only another cap makes it news. */
-static void review_again(const struct master *m, const struct conf *next)
-{
-    bool is_news = next->daemon.max_sessions != m->conf->daemon.max_sessions;
-
-    review_log(next, cmdline_source_name(m->cmdline),
-               is_news ? priv_count_descriptors() : SIZE_MAX);
-}
-
 static void commit(struct master *m, const struct conf *next, struct fleet_settings *settings)
 {
     unsigned failed = fleet_commit(m->fleet, settings);
@@ -168,7 +158,7 @@ static void commit(struct master *m, const struct conf *next, struct fleet_setti
     if (failed > 0)
         tell_of_part(m, failed);
     set_log_level(m, cmdline_log_level(m->cmdline, next->daemon.log_level));
-    review_again(m, next);
+    review_log(next, cmdline_source_name(m->cmdline));
     review_policies(next);
     conf_unref(m->conf);
     m->conf = m->status.conf = conf_ref(next);

@@ -114,13 +114,6 @@ size_t priv_raise_descriptors(size_t needed)
     return (size_t)limit.rlim_cur;
 }
 
-size_t priv_count_descriptors(void)
-{
-    struct rlimit limit;
-
-    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (size_t)limit.rlim_cur : 0;
-}
-
 /* Leaves *gid alone where `name` is NULL or not there. */
 static void find_group(const char *name, const char *key, const char *source, gid_t *gid,
                        struct errors *errors)

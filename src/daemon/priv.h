@@ -30,8 +30,6 @@ void priv_allow_dumps(void);
 /* Raises the soft limit of open descriptors to the hard one, and that to `needed` where we may.
  * Returns what is allowed now. */
 size_t priv_raise_descriptors(size_t needed);
-/* What is allowed now. */
-size_t priv_count_descriptors(void);
 
 /* Looks up daemon.user, daemon.group and daemon.control-group. `source` names the settings in the
  * line that each mistake adds to `errors`; false when there was any. */

@@ -192,8 +192,8 @@ size_t review_descriptors(const struct conf *conf)
     return flows + conf->daemon.workers * per_worker + DESCRIPTORS_APART;
 }
 
-void review_settings(const struct conf *conf, const char *source, size_t descriptors,
-                     struct errors *found)
+void review_limits(const struct conf *conf, const char *source, size_t descriptors,
+                   struct errors *found)
 {
     size_t needed = review_descriptors(conf);
 
@@ -202,6 +202,10 @@ void review_settings(const struct conf *conf, const char *source, size_t descrip
                    "%s: daemon.max-sessions: %u may need %zu open files, and %zu are allowed; "
                    "raise the limit (LimitNOFILE, ulimit -n) or lower the setting",
                    source, conf->daemon.max_sessions, needed, descriptors);
+}
+
+void review_settings(const struct conf *conf, const char *source, struct errors *found)
+{
     review_daemon(conf, source, found);
     for (size_t i = 0; i < conf->service_count; i++)
         review_service(conf, &conf->service[i], source, found);
@@ -220,12 +224,12 @@ void review_keys(const struct conf *conf, struct errors *found)
     }
 }
 
-void review_log(const struct conf *conf, const char *source, size_t descriptors)
+void review_log(const struct conf *conf, const char *source)
 {
     struct errors found = {.count = 0};
     unsigned held;
 
-    review_settings(conf, source, descriptors, &found);
+    review_settings(conf, source, &found);
     review_keys(conf, &found);
     held = found.count < ERRORS_MAX ? found.count : ERRORS_MAX;
     for (unsigned i = 0; i < held; i++)

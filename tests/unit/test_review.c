@@ -16,7 +16,8 @@ static void review(const char *text, size_t descriptors)
     struct conf *c = load_good(text, NULL);
 
     errors_clear(&found);
-    review_settings(c, "x.ini", descriptors, &found);
+    review_limits(c, "x.ini", descriptors, &found);
+    review_settings(c, "x.ini", &found);
     review_keys(c, &found);
     conf_unref(c);
 }
@@ -140,7 +141,7 @@ static void test_settings_of_the_command_line(void **state)
 
     (void)state;
     errors_clear(&found);
-    review_settings(c, "command line", PLENTY, &found);
+    review_settings(c, "command line", &found);
     conf_unref(c);
     assert_int_equal(found.count, 1);
     assert_non_null(strstr(found.line[0], "command line: service.a.min-version: 1.0 lets in"));
@@ -171,7 +172,7 @@ static void test_the_log_has_all_of_it_as_warnings(void **state)
 
     (void)state;
     log_capture();
-    review_log(c, "x.ini", PLENTY);
+    review_log(c, "x.ini");
     assert_int_equal(log_count("warning x.ini"), 2);
     assert_int_equal(log_count_both("warning x.ini: daemon.log-level: debug ", ""), 1);
     assert_int_equal(log_count_both("warning x.ini:3: service.a.min-version: 1.0 ", ""), 1);
