@@ -26,6 +26,10 @@
 
 #define NONE UINT16_MAX
 
+/* Ways that are remembered, each at one of a few places. */
+#define WAYS 256
+#define FEW 4
+
 /* Room for a local address of either family, and the length of the pieces. */
 union control {
     struct cmsghdr align;
@@ -67,9 +71,10 @@ struct udp_outbox {
     size_t reserved; /* bytes of it */
     size_t used;     /* bytes of the arena that queued datagrams take */
     size_t refused;
-    /* Newest parcel by way and by socket. What stands there from before the last flush is of no
-     * harm: it points behind the parcels, or to one that turns out to go elsewhere. */
-    uint8_t by_way[256], by_socket[256];
+    uint16_t by_way[WAYS]; /* newest parcel, or NONE */
+    /* Newest parcel. What stands there from before the last flush is of no harm: it points behind
+     * the parcels, or to one that turns out to go elsewhere. */
+    uint8_t by_socket[256];
     struct parcel parcel[PIECES_MAX];
     struct piece piece[PIECES_MAX];
     uint16_t packed[PIECES_MAX]; /* which parcel is in message[i] */
@@ -79,7 +84,7 @@ struct udp_outbox {
     uint8_t arena[ARENA_SIZE];
 };
 
-_Static_assert(PIECES_MAX - 1 <= UINT8_MAX, "the places of all parcels fit by_way");
+_Static_assert(PIECES_MAX - 1 <= UINT8_MAX, "the places of all parcels fit by_socket");
 
 /* ---- packing ---- */
 
@@ -262,6 +267,7 @@ static void flush(struct udp_outbox *out)
     }
     out->parcel_count = out->piece_count = 0;
     out->used = 0;
+    memset(out->by_way, 0xff, sizeof(out->by_way)); /* NONE */
 }
 
 /* ---- queueing ---- */
@@ -280,17 +286,14 @@ static uint64_t mix_address(uint64_t hash, const struct addr *a)
     return mix(hash ^ hash >> 32, half[1] ^ a->port);
 }
 
-/* Whoever contrives ways of one place finds that they are joined less, no more. */
-static uint8_t *place_of(struct udp_outbox *out, const struct udp_way *way)
+static uint64_t hash_way(const struct udp_way *way)
 {
     uint64_t hash = mix(0, (uint64_t)way->fd);
 
-    if (way->family != 0) {
-        hash = mix_address(hash, way->peer);
-        if (way->local)
-            hash = mix_address(hash, way->local);
-    }
-    return &out->by_way[hash >> 56];
+    if (way->family == 0)
+        return hash;
+    hash = mix_address(hash, way->peer);
+    return way->local ? mix_address(hash, way->local) : hash;
 }
 
 static bool is_local(const struct parcel *p, const struct addr *local)
@@ -302,6 +305,23 @@ static bool goes(const struct parcel *p, const struct udp_way *way)
 {
     return p->fd == way->fd &&
            (way->family == 0 || (addr_equal(&p->peer, way->peer) && is_local(p, way->local)));
+}
+
+/* The place of a way's newest parcel, one of a few; it has NONE or another's when there is none
+ * yet. Whoever contrives more ways of the same few finds that they are joined less, no more. */
+static uint16_t *place_of(struct udp_outbox *out, const struct udp_way *way)
+{
+    uint64_t hash = hash_way(way);
+    uint16_t *few = &out->by_way[(hash >> 32) % (WAYS / FEW) * FEW];
+    uint16_t *found = &few[(hash >> 48) % FEW];
+
+    for (size_t i = 0; i < FEW; i++) {
+        if (few[i] == NONE)
+            found = &few[i];
+        else if (goes(&out->parcel[few[i]], way))
+            return &few[i];
+    }
+    return found;
 }
 
 static bool takes(const struct udp_outbox *out, const struct parcel *p, size_t len)
@@ -366,6 +386,7 @@ struct udp_outbox *udp_outbox_new(bool joins, udp_refused_fn on_refused, void *a
 
     if (!out)
         return NULL;
+    memset(out->by_way, 0xff, sizeof(out->by_way)); /* NONE */
     out->joins = joins;
     out->on_refused = on_refused;
     out->arg = arg;
@@ -389,13 +410,13 @@ uint8_t *udp_outbox_reserve(struct udp_outbox *out, size_t max)
 
 void udp_outbox_commit(struct udp_outbox *out, size_t len, const struct udp_way *way)
 {
-    uint8_t *place = place_of(out, way);
-    struct parcel *p = &out->parcel[*place];
+    uint16_t *place = place_of(out, way);
+    struct parcel *p = *place != NONE ? &out->parcel[*place] : NULL;
 
     assert(len <= out->reserved && out->piece_count < PIECES_MAX && way->fd >= 0);
-    if (*place >= out->parcel_count || !goes(p, way) || !takes(out, p, len)) {
+    if (!p || !goes(p, way) || !takes(out, p, len)) {
         p = begin(out, way, len);
-        *place = (uint8_t)(p - out->parcel);
+        *place = (uint16_t)(p - out->parcel);
     }
     add(out, p, len);
     out->used = (size_t)(out->room - out->arena) + len;

