@@ -6,6 +6,7 @@
 #include "daemon/order.h"
 #include "daemon/words.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,15 +56,25 @@ static unsigned drain(void *arg, bool is_on)
 
 static const char *skip_value(const char *p, unsigned depth);
 
+/* Returns its last character. */
+static const char *skip_escape(const char *p)
+{
+    if (*++p != 'u') {
+        require(*p == '"' || *p == '\\');
+        return p;
+    }
+    for (int i = 0; i < 4; i++)
+        require(isxdigit((unsigned char)*++p));
+    return p;
+}
+
 static const char *skip_string(const char *p)
 {
     require(*p++ == '"');
     for (; *p != '"'; p++) {
         require(*p >= 0x20 && *p <= 0x7e);
-        if (*p == '\\') {
-            p++;
-            require(*p == '"' || *p == '\\');
-        }
+        if (*p == '\\')
+            p = skip_escape(p);
     }
     return p + 1;
 }
