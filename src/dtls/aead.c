@@ -99,13 +99,14 @@ static bool slot_key(struct slot *slot, const struct aead_side *side, bool seal)
     slot->suite = NULL; /* nobody's, unless all goes well */
     memcpy(slot->key, side->key, side->suite->key_len);
     memcpy(slot->iv, side->iv, side->suite->iv_len);
-    if (!slot->ctx || !EVP_CipherInit_ex2(slot->ctx, NULL, slot->key, NULL, -1, NULL))
-        return false;
     /* GCM's sealing side gets its whole nonce with each record. */
-    if (!(seal && suite_is_gcm(side->suite)) && !EVP_CIPHER_CTX_set_params(slot->ctx, fixed))
-        return false;
-    slot->suite = side->suite;
-    return true;
+    bool ok = slot->ctx && EVP_CipherInit_ex2(slot->ctx, NULL, slot->key, NULL, -1, NULL) &&
+              ((seal && suite_is_gcm(side->suite)) || EVP_CIPHER_CTX_set_params(slot->ctx, fixed));
+    if (ok)
+        slot->suite = side->suite;
+    else
+        slot_clear(slot); /* or another cipher's suite would meet this context */
+    return ok;
 }
 
 /* A slot changes hands when the same owner comes to it twice with nobody else turned away between:

@@ -137,19 +137,6 @@ bool wire_is_whole(const struct wire_message *m)
     return m->fragment_length == m->length;
 }
 
-enum wire_kind wire_classify(const uint8_t *data, size_t len)
-{
-    struct reader r = reader_of(data, len);
-    struct wire_record rec;
-
-    if (!wire_next_record(&r, &rec))
-        return WIRE_KIND_JUNK;
-    if (rec.type == WIRE_HANDSHAKE && rec.epoch == 0 && rec.len > 0 &&
-        rec.body[0] == WIRE_CLIENT_HELLO)
-        return WIRE_KIND_HELLO;
-    return WIRE_KIND_RECORD;
-}
-
 enum wire_hello_status wire_parse_hello(const struct wire_record *rec, struct wire_hello *out)
 {
     struct reader r = reader_of(rec->body, rec->len);

@@ -86,15 +86,6 @@ bool wire_next_message(struct reader *r, struct wire_message *out)
 /* True when the message is whole in this one fragment. */
 bool wire_is_whole(const struct wire_message *m);
 
-enum wire_kind {
-    WIRE_KIND_JUNK,  /* no DTLS record at its front */
-    WIRE_KIND_HELLO, /* first record: epoch 0 handshake whose first message is a ClientHello */
-    WIRE_KIND_RECORD,
-};
-/* Tells from the first record what to do with a datagram from the public side. Cheap: looks at 14
- * bytes at most. */
-enum wire_kind wire_classify(const uint8_t *data, size_t len);
-
 struct wire_hello {
     uint64_t record_seq;
     uint16_t message_seq;

@@ -1,6 +1,6 @@
 /*
  * fuzz_wire: any datagram through the record, message and hello parsers, and through the cookies.
- * Checked: every view lies inside the input, the kinds agree, an answer never amplifies.
+ * Checked: every view lies inside the input, an answer never amplifies.
  */
 #include "dtls/cookie.h"
 #include "dtls/wire.h"
@@ -104,7 +104,6 @@ static void check_record(const struct wire_record *rec)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    enum wire_kind kind = wire_classify(data, size);
     struct reader r = reader_of(data, size);
     struct wire_record rec;
     const uint8_t *at = data;
@@ -113,10 +112,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(rec.whole == at);
         at = rec.body + rec.len;
         require(at <= data + size && r.at == at);
-        require(kind != WIRE_KIND_JUNK);
         check_record(&rec);
     }
     require(r.bad || at == data + size);
-    require((at == data) == (kind == WIRE_KIND_JUNK));
     return 0;
 }

@@ -194,46 +194,6 @@ static void test_a_fragment_past_its_message_is_bad(void **state)
     }
 }
 
-static void test_classify_tells_hello_record_and_junk(void **state)
-{
-    uint8_t hello[WIRE_RECORD_HEADER + 3] = {0};
-    size_t len = sizeof hello;
-
-    (void)state;
-    wire_put_record_header(hello, WIRE_HANDSHAKE, WIRE_DTLS10, 0, 3);
-    hello[WIRE_RECORD_HEADER] = WIRE_CLIENT_HELLO;
-    assert_int_equal(wire_classify(hello, len), WIRE_KIND_HELLO);
-    assert_int_equal(wire_classify(hello, len - 1), WIRE_KIND_JUNK);
-    assert_int_equal(wire_classify(hello, 0), WIRE_KIND_JUNK);
-    assert_int_equal(wire_classify(NULL, 0), WIRE_KIND_JUNK);
-    hello[4] = 1; /* epoch */
-    assert_int_equal(wire_classify(hello, len), WIRE_KIND_RECORD);
-    hello[4] = 0;
-    hello[WIRE_RECORD_HEADER] = WIRE_CLIENT_KEY_EXCHANGE;
-    assert_int_equal(wire_classify(hello, len), WIRE_KIND_RECORD);
-    hello[WIRE_RECORD_HEADER] = WIRE_CLIENT_HELLO;
-    hello[0] = WIRE_DATA;
-    assert_int_equal(wire_classify(hello, len), WIRE_KIND_RECORD);
-    hello[0] = WIRE_HANDSHAKE;
-    hello[1] = 3; /* TLS */
-    assert_int_equal(wire_classify(hello, len), WIRE_KIND_JUNK);
-}
-
-static void test_classify_looks_at_the_first_record_only(void **state)
-{
-    uint8_t data[2 * WIRE_RECORD_HEADER + 2] = {0};
-    uint8_t *second = data + WIRE_RECORD_HEADER;
-
-    (void)state;
-    wire_put_record_header(data, WIRE_HANDSHAKE, WIRE_DTLS12, 0, 0);
-    wire_put_record_header(second, WIRE_HANDSHAKE, WIRE_DTLS12, 0, 1);
-    second[WIRE_RECORD_HEADER] = WIRE_CLIENT_HELLO;
-    assert_int_equal(wire_classify(data, WIRE_RECORD_HEADER), WIRE_KIND_RECORD);
-    assert_int_equal(wire_classify(data, sizeof data), WIRE_KIND_RECORD);
-    second[WIRE_RECORD_HEADER + 1] = 0xff; /* junk behind the hello */
-    assert_int_equal(wire_classify(second, WIRE_RECORD_HEADER + 2), WIRE_KIND_HELLO);
-}
-
 static const uint8_t random_bytes[WIRE_RANDOM] = {0xd1, 0x5c, 0x09};
 
 static size_t write_server_hello(uint8_t *out, size_t size, const uint8_t *extensions, size_t len)
@@ -337,8 +297,6 @@ int main(void)
         cmocka_unit_test(test_messages_follow_each_other_to_the_end),
         cmocka_unit_test(test_a_cut_message_is_bad),
         cmocka_unit_test(test_a_fragment_past_its_message_is_bad),
-        cmocka_unit_test(test_classify_tells_hello_record_and_junk),
-        cmocka_unit_test(test_classify_looks_at_the_first_record_only),
         cmocka_unit_test(test_server_hello_tells_what_was_negotiated),
         cmocka_unit_test(test_server_hello_fragment_limits),
         cmocka_unit_test(test_every_cut_of_a_server_hello_is_refused),
