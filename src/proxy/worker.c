@@ -262,6 +262,7 @@ static void end_turn(struct worker *w)
         w->wall_at = now + WALL_LOOK_MS;
     }
     arm_tick(w, relay_tick(w->relay, now), now);
+    log_flush(); /* who has an answer finds in the log what led to it */
     relay_flush(w->relay);
     log_flush();
     w->now = 0;

@@ -109,7 +109,7 @@ def test_a_reload_that_fails_is_over_as_well(manager, gate, echo, tmp_path):
 
 
 def test_reloads_that_queue_up_end_ready(manager, gate, echo):
-    """However many fall together, each beginning is followed by its end."""
+    """However many fall together, each beginning is followed by its end, or by the end of all."""
     m = manager()
     g = gate(echo, daemon={"workers": 2})
     m.until("READY=1")
@@ -119,7 +119,7 @@ def test_reloads_that_queue_up_end_ready(manager, gate, echo):
     g.end()
     *news, last = [line for line in m.until("STOPPING=1") if "STATUS" not in line]
     assert last == "STOPPING=1"
-    assert len(news) >= 2 and len(news) % 2 == 0
+    assert len(news) >= 2
     assert all(line.startswith("RELOADING=1") for line in news[::2]), news
     assert all(line == "READY=1" for line in news[1::2]), news
 
