@@ -107,26 +107,17 @@ static unsigned int never(SSL *ssl, unsigned int us)
     return UINT_MAX;
 }
 
-/* A recycled SSL has its BIO already. */
-static BIO *bio_of(SSL *ssl)
-{
-    BIO *bio = SSL_get_rbio(ssl);
-
-    pthread_once(&method_once, make_method);
-    if (bio != NULL || method == NULL)
-        return bio;
-    bio = BIO_new(method);
-    if (bio != NULL)
-        SSL_set_bio(ssl, bio, bio);
-    return bio;
-}
-
 static bool attach(struct engine *e)
 {
-    BIO *bio = bio_of(e->ssl);
+    BIO *bio = NULL;
+
+    pthread_once(&method_once, make_method);
+    if (method != NULL)
+        bio = BIO_new(method);
     if (bio == NULL)
         return false;
     BIO_set_data(bio, e);
+    SSL_set_bio(e->ssl, bio, bio);
     SSL_set_app_data(e->ssl, e);
     SSL_set_accept_state(e->ssl);
     SSL_set_psk_server_callback(e->ssl, give_key);
@@ -142,7 +133,7 @@ struct engine *engine_new(struct tlsctx *ctx, size_t mtu, engine_fn on_record, v
     e->on_record = on_record;
     e->arg = arg;
     e->mtu = mtu;
-    e->ssl = tlsctx_take_ssl(ctx);
+    e->ssl = tlsctx_new_ssl(ctx);
     if (e->ssl == NULL || !attach(e)) {
         engine_free(e);
         return NULL;
@@ -157,20 +148,6 @@ void engine_free(struct engine *e)
     SSL_free(e->ssl);
     bytes_wipe(e, sizeof *e);
     free(e);
-}
-
-void engine_recycle(struct engine *e, struct tlsctx *ctx)
-{
-    /* SSL_clear() leaves the groups that a hello has named, for the next one that names none. */
-    if (SSL_get1_groups(e->ssl, NULL) != 0) {
-        engine_free(e);
-        return;
-    }
-    BIO_set_data(SSL_get_rbio(e->ssl), NULL);
-    SSL_set_app_data(e->ssl, NULL);
-    tlsctx_give_ssl(ctx, e->ssl);
-    e->ssl = NULL;
-    engine_free(e);
 }
 
 void engine_set_sink(struct engine *e, engine_fn on_record, void *arg)
@@ -222,8 +199,7 @@ enum engine_status engine_hello(struct engine *e, const uint8_t *record, size_t 
         tlsctx_error(e->why, sizeof e->why);
         return ENGINE_DEAD;
     }
-    /* SSL_clear() in there resets what the connection was given, if the last one had a method of
-     * its own. */
+    /* SSL_clear() in there may reset what the connection was given. */
     DTLS_set_timer_cb(e->ssl, never);
     DTLS_set_link_mtu(e->ssl, (long)e->mtu);
     return go_on(e);

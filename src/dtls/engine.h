@@ -25,9 +25,6 @@ typedef void (*engine_fn)(void *arg, const uint8_t *record, size_t len);
 /* A server end. `mtu`: no datagram's worth of records is longer. NULL: out of memory. */
 struct engine *engine_new(struct tlsctx *ctx, size_t mtu, engine_fn on_record, void *arg);
 void engine_free(struct engine *e);
-/* Frees one that waits after its hello and was given no key, and lets the next of the same context
- * have its SSL, unless something of the hello would be left in it. */
-void engine_recycle(struct engine *e, struct tlsctx *ctx);
 /* From now on records go there: to be set anew when `arg` goes and the engine stays. */
 void engine_set_sink(struct engine *e, engine_fn on_record, void *arg);
 /* The key of the identity that the client has named, at most ENGINE_KEY_MAX bytes; set it before

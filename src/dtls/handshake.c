@@ -9,6 +9,7 @@
 #include "dtls/candidate.h"
 #include "dtls/finished.h"
 #include "dtls/flight.h"
+#include "dtls/greeting.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,7 +80,7 @@ static void refuse(struct handshake *h, uint8_t description, const char *why, ui
     fail(h, why);
 }
 
-/* ---- what libssl writes ---- */
+/* ---- what the first flight says ---- */
 
 /* Learns from the plaintext messages what has been negotiated. */
 static void learn_message(struct handshake *h, const struct wire_message *m)
@@ -463,11 +464,15 @@ static bool begin_transcript(struct handshake *h, const struct wire_record *hell
            finished_hash_records(h->transcript, h->flight.records, h->flight.len);
 }
 
-static void begin(struct handshake *h, const struct wire_record *hello, uint64_t now)
+/* libssl takes the hello and writes the first flight. */
+static void negotiate(struct handshake *h, const struct wire_record *hello, uint64_t now)
 {
     uint8_t record[WIRE_RECORD_HEADER + WIRE_CIPHERTEXT_MAX];
     size_t len = WIRE_RECORD_HEADER + hello->len;
 
+    h->engine = engine_new(h->params.tls, h->params.mtu, on_record, h);
+    if (h->engine == NULL)
+        return fail(h, "out of memory");
     memcpy(record, hello->whole, len);
     put_u48(record + 5, FED_SEQ_FIRST);
     h->fed_seq = FED_SEQ_FIRST + 1;
@@ -476,17 +481,32 @@ static void begin(struct handshake *h, const struct wire_record *hello, uint64_t
         return;
     if (h->version == 0)
         return fail(h, "libssl sent no ServerHello");
+    h->exchange = h->suite != NULL ? h->suite->exchange : engine_exchange(h->engine);
+}
+
+/* We do, where there is nothing in it but what both can. */
+static void greet(struct handshake *h, const struct greeting *g, uint64_t now)
+{
+    greeting_write(g, tlsctx_hint(h->params.tls), on_record, h);
+    h->exchange = g->suite->exchange;
+    take_status(h, ENGINE_WAIT, now);
+}
+
+static void begin(struct handshake *h, const struct wire_record *record,
+                  const struct wire_hello *hello, uint64_t now)
+{
+    struct greeting g;
+
+    if (greeting_judge(h->params.tls, h->params.mtu, hello, &g))
+        greet(h, &g, now);
+    else
+        negotiate(h, record, now);
+    if (h->state != HANDSHAKE_PENDING)
+        return;
     if (h->params.require_ems && !h->extended_master_secret)
         return refuse(h, WIRE_HANDSHAKE_FAILURE, "no extended master secret", now);
-    h->exchange = engine_exchange(h->engine);
-    if (h->suite == NULL)
-        return;
-    if (!begin_transcript(h, hello))
-        return fail(h, "out of memory");
-    if (h->exchange != EXCHANGE_PSK)
-        return; /* libssl has the ephemeral key */
-    engine_recycle(h->engine, h->params.tls);
-    h->engine = NULL;
+    if (h->suite != NULL && !begin_transcript(h, record))
+        fail(h, "out of memory");
 }
 
 struct handshake *handshake_new(const struct handshake_params *params,
@@ -498,11 +518,6 @@ struct handshake *handshake_new(const struct handshake_params *params,
     if (wire_parse_hello(hello, &parsed) != WIRE_HELLO_OK || (h = calloc(1, sizeof *h)) == NULL)
         return NULL;
     h->params = *params;
-    h->engine = engine_new(params->tls, params->mtu, on_record, h);
-    if (h->engine == NULL) {
-        handshake_free(h);
-        return NULL;
-    }
     memcpy(h->client_random, parsed.random, WIRE_RANDOM);
     h->next_message = (uint16_t)(parsed.message_seq + 1);
     h->max_fragment = WIRE_PLAINTEXT_MAX;
@@ -510,7 +525,7 @@ struct handshake *handshake_new(const struct handshake_params *params,
                                        params->retransmit_total};
     h->deadline = now + params->timeout;
     flight_init(&h->flight, hello->seq); /* RFC 6347 4.2.1: the answer begins with its number */
-    begin(h, hello, now);
+    begin(h, hello, &parsed, now);
     return h;
 }
 

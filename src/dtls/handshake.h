@@ -1,10 +1,11 @@
 /*
  * handshake: one peer's handshake from a verified ClientHello to keys. Everything a stranger sends
- * is parsed and judged here before libssl sees any of it. libssl negotiates: it takes the hello and
- * writes the first flight. For AEAD suites that is all; the client's second flight is judged by
- * keys derived here, one of which must open its Finished, so a forged datagram changes nothing. For
- * suites whose records stay with libssl it gets that flight, too, where a forged ClientKeyExchange
- * can spoil the handshake, and with `alert_unknown` one that names nobody ends any. Owns the
+ * is parsed and judged here before libssl sees any of it, which for plain PSK is never: there the
+ * first flight is written by dtls/greeting. Else libssl negotiates: it takes the hello and writes
+ * that flight. For AEAD suites that is all; the client's second flight is judged by keys derived
+ * here, one of which must open its Finished, so a forged datagram changes nothing. For suites whose
+ * records stay with libssl it gets that flight, too, where a forged ClientKeyExchange can spoil the
+ * handshake, and with `alert_unknown` one that names nobody ends any. Owns the
  * flights, their timer and the numbers of plaintext records. Knows no sockets and no clock.
  */
 #ifndef DTLSGATE_DTLS_HANDSHAKE_H

@@ -15,10 +15,13 @@
 #include <string.h>
 
 #define NAMES_MAX 4096
+#define SUITES_MAX 128 /* libssl 3.0 knows fewer with PSK */
 
 struct tlsctx {
     SSL_CTX *ssl;
-    SSL *spare; /* given back; NULL: none */
+    uint16_t suites[SUITES_MAX]; /* in order of preference */
+    size_t suite_count;
+    char *hint; /* NULL: none */
 };
 
 const char *tlsctx_error(char *buf, size_t size)
@@ -173,13 +176,31 @@ static bool configure(SSL_CTX *ctx, const struct tlsctx_params *params, const ch
     return SSL_CTX_set_cipher_list(ctx, names) == 1 && set_curves(ctx) && set_dh_group(ctx);
 }
 
+/* Those that are left of the list; libssl puts TLS 1.3's before them, which DTLS 1.2 has not. */
+static bool list_suites(struct tlsctx *ctx, bool old_devices)
+{
+    STACK_OF(SSL_CIPHER) *all = SSL_CTX_get_ciphers(ctx->ssl);
+
+    for (int i = 0; i < sk_SSL_CIPHER_num(all); i++) {
+        const SSL_CIPHER *c = sk_SSL_CIPHER_value(all, i);
+        if (!is_allowed(c, old_devices))
+            continue;
+        if (ctx->suite_count == SUITES_MAX)
+            return false;
+        ctx->suites[ctx->suite_count++] = SSL_CIPHER_get_protocol_id(c);
+    }
+    return true;
+}
+
 struct tlsctx *tlsctx_new(const struct tlsctx_params *params, char *why, size_t why_size)
 {
     char names[NAMES_MAX];
     struct tlsctx *ctx = calloc(1, sizeof *ctx);
-    if (ctx != NULL)
+    if (ctx != NULL) {
         ctx->ssl = SSL_CTX_new(DTLS_server_method());
-    if (ctx == NULL || ctx->ssl == NULL) {
+        ctx->hint = params->hint != NULL ? strdup(params->hint) : NULL;
+    }
+    if (ctx == NULL || ctx->ssl == NULL || (params->hint != NULL && ctx->hint == NULL)) {
         snprintf(why, why_size, "out of memory");
         goto fail;
     }
@@ -187,6 +208,10 @@ struct tlsctx *tlsctx_new(const struct tlsctx_params *params, char *why, size_t 
         goto fail;
     if (!configure(ctx->ssl, params, names)) {
         tlsctx_error(why, why_size);
+        goto fail;
+    }
+    if (!list_suites(ctx, params->old_devices)) {
+        snprintf(why, why_size, "selects too many cipher suites; name fewer");
         goto fail;
     }
     return ctx;
@@ -199,21 +224,27 @@ void tlsctx_free(struct tlsctx *ctx)
 {
     if (ctx == NULL)
         return;
-    SSL_free(ctx->spare);
     SSL_CTX_free(ctx->ssl);
+    free(ctx->hint);
     free(ctx);
 }
 
-SSL *tlsctx_take_ssl(struct tlsctx *ctx)
+SSL *tlsctx_new_ssl(struct tlsctx *ctx)
 {
-    SSL *ssl = ctx->spare;
-
-    ctx->spare = NULL;
-    return ssl != NULL ? ssl : SSL_new(ctx->ssl);
+    return SSL_new(ctx->ssl);
 }
 
-void tlsctx_give_ssl(struct tlsctx *ctx, SSL *ssl)
+size_t tlsctx_suite_count(const struct tlsctx *ctx)
 {
-    SSL_free(ctx->spare);
-    ctx->spare = ssl;
+    return ctx->suite_count;
+}
+
+uint16_t tlsctx_suite(const struct tlsctx *ctx, size_t i)
+{
+    return ctx->suites[i];
+}
+
+const char *tlsctx_hint(const struct tlsctx *ctx)
+{
+    return ctx->hint;
 }

@@ -7,11 +7,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* The default list, in the server's order of preference. */
 #define TLSCTX_DEFAULT_CIPHERS                                                                     \
     "ECDHE-PSK-CHACHA20-POLY1305:PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384:"                     \
     "PSK-CHACHA20-POLY1305:PSK-AES128-CCM:PSK-AES256-CCM:PSK-AES128-CCM8:PSK-AES256-CCM8"
+
+#define TLSCTX_HINT_MAX 256 /* libssl takes no longer one */
 
 struct tlsctx_params {
     const char *ciphers; /* an OpenSSL cipher string */
@@ -32,12 +35,14 @@ bool tlsctx_select(const struct tlsctx_params *params, char *out, size_t size, c
 struct tlsctx *tlsctx_new(const struct tlsctx_params *params, char *why, size_t why_size);
 void tlsctx_free(struct tlsctx *ctx);
 
-/* An SSL for one handshake, for engine.c alone: a fresh one or that which was given back; NULL: out
- * of memory. */
-struct ssl_st *tlsctx_take_ssl(struct tlsctx *ctx);
-/* Takes one that is in order and has met no secret, for the next to have; what it holds of the last
- * peer goes with its SSL_clear(). */
-void tlsctx_give_ssl(struct tlsctx *ctx, struct ssl_st *ssl);
+/* An SSL for one handshake, for engine.c alone; NULL: out of memory. */
+struct ssl_st *tlsctx_new_ssl(struct tlsctx *ctx);
+
+/* The numbers of its suites, in the server's order of preference. */
+size_t tlsctx_suite_count(const struct tlsctx *ctx);
+uint16_t tlsctx_suite(const struct tlsctx *ctx, size_t i);
+/* NULL: none. */
+const char *tlsctx_hint(const struct tlsctx *ctx);
 
 /* "OpenSSL 3.0.22 …", as loaded. */
 const char *tlsctx_library_version(void);

@@ -121,7 +121,7 @@ static void test_what_a_connection_may_do(void **state)
     static const uint64_t OFF[] = {SSL_OP_NO_TICKET, SSL_OP_NO_RENEGOTIATION, SSL_OP_NO_COMPRESSION,
                                    SSL_OP_NO_QUERY_MTU, SSL_OP_NO_ENCRYPT_THEN_MAC};
     struct tlsctx *ctx = make(&(struct tlsctx_params){.ciphers = TLSCTX_DEFAULT_CIPHERS});
-    SSL *ssl = tlsctx_take_ssl(ctx);
+    SSL *ssl = tlsctx_new_ssl(ctx);
 
     (void)state;
     for (size_t i = 0; i < sizeof OFF / sizeof OFF[0]; i++)
@@ -138,7 +138,7 @@ static void test_what_a_connection_may_do(void **state)
 static void test_old_devices_speak_1_0(void **state)
 {
     struct tlsctx *ctx = make(&(struct tlsctx_params){.ciphers = CBC, .old_devices = true});
-    SSL *ssl = tlsctx_take_ssl(ctx);
+    SSL *ssl = tlsctx_new_ssl(ctx);
 
     (void)state;
     assert_int_equal(SSL_get_min_proto_version(ssl), DTLS1_VERSION);
@@ -150,7 +150,7 @@ static void test_old_devices_speak_1_0(void **state)
 static void test_only_selected_suites_remain(void **state)
 {
     struct tlsctx *ctx = make(&(struct tlsctx_params){.ciphers = "ALL:PSK"});
-    SSL *ssl = tlsctx_take_ssl(ctx);
+    SSL *ssl = tlsctx_new_ssl(ctx);
     STACK_OF(SSL_CIPHER) *all = SSL_get_ciphers(ssl);
     int count = 0;
 
@@ -171,7 +171,7 @@ static void test_only_selected_suites_remain(void **state)
 static void test_connection_outlives_its_context(void **state)
 {
     struct tlsctx *ctx = make(&(struct tlsctx_params){.ciphers = GCM});
-    SSL *ssl = tlsctx_take_ssl(ctx);
+    SSL *ssl = tlsctx_new_ssl(ctx);
 
     (void)state;
     tlsctx_free(ctx);

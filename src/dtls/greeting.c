@@ -1,0 +1,166 @@
+/*
+ * greeting: the server's first flight for plain PSK, as bytes. See the header.
+ * It must never answer what it does not wholly understand.
+ */
+#include "dtls/greeting.h"
+
+#include "base/bytes.h"
+
+#include <string.h>
+
+enum {
+    RENEGOTIATION_SCSV = 0x00ff,
+    EXTENSION_MAX_FRAGMENT = 1,
+    EXTENSION_MASTER_SECRET = 23,
+    EXTENSION_RENEGOTIATION = 0xff01,
+    MESSAGE_MAX = WIRE_MESSAGE_HEADER + 2 + TLSCTX_HINT_MAX,
+};
+
+static bool offers(const struct wire_hello *hello, uint16_t suite)
+{
+    struct reader list = reader_of(hello->suites, hello->suites_len);
+
+    while (list.left > 0)
+        if (read_u16(&list) == suite)
+            return true;
+    return false;
+}
+
+/* Of the first handshake there is nothing to be renegotiated: the body is one empty vector. */
+static bool take_renegotiation(struct reader body, struct greeting *g)
+{
+    g->renegotiation_info = true;
+    return read_u8(&body) == 0 && !body.bad && body.left == 0;
+}
+
+static bool take_max_fragment(struct reader body, struct greeting *g)
+{
+    g->max_fragment_code = read_u8(&body);
+    return !body.bad && body.left == 0 && g->max_fragment_code >= 1 && g->max_fragment_code <= 4;
+}
+
+/* Others are about certificates, groups, tickets and the like, and go unanswered. */
+static bool take_extension(uint16_t type, struct reader body, struct greeting *g)
+{
+    switch (type) {
+    case EXTENSION_RENEGOTIATION:
+        return take_renegotiation(body, g);
+    case EXTENSION_MAX_FRAGMENT:
+        return take_max_fragment(body, g);
+    case EXTENSION_MASTER_SECRET:
+        g->extended_master_secret = true;
+        return body.left == 0;
+    default:
+        return true;
+    }
+}
+
+static bool take_extensions(const struct wire_hello *hello, struct greeting *g)
+{
+    struct reader list = reader_of(hello->extensions, hello->extensions_len);
+
+    while (list.left > 0) {
+        uint16_t type = read_u16(&list);
+        if (!take_extension(type, read_vec16(&list), g))
+            return false;
+    }
+    return !list.bad;
+}
+
+static bool fits(const struct tlsctx *ctx, size_t mtu)
+{
+    const char *hint = tlsctx_hint(ctx);
+
+    return hint == NULL || WIRE_RECORD_HEADER + WIRE_MESSAGE_HEADER + 2 + strlen(hint) <= mtu;
+}
+
+bool greeting_judge(const struct tlsctx *ctx, size_t mtu, const struct wire_hello *hello,
+                    struct greeting *out)
+{
+    *out = (struct greeting){.renegotiation_info = offers(hello, RENEGOTIATION_SCSV)};
+    if (hello->version > WIRE_DTLS12 || !fits(ctx, mtu)) /* versions count downwards */
+        return false;
+    for (size_t i = 0; i < tlsctx_suite_count(ctx); i++) {
+        uint16_t id = tlsctx_suite(ctx, i);
+        if (!offers(hello, id))
+            continue;
+        out->suite = suite_find(id);
+        return out->suite != NULL && out->suite->exchange == EXCHANGE_PSK &&
+               take_extensions(hello, out);
+    }
+    return false;
+}
+
+static void put_extensions(struct writer *w, const struct greeting *g)
+{
+    size_t len = (g->renegotiation_info ? 5u : 0u) + (g->extended_master_secret ? 4u : 0u) +
+                 (g->max_fragment_code != 0 ? 5u : 0u);
+
+    if (len == 0)
+        return; /* a client that sent none need not know the block (RFC 5246 7.4.1.4) */
+    write_u16(w, (uint16_t)len);
+    if (g->renegotiation_info) {
+        write_u16(w, EXTENSION_RENEGOTIATION);
+        write_u16(w, 1);
+        write_u8(w, 0);
+    }
+    if (g->max_fragment_code != 0) {
+        write_u16(w, EXTENSION_MAX_FRAGMENT);
+        write_u16(w, 1);
+        write_u8(w, g->max_fragment_code);
+    }
+    if (g->extended_master_secret) {
+        write_u16(w, EXTENSION_MASTER_SECRET);
+        write_u16(w, 0);
+    }
+}
+
+/* No session id: there is nothing to resume. */
+static void put_server_hello(struct writer *w, const struct greeting *g)
+{
+    uint8_t random[WIRE_RANDOM];
+
+    bytes_random(random, sizeof random);
+    write_u16(w, WIRE_DTLS12);
+    write_bytes(w, random, sizeof random);
+    write_u8(w, 0);
+    write_u16(w, g->suite->id);
+    write_u8(w, 0); /* no compression */
+    put_extensions(w, g);
+}
+
+struct out {
+    greeting_fn on_record;
+    void *arg;
+    uint16_t next_seq;
+};
+
+/* `body` was written behind the room for both headers. */
+static void send_message(struct out *out, uint8_t type, uint8_t *record, size_t body_len)
+{
+    size_t len = WIRE_MESSAGE_HEADER + body_len;
+
+    wire_put_record_header(record, WIRE_HANDSHAKE, WIRE_DTLS12, 0, len);
+    wire_put_message_header(record + WIRE_RECORD_HEADER, type, out->next_seq++, (uint32_t)body_len);
+    out->on_record(out->arg, record, WIRE_RECORD_HEADER + len);
+}
+
+void greeting_write(const struct greeting *g, const char *hint, greeting_fn on_record, void *arg)
+{
+    uint8_t record[WIRE_RECORD_HEADER + MESSAGE_MAX];
+    uint8_t *body = record + WIRE_RECORD_HEADER + WIRE_MESSAGE_HEADER;
+    size_t size = sizeof record - (size_t)(body - record);
+    struct out out = {on_record, arg, 1};
+    struct writer w = writer_of(body, size);
+
+    put_server_hello(&w, g);
+    send_message(&out, WIRE_SERVER_HELLO, record, (size_t)(w.at - body));
+    if (hint != NULL) {
+        size_t len = strlen(hint);
+        w = writer_of(body, size);
+        write_u16(&w, (uint16_t)len);
+        write_bytes(&w, hint, len);
+        send_message(&out, WIRE_SERVER_KEY_EXCHANGE, record, (size_t)(w.at - body));
+    }
+    send_message(&out, WIRE_SERVER_HELLO_DONE, record, 0);
+}

@@ -1,0 +1,39 @@
+/*
+ * greeting: what a plain PSK hello is answered with, ServerHello to ServerHelloDone, without libssl
+ * (RFC 5246 7.4.1.3, RFC 4279 2). There is nothing secret in it and little to decide. A hello that
+ * is odd, or that leads to another kind of suite, is left to libssl. No state.
+ */
+#ifndef DTLSGATE_DTLS_GREETING_H
+#define DTLSGATE_DTLS_GREETING_H
+
+#include "dtls/suites.h"
+#include "dtls/tlsctx.h"
+#include "dtls/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What has been agreed on. */
+struct greeting {
+    const struct suite *suite; /* plain PSK */
+    bool extended_master_secret;
+    bool renegotiation_info;   /* the client has asked for it (RFC 5746 3.6) */
+    uint8_t max_fragment_code; /* RFC 6066 4; 0: none */
+};
+
+/* Judges the hello by the context's suites, in their order. False: for libssl, which also finds
+ * the words for what is wrong with it, and cuts messages that a datagram of `mtu` bytes cannot
+ * hold. */
+bool greeting_judge(const struct tlsctx *ctx, size_t mtu, const struct wire_hello *hello,
+                    struct greeting *out) __attribute__((warn_unused_result));
+
+/* Called for each record, in order; its number is for others to set. */
+typedef void (*greeting_fn)(void *arg, const uint8_t *record, size_t len);
+
+/* Writes the messages, one record each, beginning with message_seq 1: 0 was the
+ * HelloVerifyRequest's. `hint`: the identity hint, at most TLSCTX_HINT_MAX bytes, or NULL, which
+ * leaves ServerKeyExchange out. */
+void greeting_write(const struct greeting *g, const char *hint, greeting_fn on_record, void *arg);
+
+#endif
