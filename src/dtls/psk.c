@@ -386,6 +386,15 @@ bool psk_same_key(const struct psk *a, const struct psk *b)
     return a->key_len == b->key_len && bytes_equal_secret(a->key, b->key, a->key_len);
 }
 
+/* Without NUL and line feed, which a key passed as text would lose: half a bit of 256. */
+static void make_key(uint8_t *key, size_t len)
+{
+    bytes_random(key, len);
+    for (size_t i = 0; i < len; i++)
+        while (key[i] == '\0' || key[i] == '\n')
+            bytes_random(&key[i], 1);
+}
+
 bool psk_generate_line(const char *identity, char out[PSK_LINE_MAX], char *why, size_t why_size)
 {
     uint8_t key[32];
@@ -403,7 +412,7 @@ bool psk_generate_line(const char *identity, char out[PSK_LINE_MAX], char *why, 
         snprintf(why, why_size, "starts with '#', which makes its line a comment; give another");
         return false;
     }
-    bytes_random(key, sizeof key);
+    make_key(key, sizeof key);
     memcpy(out, identity, len);
     out[len] = ':';
     hex_encode(out + len + 1, key, sizeof key);

@@ -71,7 +71,8 @@ void psk_leave(const struct psk_set *set, const struct psk *psk);
 /* True when both have the same key, told in constant time. */
 bool psk_same_key(const struct psk *a, const struct psk *b);
 
-/* "identity:hex" with a fresh key of 32 bytes, for --genpsk; the caller wipes `out`. False when the
+/* "identity:hex" with a fresh key of 32 bytes, none of them NUL or a line feed, for --genpsk; the
+ * caller wipes `out`. False when the
  * identity is not one a file can hold (empty, too long, a line break, '#' first); `why` then says
  * what is wrong and what would be right, without the identity. */
 #define PSK_LINE_MAX (PSK_IDENTITY_MAX + 1 + 2 * PSK_KEY_MAX + 1)

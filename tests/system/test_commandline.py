@@ -212,6 +212,12 @@ def test_genpsk_makes_a_line_that_works(run, gate, echo, client, tmp_path):
     assert key.hex() not in g.log.text()
 
 
+def test_genpsk_makes_keys_that_an_argument_can_carry(run):
+    for _ in range(150):
+        key = bytes.fromhex(run("--genpsk", "x").stdout.split(":")[1])
+        assert b"\0" not in key and b"\n" not in key
+
+
 @pytest.mark.parametrize(
     ("identity", "why"),
     [
