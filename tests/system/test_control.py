@@ -319,7 +319,7 @@ def test_version_and_help(start, control, run):
     names = [command["name"] for command in control.json("help")["commands"]]
     assert names == [
         *("status", "sessions", "session", "end", "reload", "reopen", "drain", "undrain"),
-        *("backend", "stop", "log-level", "config", "version", "help"),
+        *("backend", "backends", "stop", "log-level", "config", "version", "help"),
     ]
     for name in names:
         assert re.search(rf"^{name}\b", control("help"), re.M)
