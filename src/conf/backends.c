@@ -11,8 +11,9 @@
 #include <string.h>
 
 #define BLANKS " \t"
-#define ENTRY_MAX 320 /* a name of 253 bytes, a port and all that may follow */
-#define TEXT_MAX 4096 /* of all; the longest text that a list becomes is a blank each longer */
+#define ENTRY_MAX 320  /* a name of 253 bytes, a port and all that may follow */
+#define ENTRY_SHOWN 80 /* of one that is wrong */
+#define TEXT_MAX 4096  /* of all; the longest text that a list becomes is a blank each longer */
 #define WHY_MAX 256
 
 static bool fail(char *why, size_t size, const char *text)
@@ -81,12 +82,25 @@ static bool parse_entry(struct backend *b, char *entry, char *why, size_t why_si
     return b->name != NULL || fail(why, why_size, "finds no memory");
 }
 
-/* One entry of `len` bytes; the reason names it where there is more than that in the text. */
+/* One more line of what is wrong; what there is no room for is left out whole. */
+static bool blame(char *why, size_t why_size, const char *entry, const char *reason)
+{
+    char shown[4 * ENTRY_SHOWN + 1];
+    size_t used = strlen(why);
+    int n =
+        snprintf(why + used, why_size - used, "%s\"%s\" %s", used > 0 ? "\n" : "",
+                 bytes_escape(shown, sizeof(shown), entry, strnlen(entry, ENTRY_SHOWN)), reason);
+
+    if (used > 0 && (size_t)n >= why_size - used)
+        why[used] = '\0';
+    return false;
+}
+
+/* One entry of `len` bytes. */
 static bool add_entry(struct backends *to, const char *text, size_t len, char *why, size_t why_size)
 {
-    char entry[ENTRY_MAX], shown[ENTRY_MAX], reason[WHY_MAX];
+    char entry[ENTRY_MAX], whole[ENTRY_MAX], reason[WHY_MAX];
     struct backend *b = &to->list[to->count];
-    const char *all = text;
 
     while (len > 0 && strchr(BLANKS, *text) != NULL) {
         text++;
@@ -94,24 +108,18 @@ static bool add_entry(struct backends *to, const char *text, size_t len, char *w
     }
     while (len > 0 && strchr(BLANKS, text[len - 1]) != NULL)
         len--;
+    snprintf(whole, sizeof(whole), "%.*s", (int)(len < ENTRY_MAX ? len : ENTRY_MAX), text);
     if (len >= sizeof(entry))
-        return fail(why, why_size, "has an entry that is too long for HOST:PORT");
-    memcpy(entry, text, len);
-    entry[len] = '\0';
-    if (parse_entry(b, entry, reason, sizeof(reason))) {
-        if (backends_find(to, &b->addr) == NULL) {
-            to->count++;
-            return true;
-        }
-        free(b->name);
-        snprintf(reason, sizeof(reason), "stands there twice; leave one out");
+        return blame(why, why_size, whole, "is too long for HOST:PORT");
+    memcpy(entry, whole, len + 1);
+    if (!parse_entry(b, entry, reason, sizeof(reason)))
+        return blame(why, why_size, whole, reason);
+    if (backends_find(to, &b->addr) == NULL) {
+        to->count++;
+        return true;
     }
-    entry[strcspn(entry, BLANKS)] = '\0';
-    if (to->count == 0 && all[strcspn(all, "," BLANKS)] == '\0')
-        return fail(why, why_size, reason);
-    snprintf(why, why_size, "has \"%.80s\", which %s",
-             bytes_escape(shown, sizeof(shown), text, len), reason);
-    return false;
+    free(b->name);
+    return blame(why, why_size, whole, "stands there twice; leave one out");
 }
 
 static bool has_a_first(const struct backends *b)
@@ -137,9 +145,10 @@ bool backends_parse(struct backends *out, const char *text, char *why, size_t wh
     got.list = calloc(room, sizeof(*got.list));
     if (got.list == NULL)
         return fail(why, why_size, "finds no memory");
-    for (const char *next = text; ok && next != NULL;) {
+    *why = '\0';
+    for (const char *next = text; next != NULL;) {
         size_t len = strcspn(next, ",");
-        ok = add_entry(&got, next, len, why, why_size);
+        ok = add_entry(&got, next, len, why, why_size) && ok;
         next = next[len] == ',' ? next + len + 1 : NULL;
     }
     if (ok && !has_a_first(&got))

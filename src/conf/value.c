@@ -20,6 +20,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define PIECE_SHOWN 64 /* bytes of a wrong part of a list */
+
 /* What a row's field is, by type. */
 union field {
     void *any;
@@ -301,39 +303,60 @@ static bool set_choice(const struct option *o, int *field, const char *text, str
     return not_allowed(o, why);
 }
 
-/* Takes the address at the start of `text`, up to a comma; `*next` is what follows, or NULL. */
-static bool parse_one(const char *text, struct addr *out, const char **next, struct reason why)
+/* Cuts the piece up to the next comma off, without blanks around it. False: there is none. */
+static bool next_piece(const char **text, const char **piece, size_t *len)
 {
-    char one[ADDR_TEXT_MAX], shown[ADDR_TEXT_MAX + 8];
-    const char *end = strchrnul(text, ',');
-    size_t n;
+    const char *end;
 
-    *next = *end ? end + 1 : NULL;
-    while (*text == ' ' || *text == '\t')
-        text++;
-    while (end > text && (end[-1] == ' ' || end[-1] == '\t'))
-        end--;
-    n = (size_t)(end - text);
-    if (n < sizeof(one)) {
-        memcpy(one, text, n);
-        one[n] = '\0';
+    if (!*text)
+        return false;
+    end = strchrnul(*text, ',');
+    *piece = *text + strspn(*text, " \t");
+    *piece = *piece < end ? *piece : end;
+    *len = (size_t)(end - *piece);
+    while (*len > 0 && ((*piece)[*len - 1] == ' ' || (*piece)[*len - 1] == '\t'))
+        --*len;
+    *text = *end ? end + 1 : NULL;
+    return true;
+}
+
+/* One more line. What there is no room for is left out whole, behind the first. */
+static void blame(struct reason why, const char *piece, size_t len, const char *fault)
+{
+    char shown[4 * PIECE_SHOWN + 8];
+    size_t used = strlen(why.text);
+    bool is_cut = len > PIECE_SHOWN;
+    int n = snprintf(why.text + used, why.size - used, "%s\"%s%s\" %s", used > 0 ? "\n" : "",
+                     bytes_escape(shown, sizeof(shown), piece, is_cut ? PIECE_SHOWN : len),
+                     is_cut ? "..." : "", fault);
+
+    if (used > 0 && (size_t)n >= why.size - used)
+        why.text[used] = '\0';
+}
+
+static bool parse_addr(const char *piece, size_t len, struct addr *out, struct reason why)
+{
+    char one[ADDR_TEXT_MAX];
+
+    if (len < sizeof(one)) {
+        memcpy(one, piece, len);
+        one[len] = '\0';
         if (addr_parse(out, one))
             return true;
     }
-    snprintf(why.text, why.size,
-             "has \"%s\", which is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684",
-             bytes_escape(shown, sizeof(shown), text, n));
+    blame(why, piece, len, "is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684");
     return false;
 }
 
 static bool set_addr(struct addr *field, const char *text, struct reason why)
 {
     struct addr got = {.family = 0};
-    const char *next = NULL;
+    const char *piece;
+    size_t len;
 
-    if (*text && !parse_one(text, &got, &next, why))
+    if (*text && next_piece(&text, &piece, &len) && !parse_addr(piece, len, &got, why))
         return false;
-    if (next) {
+    if (got.family && text) {
         snprintf(why.text, why.size, "has a comma; write one address");
         return false;
     }
@@ -352,7 +375,9 @@ static struct addrs load_addrs(const void *field)
 static bool set_addrs(const struct option *o, void *field, const char *text, struct reason why)
 {
     struct addrs got = {NULL, 0};
-    size_t room = 1;
+    const char *piece;
+    bool is_good = true;
+    size_t room = 1, len;
 
     for (const char *s = text; *s; s++)
         room += *s == ',';
@@ -363,12 +388,13 @@ static bool set_addrs(const struct option *o, void *field, const char *text, str
         snprintf(why.text, why.size, "finds no memory");
         return false;
     }
-    while (text) {
-        if (!parse_one(text, &got.list[got.count], &text, why)) {
-            free(got.list);
-            return false;
-        }
+    while (next_piece(&text, &piece, &len)) {
+        is_good &= parse_addr(piece, len, &got.list[got.count], why);
         got.count++;
+    }
+    if (!is_good) {
+        free(got.list);
+        return false;
     }
     free(load_addrs(field).list);
     memcpy(field, &got, sizeof(got));
@@ -394,6 +420,23 @@ static bool set_date(const struct option *o, uint64_t *field, const char *text, 
     return true;
 }
 
+/* All that is wrong in a list of which something is. */
+static bool blame_prefixes(const char *text, struct reason why)
+{
+    const char *piece;
+    size_t len;
+
+    while (next_piece(&text, &piece, &len)) {
+        char one[PREFIX_TEXT_MAX];
+        struct prefix ignored;
+
+        snprintf(one, sizeof(one), "%.*s", (int)(len < sizeof(one) ? len : 0), piece);
+        if (!prefix_parse(&ignored, one))
+            blame(why, piece, len, "is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32");
+    }
+    return false;
+}
+
 static bool set_prefixes(const struct option *o, struct prefixes *field, const char *text,
                          struct reason why)
 {
@@ -401,12 +444,8 @@ static bool set_prefixes(const struct option *o, struct prefixes *field, const c
     const char *fault;
     size_t len;
 
-    if (!prefixes_parse(&got, text, &fault, &len)) {
-        snprintf(why.text, why.size,
-                 "has \"%.*s\", which is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32",
-                 len < 64 ? (int)len : 64, fault);
-        return false;
-    }
+    if (!prefixes_parse(&got, text, &fault, &len))
+        return blame_prefixes(text, why);
     if (got.count > o->max) {
         prefixes_clear(&got);
         return not_allowed(o, why);
@@ -421,6 +460,7 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
     union field f = field_of(o, base);
     struct reason reason = {why, why_size};
 
+    *why = '\0';
     switch (o->type) {
     case OPTION_TEXT:
     case OPTION_PATH:

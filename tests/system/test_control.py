@@ -218,7 +218,8 @@ def test_a_reload_that_is_refused_tells_every_reason(start, control, tmp_path):
     assert control.json("status")["failed-reloads"] == 3
     done = ctl(control.path, "reload")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"reload failed, nothing changed\ndaemon.workers: " in done.stderr
+    place = f"{ini}:{good.splitlines().index('workers = 2') + 1}: daemon.workers: "
+    assert f"reload failed, nothing changed\n{place}".encode() in done.stderr
 
 
 def test_reloads_at_once_are_all_answered(start, control, path):
