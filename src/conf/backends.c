@@ -4,17 +4,22 @@
  */
 #include "conf/backends.h"
 
-#include "base/bytes.h"
+#include "conf/pieces.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BLANKS " \t"
-#define ENTRY_MAX 320  /* a name of 253 bytes, a port and all that may follow */
-#define ENTRY_SHOWN 80 /* of one that is wrong */
-#define TEXT_MAX 4096  /* of all; the longest text that a list becomes is a blank each longer */
+#define ENTRY_MAX 320 /* a name of 253 bytes, a port and all that may follow */
+#define TEXT_MAX 4096 /* of all; the longest text that a list becomes is a blank each longer */
 #define WHY_MAX 256
+
+/* What is wrong, a line each; room for `size` bytes. */
+struct reasons {
+    char *why;
+    size_t size;
+};
 
 static bool fail(char *why, size_t size, const char *text)
 {
@@ -82,44 +87,30 @@ static bool parse_entry(struct backend *b, char *entry, char *why, size_t why_si
     return b->name != NULL || fail(why, why_size, "finds no memory");
 }
 
-/* One more line of what is wrong; what there is no room for is left out whole. */
-static bool blame(char *why, size_t why_size, const char *entry, const char *reason)
+static bool blame(struct reasons *r, const char *piece, size_t len, const char *fault)
 {
-    char shown[4 * ENTRY_SHOWN + 1];
-    size_t used = strlen(why);
-    int n =
-        snprintf(why + used, why_size - used, "%s\"%s\" %s", used > 0 ? "\n" : "",
-                 bytes_escape(shown, sizeof(shown), entry, strnlen(entry, ENTRY_SHOWN)), reason);
-
-    if (used > 0 && (size_t)n >= why_size - used)
-        why[used] = '\0';
+    pieces_blame(r->why, r->size, piece, len, fault);
     return false;
 }
 
 /* One entry of `len` bytes. */
-static bool add_entry(struct backends *to, const char *text, size_t len, char *why, size_t why_size)
+static bool add_entry(struct backends *to, const char *text, size_t len, struct reasons *r)
 {
-    char entry[ENTRY_MAX], whole[ENTRY_MAX], reason[WHY_MAX];
+    char entry[ENTRY_MAX], fault[WHY_MAX];
     struct backend *b = &to->list[to->count];
 
-    while (len > 0 && strchr(BLANKS, *text) != NULL) {
-        text++;
-        len--;
-    }
-    while (len > 0 && strchr(BLANKS, text[len - 1]) != NULL)
-        len--;
-    snprintf(whole, sizeof(whole), "%.*s", (int)(len < ENTRY_MAX ? len : ENTRY_MAX), text);
     if (len >= sizeof(entry))
-        return blame(why, why_size, whole, "is too long for HOST:PORT");
-    memcpy(entry, whole, len + 1);
-    if (!parse_entry(b, entry, reason, sizeof(reason)))
-        return blame(why, why_size, whole, reason);
+        return blame(r, text, len, "is too long for HOST:PORT");
+    memcpy(entry, text, len);
+    entry[len] = '\0';
+    if (!parse_entry(b, entry, fault, sizeof(fault)))
+        return blame(r, text, len, fault);
     if (backends_find(to, &b->addr) == NULL) {
         to->count++;
         return true;
     }
     free(b->name);
-    return blame(why, why_size, whole, "stands there twice; leave one out");
+    return blame(r, text, len, "stands there twice; leave one out");
 }
 
 static bool has_a_first(const struct backends *b)
@@ -132,8 +123,10 @@ static bool has_a_first(const struct backends *b)
 
 bool backends_parse(struct backends *out, const char *text, char *why, size_t why_size)
 {
+    struct reasons reasons = {why, why_size};
     struct backends got = {0};
-    size_t room = 1;
+    const char *entry;
+    size_t room = 1, len;
     bool ok = true;
 
     for (const char *s = text; *s != '\0'; s++)
@@ -146,11 +139,8 @@ bool backends_parse(struct backends *out, const char *text, char *why, size_t wh
     if (got.list == NULL)
         return fail(why, why_size, "finds no memory");
     *why = '\0';
-    for (const char *next = text; next != NULL;) {
-        size_t len = strcspn(next, ",");
-        ok = add_entry(&got, next, len, why, why_size) && ok;
-        next = next[len] == ',' ? next + len + 1 : NULL;
-    }
+    while (pieces_next(&text, &entry, &len))
+        ok = add_entry(&got, entry, len, &reasons) && ok;
     if (ok && !has_a_first(&got))
         ok = fail(why, why_size, "has backups alone; leave the word out behind one");
     if (!ok) {

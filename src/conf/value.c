@@ -9,6 +9,7 @@
 #include "base/prefix.h"
 #include "conf/backends.h"
 #include "conf/date.h"
+#include "conf/pieces.h"
 #include "conf/probe.h"
 
 #include <assert.h>
@@ -19,8 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#define PIECE_SHOWN 64 /* bytes of a wrong part of a list */
 
 /* What a row's field is, by type. */
 union field {
@@ -303,37 +302,6 @@ static bool set_choice(const struct option *o, int *field, const char *text, str
     return not_allowed(o, why);
 }
 
-/* Cuts the piece up to the next comma off, without blanks around it. False: there is none. */
-static bool next_piece(const char **text, const char **piece, size_t *len)
-{
-    const char *end;
-
-    if (!*text)
-        return false;
-    end = strchrnul(*text, ',');
-    *piece = *text + strspn(*text, " \t");
-    *piece = *piece < end ? *piece : end;
-    *len = (size_t)(end - *piece);
-    while (*len > 0 && ((*piece)[*len - 1] == ' ' || (*piece)[*len - 1] == '\t'))
-        --*len;
-    *text = *end ? end + 1 : NULL;
-    return true;
-}
-
-/* One more line. What there is no room for is left out whole, behind the first. */
-static void blame(struct reason why, const char *piece, size_t len, const char *fault)
-{
-    char shown[4 * PIECE_SHOWN + 8];
-    size_t used = strlen(why.text);
-    bool is_cut = len > PIECE_SHOWN;
-    int n = snprintf(why.text + used, why.size - used, "%s\"%s%s\" %s", used > 0 ? "\n" : "",
-                     bytes_escape(shown, sizeof(shown), piece, is_cut ? PIECE_SHOWN : len),
-                     is_cut ? "..." : "", fault);
-
-    if (used > 0 && (size_t)n >= why.size - used)
-        why.text[used] = '\0';
-}
-
 static bool parse_addr(const char *piece, size_t len, struct addr *out, struct reason why)
 {
     char one[ADDR_TEXT_MAX];
@@ -344,7 +312,8 @@ static bool parse_addr(const char *piece, size_t len, struct addr *out, struct r
         if (addr_parse(out, one))
             return true;
     }
-    blame(why, piece, len, "is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684");
+    pieces_blame(why.text, why.size, piece, len,
+                 "is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684");
     return false;
 }
 
@@ -354,7 +323,7 @@ static bool set_addr(struct addr *field, const char *text, struct reason why)
     const char *piece;
     size_t len;
 
-    if (*text && next_piece(&text, &piece, &len) && !parse_addr(piece, len, &got, why))
+    if (*text && pieces_next(&text, &piece, &len) && !parse_addr(piece, len, &got, why))
         return false;
     if (got.family && text) {
         snprintf(why.text, why.size, "has a comma; write one address");
@@ -388,7 +357,7 @@ static bool set_addrs(const struct option *o, void *field, const char *text, str
         snprintf(why.text, why.size, "finds no memory");
         return false;
     }
-    while (next_piece(&text, &piece, &len)) {
+    while (pieces_next(&text, &piece, &len)) {
         is_good &= parse_addr(piece, len, &got.list[got.count], why);
         got.count++;
     }
@@ -426,13 +395,14 @@ static bool blame_prefixes(const char *text, struct reason why)
     const char *piece;
     size_t len;
 
-    while (next_piece(&text, &piece, &len)) {
+    while (pieces_next(&text, &piece, &len)) {
         char one[PREFIX_TEXT_MAX];
         struct prefix ignored;
 
         snprintf(one, sizeof(one), "%.*s", (int)(len < sizeof(one) ? len : 0), piece);
         if (!prefix_parse(&ignored, one))
-            blame(why, piece, len, "is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32");
+            pieces_blame(why.text, why.size, piece, len,
+                         "is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32");
     }
     return false;
 }

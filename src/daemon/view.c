@@ -154,7 +154,7 @@ void view_status(struct show *s, const struct view *v)
 
 void view_session(struct show *s, const struct inquiry_row *row, const struct conf *conf)
 {
-    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX];
+    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
 
     show_number(s, "id", row->id);
     show_word(s, "service", conf->service[row->service].name);
@@ -172,6 +172,7 @@ void view_session(struct show *s, const struct inquiry_row *row, const struct co
     show_number(s, "out-bytes", row->out_bytes);
     show_number(s, "drops", row->drops);
     show_number(s, "refused", row->refused);
+    show_word(s, "backend", row->backend.family != 0 ? addr_format(&row->backend, backend) : "-");
     show_number(s, "backend-port", row->backend_port);
     if (row->backend_source[0] != '\0')
         show_word(s, "backend-source", row->backend_source);

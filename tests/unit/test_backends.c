@@ -120,7 +120,7 @@ static void test_there_is_a_most_of_everything(void **state)
     assert_refused(text, "has too many entries; give up to 32");
     memset(longest, 'a', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = '\0';
-    snprintf(why, sizeof(why), "\"%.80s\" is too long for HOST:PORT", longest);
+    snprintf(why, sizeof(why), "\"%.80s...\" is too long for HOST:PORT", longest);
     assert_refused(longest, why);
 }
 
