@@ -233,7 +233,8 @@ static void add_state(struct fleet_backend *sum, const struct balance_view *one)
 {
     bool is_later = one->since > sum->since;
 
-    if (one->state > sum->state || (one->state == sum->state && is_later == (one->state == 0)))
+    if (one->state > sum->state ||
+        (one->state == sum->state && is_later == (one->state == BALANCE_UP)))
         sum->since = one->since;
     if (one->state > sum->state)
         sum->state = one->state;
