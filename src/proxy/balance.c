@@ -103,9 +103,14 @@ static void take_figures(const struct balance_slot *s, struct figures *f)
 
 static uint64_t flags_of(const struct balance_slot *s)
 {
-    return (uint64_t)s->weight << WEIGHT_SHIFT | (s->is_silent ? SILENT : 0) |
-           (s->is_drained || s->is_held ? DRAINED_NOW : 0) | (s->is_backup ? BACKUP : 0) |
-           (s->is_listed ? LISTED : 0) | (s->is_failing ? FAILING : 0);
+    uint64_t flags = (uint64_t)s->weight << WEIGHT_SHIFT;
+
+    flags |= s->is_silent ? SILENT : 0u;
+    flags |= s->is_drained || s->is_held ? DRAINED_NOW : 0u;
+    flags |= s->is_backup ? BACKUP : 0u;
+    flags |= s->is_listed ? LISTED : 0u;
+    flags |= s->is_failing ? FAILING : 0u;
+    return flags;
 }
 
 /* A slot that was nobody's begins to be somebody's, which is a change as well. */
