@@ -4,7 +4,7 @@
  */
 #include "conf/backends.h"
 
-#include "base/bytes.h"
+#include "conf/pieces.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +14,12 @@
 #define ENTRY_MAX 320 /* a name of 253 bytes, a port and all that may follow */
 #define TEXT_MAX 4096 /* of all; the longest text that a list becomes is a blank each longer */
 #define WHY_MAX 256
+
+/* What is wrong, a line each; room for `size` bytes. */
+struct reasons {
+    char *why;
+    size_t size;
+};
 
 static bool fail(char *why, size_t size, const char *text)
 {
@@ -81,37 +87,30 @@ static bool parse_entry(struct backend *b, char *entry, char *why, size_t why_si
     return b->name != NULL || fail(why, why_size, "finds no memory");
 }
 
-/* One entry of `len` bytes; the reason names it where there is more than that in the text. */
-static bool add_entry(struct backends *to, const char *text, size_t len, char *why, size_t why_size)
+static bool blame(struct reasons *r, const char *piece, size_t len, const char *fault)
 {
-    char entry[ENTRY_MAX], shown[ENTRY_MAX], reason[WHY_MAX];
-    struct backend *b = &to->list[to->count];
-    const char *all = text;
+    pieces_blame(r->why, r->size, piece, len, fault);
+    return false;
+}
 
-    while (len > 0 && strchr(BLANKS, *text) != NULL) {
-        text++;
-        len--;
-    }
-    while (len > 0 && strchr(BLANKS, text[len - 1]) != NULL)
-        len--;
+/* One entry of `len` bytes. */
+static bool add_entry(struct backends *to, const char *text, size_t len, struct reasons *r)
+{
+    char entry[ENTRY_MAX], fault[WHY_MAX];
+    struct backend *b = &to->list[to->count];
+
     if (len >= sizeof(entry))
-        return fail(why, why_size, "has an entry that is too long for HOST:PORT");
+        return blame(r, text, len, "is too long for HOST:PORT");
     memcpy(entry, text, len);
     entry[len] = '\0';
-    if (parse_entry(b, entry, reason, sizeof(reason))) {
-        if (backends_find(to, &b->addr) == NULL) {
-            to->count++;
-            return true;
-        }
-        free(b->name);
-        snprintf(reason, sizeof(reason), "stands there twice; leave one out");
+    if (!parse_entry(b, entry, fault, sizeof(fault)))
+        return blame(r, text, len, fault);
+    if (backends_find(to, &b->addr) == NULL) {
+        to->count++;
+        return true;
     }
-    entry[strcspn(entry, BLANKS)] = '\0';
-    if (to->count == 0 && all[strcspn(all, "," BLANKS)] == '\0')
-        return fail(why, why_size, reason);
-    snprintf(why, why_size, "has \"%.80s\", which %s",
-             bytes_escape(shown, sizeof(shown), text, len), reason);
-    return false;
+    free(b->name);
+    return blame(r, text, len, "stands there twice; leave one out");
 }
 
 static bool has_a_first(const struct backends *b)
@@ -124,8 +123,10 @@ static bool has_a_first(const struct backends *b)
 
 bool backends_parse(struct backends *out, const char *text, char *why, size_t why_size)
 {
+    struct reasons reasons = {why, why_size};
     struct backends got = {0};
-    size_t room = 1;
+    const char *entry;
+    size_t room = 1, len;
     bool ok = true;
 
     for (const char *s = text; *s != '\0'; s++)
@@ -137,11 +138,9 @@ bool backends_parse(struct backends *out, const char *text, char *why, size_t wh
     got.list = calloc(room, sizeof(*got.list));
     if (got.list == NULL)
         return fail(why, why_size, "finds no memory");
-    for (const char *next = text; ok && next != NULL;) {
-        size_t len = strcspn(next, ",");
-        ok = add_entry(&got, next, len, why, why_size);
-        next = next[len] == ',' ? next + len + 1 : NULL;
-    }
+    *why = '\0';
+    while (pieces_next(&text, &entry, &len))
+        ok = add_entry(&got, entry, len, &reasons) && ok;
     if (ok && !has_a_first(&got))
         ok = fail(why, why_size, "has backups alone; leave the word out behind one");
     if (!ok) {

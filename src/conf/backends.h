@@ -27,10 +27,11 @@ struct backends {
 };
 
 /* Reads "ADDR:PORT or HOST:PORT [weight=N] [backup] [drain], …"; looks names up, which may block.
- * False with `why`, which goes on where the quoted text ended; *out is unchanged. */
+ * False with `why` as value_set() has it; *out is unchanged. */
 bool backends_parse(struct backends *out, const char *text, char *why, size_t why_size)
     __attribute__((warn_unused_result));
-/* The same for one address or name without anything behind it. */
+/* The same for one address or name without anything behind it; `why` goes on where the quoted text
+ * ended. */
 bool backends_parse_one(struct addr *out, const char *text, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 /* As backends_parse() reads it back; names stay names. Cut where `size` is short. Returns `buf`. */

@@ -392,7 +392,7 @@ void check_settings(const struct conf *c, const struct draft *d)
         check_transparent(&s);
     }
     check_policies(c, d);
-    if (c->service_count > 0)
+    if (c->service_count > 0 || d->is_partial)
         return;
     d->errors->at = UINT_MAX;
     if (d->path)

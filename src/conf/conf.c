@@ -21,6 +21,7 @@
 
 #define SHOWN_MAX 100
 #define SUITES_MAX 4096
+#define PLACE_MAX 4200 /* a path and a line */
 
 /* What `ciphers = default` stands for. Old devices of DTLS 1.0 have no AEAD suites at all. */
 static const char default_ciphers[] = TLSCTX_DEFAULT_CIPHERS;
@@ -28,24 +29,50 @@ static const char old_device_ciphers[] =
     TLSCTX_DEFAULT_CIPHERS ":PSK-AES128-CBC-SHA256:PSK-AES128-CBC-SHA"
                            ":PSK-AES256-CBC-SHA384:PSK-AES256-CBC-SHA";
 
+/* A line of its own for each; see value_set(). */
+static void tell_faults(const struct draft *d, struct draft_place at, const char *text, char *why)
+{
+    char shown[SHOWN_MAX], *rest;
+
+    bytes_escape(shown, sizeof(shown), text, strlen(text));
+    for (char *one = strtok_r(why, "\n", &rest); one; one = strtok_r(NULL, "\n", &rest)) {
+        if (*one == '"')
+            draft_error(d, at, "%s", one);
+        else
+            draft_error(d, at, "\"%s\" %s", shown, one);
+    }
+}
+
+/* It may stand in a line that another error tells of. */
+static bool was_meant(const struct draft *d, struct draft_place at)
+{
+    return at.section->is_partial || draft_value(at.section, at.option)->is_wrong ||
+           (at.section->table == options_service && d->is_astray[at.option - options_service]);
+}
+
 static void set_one(const struct draft *d, struct draft_place at, void *base)
 {
     const struct draft_value *v = draft_value(at.section, at.option);
     const char *text = v->text ? v->text : at.option->initial;
-    char why[VALUE_WHY_MAX], shown[SHOWN_MAX], allowed[VALUE_WHY_MAX];
+    char why[VALUE_WHY_MAX], allowed[VALUE_WHY_MAX];
 
-    if (!text)
+    if (!text && !was_meant(d, at))
         draft_error(d, at, "is missing; give it %s",
                     value_allowed(at.option, allowed, sizeof(allowed)));
-    else if (!value_set(at.option, base, text, why, sizeof(why)))
-        draft_error(d, at, "\"%s\" %s", bytes_escape(shown, sizeof(shown), text, strlen(text)),
-                    why);
+    else if (text && !value_set(at.option, base, text, why, sizeof(why)))
+        tell_faults(d, at, text, why);
 }
 
-static void set_all(const struct draft *d, struct draft_section *s, void *base)
+static void set_all(const struct draft *d, struct draft_section *s, void *base,
+                    struct conf_lines *lines)
 {
-    for (const struct option *o = s->table; o->key; o++)
+    for (const struct option *o = s->table; o->key; o++) {
+        const struct draft_value *v = draft_value(s, o);
+
         set_one(d, (struct draft_place){s, o}, base);
+        if (lines)
+            lines->at[o - s->table] = v->text ? v->line : s->line;
+    }
 }
 
 /* The cores that we may run on, which in a container are fewer than there are. */
@@ -108,7 +135,7 @@ static bool fill_policies(struct conf *c, struct draft *d)
     for (size_t i = 0; i < d->identity_count; i++) {
         struct conf_policy *p = &c->policy[c->policy_count++];
 
-        set_all(d, d->identity[i], p);
+        set_all(d, d->identity[i], p, NULL);
         if (!policies_name(p, d->identity[i]->name, c) || !settle_suites(d, d->identity[i], p))
             return false;
     }
@@ -120,13 +147,13 @@ static bool fill(struct conf *c, struct draft *d)
     c->service = calloc(d->service_count + 1, sizeof(*c->service));
     if (!c->service)
         return false;
-    set_all(d, &d->daemon, &c->daemon);
+    set_all(d, &d->daemon, &c->daemon, &c->daemon.lines);
     if (c->daemon.workers == 0)
         c->daemon.workers = count_cores();
     for (size_t i = 0; i < d->service_count; i++) {
         struct conf_service *s = &c->service[c->service_count++];
 
-        set_all(d, &d->service[i], s);
+        set_all(d, &d->service[i], s, &s->lines);
         s->line = d->service[i].line;
         s->name = strdup(d->service[i].name);
         if (!s->name || !settle_ciphers(s))
@@ -231,7 +258,19 @@ struct change {
     const struct option *table;
     const char *kind, *name; /* "service.", "coap"; or "daemon", "" */
     const void *now, *next;
+    const char *source;
+    const struct conf_lines *lines; /* of the next */
 };
+
+/* "FILE:LINE", or the file alone, or "command line". */
+static const char *place_of(const char *source, unsigned line, char buf[PLACE_MAX])
+{
+    int n = snprintf(buf, PLACE_MAX, "%s", source);
+
+    if (line > 0 && n < PLACE_MAX)
+        snprintf(buf + n, (size_t)(PLACE_MAX - n), ":%u", line);
+    return buf;
+}
 
 static const char *or_empty(const char *text)
 {
@@ -240,33 +279,41 @@ static const char *or_empty(const char *text)
 
 static void compare(const struct change *c, struct errors *errors)
 {
-    char now[VALUE_TEXT_MAX], next[VALUE_TEXT_MAX];
+    char now[VALUE_TEXT_MAX], next[VALUE_TEXT_MAX], place[PLACE_MAX];
 
     for (const struct option *o = c->table; o->key; o++)
         if (!o->reloadable && !value_same(o, c->now, c->next))
-            errors_add(errors,
-                       "%s%s.%s: cannot change while running (now %s, new %s); restart dtlsgate",
-                       c->kind, c->name, o->key, or_empty(value_text(o, c->now, now)),
-                       or_empty(value_text(o, c->next, next)));
+            errors_add(
+                errors,
+                "%s: %s%s.%s: cannot change while running (now %s, new %s); restart dtlsgate",
+                place_of(c->source, c->lines->at[o - c->table], place), c->kind, c->name, o->key,
+                or_empty(value_text(o, c->now, now)), or_empty(value_text(o, c->next, next)));
 }
 
-void conf_check_reload(const struct conf *running, const struct conf *next, struct errors *errors)
+void conf_check_reload(const struct conf *running, const struct conf *next, const char *source,
+                       struct errors *errors)
 {
-    compare(&(struct change){options_daemon, "daemon", "", &running->daemon, &next->daemon},
+    char place[PLACE_MAX];
+
+    compare(&(struct change){options_daemon, "daemon", "", &running->daemon, &next->daemon, source,
+                             &next->daemon.lines},
             errors);
     for (size_t i = 0; i < running->service_count; i++) {
         const struct conf_service *s = &running->service[i];
         const struct conf_service *other = find_service(next, s->name);
 
         if (other)
-            compare(&(struct change){options_service, "service.", s->name, s, other}, errors);
+            compare(&(struct change){options_service, "service.", s->name, s, other, source,
+                                     &other->lines},
+                    errors);
         else
-            errors_add(errors, "service.%s: cannot go while running; restart dtlsgate", s->name);
+            errors_add(errors, "%s: service.%s: cannot go while running; restart dtlsgate", source,
+                       s->name);
     }
     for (size_t i = 0; i < next->service_count; i++)
         if (!find_service(running, next->service[i].name))
-            errors_add(errors, "service.%s: cannot be added while running; restart dtlsgate",
-                       next->service[i].name);
+            errors_add(errors, "%s: service.%s: cannot be added while running; restart dtlsgate",
+                       place_of(source, next->service[i].line, place), next->service[i].name);
 }
 
 /* What calls a conf_fn, and for which section. */

@@ -34,7 +34,8 @@ void conf_unref(const struct conf *c);
 
 /* Adds a line to `errors` for each setting that differs and cannot change while running: the set of
  * services, and every option whose row says it is not reloadable. */
-void conf_check_reload(const struct conf *running, const struct conf *next, struct errors *errors);
+void conf_check_reload(const struct conf *running, const struct conf *next, const char *source,
+                       struct errors *errors);
 
 /* Calls fn for each key of each section ("daemon", "service coap", "identity meter-*") in order,
  * with the value as text. */

@@ -30,6 +30,7 @@ _Static_assert(sizeof("identity ") - 1 + IDENTITY_NAME_MAX == INI_NAME_MAX, "a h
 struct cursor {
     struct draft *draft;
     struct draft_section *section; /* NULL: under a header that was wrong */
+    unsigned told;                 /* errors that are ours, and not the file's form */
 };
 
 void draft_init(struct draft *d, const char *path, struct errors *errors)
@@ -264,10 +265,21 @@ static const char *home_of(const char *key)
     return option_find(options_identity, key) ? "an [identity PATTERN]" : NULL;
 }
 
-static void unknown_key(const struct draft *d, const struct draft_section *s, const char *key,
-                        unsigned line)
+/* The row that is meant, if any is: that of the key's first word, where a '=' may be missing. */
+static const struct option *near_to(const struct draft_section *s, const char *key)
 {
-    const struct option *near = option_near(s->table, key);
+    char word[INI_NAME_MAX + 1];
+    const struct option *first;
+
+    snprintf(word, sizeof(word), "%.*s", (int)strcspn(key, " \t"), key);
+    first = option_find(s->table, word);
+    return first ? first : option_near(s->table, key);
+}
+
+static void unknown_key(struct draft *d, struct draft_section *s, const char *key, unsigned line)
+{
+    const struct option *near = near_to(s, key);
+    const struct option *astray = option_find(options_service, key);
     const char *home = home_of(key);
     char shown[INI_NAME_MAX * 4 + 1], label[sizeof(shown) + LABEL_MAX], text[MESSAGE_MAX];
     char section[LABEL_MAX];
@@ -281,6 +293,10 @@ static void unknown_key(const struct draft *d, const struct draft_section *s, co
     else
         snprintf(text, sizeof(text), "unknown key; dtlsgate.ini(5) tells which there are");
     add_error(d, line, label, text);
+    if (astray)
+        d->is_astray[astray - options_service] = true;
+    if (near && !home)
+        draft_value(s, near)->is_wrong = true;
 }
 
 static void put(const struct draft *d, struct draft_place at, const char *text, unsigned line)
@@ -313,6 +329,7 @@ static void on_header(struct cursor *c, const struct ini_item *item)
     snprintf(text, sizeof(text), "second section of this name, the first is in line %u; join them",
              s->line);
     add_error(d, item->line, label_of(s, NULL, label), text);
+    s->is_partial = true;
     c->section = NULL;
 }
 
@@ -347,21 +364,34 @@ static void on_key(struct cursor *c, const struct ini_item *item)
     add_error(d, item->line, label_of(at.section, item->key, label), text);
 }
 
-static void on_item(const struct ini_item *item, void *arg)
+static void take_item(struct cursor *c, const struct ini_item *item)
 {
-    struct cursor *c = arg;
-
     if (item->key)
         on_key(c, item);
     else
         on_header(c, item);
 }
 
+static void on_item(const struct ini_item *item, void *arg)
+{
+    struct cursor *c = arg;
+    unsigned before = c->draft->errors->count;
+
+    take_item(c, item);
+    c->told += c->draft->errors->count - before;
+    if (!c->section)
+        c->draft->is_partial = true;
+}
+
 bool draft_read(struct draft *d)
 {
     struct cursor c = {.draft = d};
+    unsigned before = d->errors->count;
 
-    return ini_read(d->path, on_item, &c, d->errors);
+    if (!ini_read(d->path, on_item, &c, d->errors))
+        return false;
+    d->is_partial |= d->errors->count - before > c.told; /* lines that were none */
+    return true;
 }
 
 void draft_override(struct draft *d, const char *assignment)

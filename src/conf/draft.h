@@ -23,6 +23,7 @@ struct draft_section {
     struct table_link link;                /* of identities, by name */
     char *name;                            /* of a service or an identity; NULL: [daemon] */
     unsigned line;                         /* of its header; 0: the command line */
+    bool is_partial;                       /* lines that were meant for it could not be taken */
     struct draft_value value[OPTIONS_MAX]; /* by row of the table */
 };
 
@@ -36,6 +37,8 @@ struct draft {
     size_t identity_count;
     struct table identities; /* not made before the first */
     struct hash_key key;
+    bool is_partial;             /* lines could not be taken for those of a section */
+    bool is_astray[OPTIONS_MAX]; /* by row of a service's table: stands in another section */
 };
 
 /* `path` and `errors` are borrowed for as long as the draft lives. */

@@ -6,6 +6,8 @@
 #ifndef DTLSGATE_CONF_OPTIONS_H
 #define DTLSGATE_CONF_OPTIONS_H
 
+#include "conf/settings.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,7 +46,7 @@ struct option {
 };
 
 /* No table has more rows. */
-#define OPTIONS_MAX 48
+#define OPTIONS_MAX CONF_KEYS_MAX
 
 /* All end with a row whose key is NULL. */
 extern const struct option options_daemon[];

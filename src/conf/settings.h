@@ -25,6 +25,14 @@ enum conf_proxy_protocol { CONF_PROXY_PROTOCOL_OFF, CONF_PROXY_PROTOCOL_V2 };
 enum conf_transparent { CONF_TRANSPARENT_NO, CONF_TRANSPARENT_YES, CONF_TRANSPARENT_CLIENT };
 enum conf_ems { CONF_EMS_PREFER, CONF_EMS_REQUIRE };
 
+#define CONF_KEYS_MAX 48 /* rows of an option table */
+
+/* By row of the table: the line of the file where a value stands, or of its section where it does
+ * not; 0: the command line, or no file. */
+struct conf_lines {
+    unsigned at[CONF_KEYS_MAX];
+};
+
 struct conf_daemon {
     char *user;       /* NULL: stay who we are */
     char *group;      /* NULL: the user's */
@@ -46,6 +54,7 @@ struct conf_daemon {
     struct addr http;                                            /* family 0: none */
     char *http_name;                                             /* NULL: none */
     uint64_t resolve_interval; /* ms; 0: names are looked up at start and reload alone */
+    struct conf_lines lines;
 };
 
 /* What holds for some identities, beside what their service says. */
@@ -108,6 +117,7 @@ struct conf_service {
     uint32_t *identity_source; /* by index in `psk`: the number of its address in the prefix of
                                   backend_source; NULL unless source_by says identity */
     unsigned line;             /* of the section in the file, for messages; 0: the command line */
+    struct conf_lines lines;
 };
 
 /* Addresses of all services to listen on: their indexes, and those of services, have 16 bits. */

@@ -9,6 +9,7 @@
 #include "base/prefix.h"
 #include "conf/backends.h"
 #include "conf/date.h"
+#include "conf/pieces.h"
 #include "conf/probe.h"
 
 #include <assert.h>
@@ -301,39 +302,30 @@ static bool set_choice(const struct option *o, int *field, const char *text, str
     return not_allowed(o, why);
 }
 
-/* Takes the address at the start of `text`, up to a comma; `*next` is what follows, or NULL. */
-static bool parse_one(const char *text, struct addr *out, const char **next, struct reason why)
+static bool parse_addr(const char *piece, size_t len, struct addr *out, struct reason why)
 {
-    char one[ADDR_TEXT_MAX], shown[ADDR_TEXT_MAX + 8];
-    const char *end = strchrnul(text, ',');
-    size_t n;
+    char one[ADDR_TEXT_MAX];
 
-    *next = *end ? end + 1 : NULL;
-    while (*text == ' ' || *text == '\t')
-        text++;
-    while (end > text && (end[-1] == ' ' || end[-1] == '\t'))
-        end--;
-    n = (size_t)(end - text);
-    if (n < sizeof(one)) {
-        memcpy(one, text, n);
-        one[n] = '\0';
+    if (len < sizeof(one)) {
+        memcpy(one, piece, len);
+        one[len] = '\0';
         if (addr_parse(out, one))
             return true;
     }
-    snprintf(why.text, why.size,
-             "has \"%s\", which is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684",
-             bytes_escape(shown, sizeof(shown), text, n));
+    pieces_blame(why.text, why.size, piece, len,
+                 "is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684");
     return false;
 }
 
 static bool set_addr(struct addr *field, const char *text, struct reason why)
 {
     struct addr got = {.family = 0};
-    const char *next = NULL;
+    const char *piece;
+    size_t len;
 
-    if (*text && !parse_one(text, &got, &next, why))
+    if (*text && pieces_next(&text, &piece, &len) && !parse_addr(piece, len, &got, why))
         return false;
-    if (next) {
+    if (got.family && text) {
         snprintf(why.text, why.size, "has a comma; write one address");
         return false;
     }
@@ -352,7 +344,9 @@ static struct addrs load_addrs(const void *field)
 static bool set_addrs(const struct option *o, void *field, const char *text, struct reason why)
 {
     struct addrs got = {NULL, 0};
-    size_t room = 1;
+    const char *piece;
+    bool is_good = true;
+    size_t room = 1, len;
 
     for (const char *s = text; *s; s++)
         room += *s == ',';
@@ -363,12 +357,13 @@ static bool set_addrs(const struct option *o, void *field, const char *text, str
         snprintf(why.text, why.size, "finds no memory");
         return false;
     }
-    while (text) {
-        if (!parse_one(text, &got.list[got.count], &text, why)) {
-            free(got.list);
-            return false;
-        }
+    while (pieces_next(&text, &piece, &len)) {
+        is_good &= parse_addr(piece, len, &got.list[got.count], why);
         got.count++;
+    }
+    if (!is_good) {
+        free(got.list);
+        return false;
     }
     free(load_addrs(field).list);
     memcpy(field, &got, sizeof(got));
@@ -394,6 +389,24 @@ static bool set_date(const struct option *o, uint64_t *field, const char *text, 
     return true;
 }
 
+/* All that is wrong in a list of which something is. */
+static bool blame_prefixes(const char *text, struct reason why)
+{
+    const char *piece;
+    size_t len;
+
+    while (pieces_next(&text, &piece, &len)) {
+        char one[PREFIX_TEXT_MAX];
+        struct prefix ignored;
+
+        snprintf(one, sizeof(one), "%.*s", (int)(len < sizeof(one) ? len : 0), piece);
+        if (!prefix_parse(&ignored, one))
+            pieces_blame(why.text, why.size, piece, len,
+                         "is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32");
+    }
+    return false;
+}
+
 static bool set_prefixes(const struct option *o, struct prefixes *field, const char *text,
                          struct reason why)
 {
@@ -401,12 +414,8 @@ static bool set_prefixes(const struct option *o, struct prefixes *field, const c
     const char *fault;
     size_t len;
 
-    if (!prefixes_parse(&got, text, &fault, &len)) {
-        snprintf(why.text, why.size,
-                 "has \"%.*s\", which is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32",
-                 len < 64 ? (int)len : 64, fault);
-        return false;
-    }
+    if (!prefixes_parse(&got, text, &fault, &len))
+        return blame_prefixes(text, why);
     if (got.count > o->max) {
         prefixes_clear(&got);
         return not_allowed(o, why);
@@ -421,6 +430,7 @@ bool value_set(const struct option *o, void *base, const char *text, char *why, 
     union field f = field_of(o, base);
     struct reason reason = {why, why_size};
 
+    *why = '\0';
     switch (o->type) {
     case OPTION_TEXT:
     case OPTION_PATH:

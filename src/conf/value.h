@@ -11,11 +11,12 @@
 #include <stddef.h>
 
 #define VALUE_TEXT_MAX 4352 /* room for any value as text: a path, or 64 addresses */
-#define VALUE_WHY_MAX 400   /* room for any reason */
+#define VALUE_WHY_MAX 2048  /* room for any reasons */
 
-/* Parses `text` into the field of `base`; frees what an owned field held before. False with `why`,
- * which goes on where the quoted text ended ("is not a time from 50ms to 10s …"), and the field
- * unchanged. May block on OPTION_BACKEND names. */
+/* Parses `text` into the field of `base`; frees what an owned field held before. False with `why`:
+ * a line for each thing that is wrong, without the last newline. It goes on where the quoted text
+ * ended ("is not a time from 50ms to 10s …"), or begins with a quote and the part of the text that
+ * it is about. The field is unchanged then. May block on OPTION_BACKEND names. */
 bool value_set(const struct option *o, void *base, const char *text, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 /* The value as value_set() reads it back. Returns `buf`. */

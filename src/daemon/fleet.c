@@ -216,37 +216,96 @@ unsigned fleet_tell_backend(struct fleet *f, const struct relay_order *order)
     return failed;
 }
 
+const char *fleet_backend_state(const struct fleet_backend *b)
+{
+    static const char *const names[] = {
+        [BALANCE_UP] = "up",     [BALANCE_TRIED] = "trying",
+        [BALANCE_DOWN] = "down", [BALANCE_DRAINING] = "draining",
+        [BALANCE_GONE] = "gone",
+    };
+
+    return names[b->state];
+}
+
+/* All of them have to be up for it to be up, which is when the last one is; else it began when the
+ * first one knew. */
+static void add_state(struct fleet_backend *sum, const struct balance_view *one)
+{
+    bool is_later = one->since > sum->since;
+
+    if (one->state > sum->state ||
+        (one->state == sum->state && is_later == (one->state == BALANCE_UP)))
+        sum->since = one->since;
+    if (one->state > sum->state)
+        sum->state = one->state;
+}
+
 static void add_backend(struct fleet_backend *sum, const struct balance_view *one)
 {
+    add_state(sum, one);
     sum->up += one->is_up;
     sum->flows += one->flows;
     sum->opened += one->opened;
     sum->refused += one->refused;
+    sum->sent += one->sent;
+    sum->sent_bytes += one->sent_bytes;
+    sum->received += one->received;
+    sum->received_bytes += one->received_bytes;
 }
 
-/* The first worker's list counts; another one that has news a little later just lacks a part. */
-bool fleet_backend(const struct fleet *f, unsigned service, unsigned number, uint64_t now,
-                   struct fleet_backend *out)
+/* Where it is among the first `count`, or `count`. */
+static size_t find_backend(const struct fleet_backend *list, size_t count, const struct addr *a)
 {
-    struct balance_view first, other;
-    unsigned slot = 0;
+    size_t i = 0;
 
-    for (; slot < BALANCE_SLOTS; slot++)
-        if (balance_look(worker_balance(f->worker[0], service), slot, now, &first) && number-- == 0)
-            break;
-    if (slot == BALANCE_SLOTS)
-        return false;
-    *out = (struct fleet_backend){.addr = first.addr,
-                                  .weight = first.weight,
-                                  .is_backup = first.is_backup,
-                                  .is_drained = first.is_drained};
-    add_backend(out, &first);
-    for (unsigned i = 1; i < f->count; i++)
-        for (slot = 0; slot < BALANCE_SLOTS; slot++)
-            if (balance_look(worker_balance(f->worker[i], service), slot, now, &other) &&
-                addr_equal(&other.addr, &first.addr))
-                add_backend(out, &other);
-    return true;
+    while (i < count && !addr_equal(&list[i].addr, a))
+        i++;
+    return i;
+}
+
+static struct fleet_backend first_of(const struct balance_view *one)
+{
+    return (struct fleet_backend){.addr = one->addr,
+                                  .weight = one->weight,
+                                  .is_backup = one->is_backup,
+                                  .is_drained = one->is_drained,
+                                  .state = one->state,
+                                  .since = one->since};
+}
+
+/* Adds one worker's to the list: those that are gone, or those that are not. Somewhere gone, and
+ * elsewhere not yet: that is not gone, for the news is still on its way. */
+static size_t add_worker(const struct balance *b, bool are_gone, uint64_t now,
+                         struct fleet_backend *out, size_t count)
+{
+    struct balance_view one;
+
+    for (unsigned slot = 0; slot < BALANCE_SLOTS; slot++) {
+        if (!balance_look(b, slot, now, &one) || (one.state == BALANCE_GONE) != are_gone)
+            continue;
+        size_t at = find_backend(out, count, &one.addr);
+        if (at == BALANCE_SLOTS)
+            continue;
+        if (at == count)
+            out[count++] = first_of(&one);
+        if (are_gone && out[at].state != BALANCE_GONE) {
+            one.state = out[at].state;
+            one.since = out[at].since;
+        }
+        add_backend(&out[at], &one);
+    }
+    return count;
+}
+
+size_t fleet_backends(const struct fleet *f, unsigned service, uint64_t now,
+                      struct fleet_backend out[BALANCE_SLOTS])
+{
+    size_t count = 0;
+
+    for (int are_gone = 0; are_gone <= 1; are_gone++)
+        for (unsigned i = 0; i < f->count; i++)
+            count = add_worker(worker_balance(f->worker[i], service), are_gone, now, out, count);
+    return count;
 }
 
 void fleet_rotate_cookies(struct fleet *f)

@@ -46,12 +46,19 @@ struct fleet_backend {
     struct addr addr;
     unsigned weight;
     bool is_backup, is_drained;
-    unsigned up; /* workers that take it for up */
+    enum balance_state
+        state;      /* the worst that a worker knows: the others may just not have asked */
+    uint64_t since; /* when that began; 0: with the workers */
+    unsigned up;    /* workers that send it flows for up */
     uint64_t flows, opened, refused;
+    uint64_t sent, sent_bytes, received, received_bytes;
 };
-/* Those in the list of a service, from number 0 on. False: there are no more. At any time. */
-bool fleet_backend(const struct fleet *f, unsigned service, unsigned number, uint64_t now,
-                   struct fleet_backend *out) __attribute__((warn_unused_result));
+/* The backends of a service: those of its list, behind them those that have left it and still have
+ * flows. Returns how many. At any time. */
+size_t fleet_backends(const struct fleet *f, unsigned service, uint64_t now,
+                      struct fleet_backend out[BALANCE_SLOTS]);
+/* "up", "trying", "down", "draining", "gone". */
+const char *fleet_backend_state(const struct fleet_backend *b);
 /* Gives all workers a fresh cookie secret beside the last one. Not behind fleet_stop(). */
 void fleet_rotate_cookies(struct fleet *f);
 /* Asks all workers for a sign of life, which is that they acknowledge it. Only while they are

@@ -10,6 +10,7 @@
 #include "conf/probe.h"
 #include "daemon/fleet.h"
 #include "daemon/lookup.h"
+#include "proxy/pp2.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -144,17 +145,22 @@ static bool open_socket(struct watched *w)
     return false;
 }
 
-/* What is not sent is not answered; that is all there is to say of it. */
+/* What is not sent is not answered; that is all there is to say of it. A backend that awaits PROXY
+ * headers gets one before the probe, too, and would drop it without. */
 static void ask(struct watched *w)
 {
-    uint8_t datagram[PROBE_MAX];
+    const struct conf_service *conf = w->ward->conf;
+    size_t head = conf->proxy_protocol != CONF_PROXY_PROTOCOL_OFF ? PP2_LOCAL_SIZE : 0;
+    uint8_t datagram[PP2_LOCAL_SIZE + PROBE_MAX];
     size_t len;
 
     w->is_asked = true;
     if (w->fd < 0 && !open_socket(w))
         return;
-    for (unsigned i = 0; (len = probe_datagram(w->ward->conf->probe, i, datagram)) > 0; i++)
-        if (send(w->fd, datagram, len, MSG_NOSIGNAL) < 0 && errno == ECONNREFUSED) {
+    if (head > 0)
+        pp2_write_local(datagram);
+    for (unsigned i = 0; (len = probe_datagram(conf->probe, i, datagram + head)) > 0; i++)
+        if (send(w->fd, datagram, head + len, MSG_NOSIGNAL) < 0 && errno == ECONNREFUSED) {
             w->missed = MISSES_MAX;
             set_down(w, true, "refuses the probe");
         }

@@ -112,7 +112,7 @@ static struct fleet_settings *prepare(struct master *m, const struct conf *next,
     struct fleet_settings *settings;
     char why[256];
 
-    conf_check_reload(m->conf, next, errors);
+    conf_check_reload(m->conf, next, source, errors);
     if (errors->count > 0)
         return NULL;
     settings = fleet_prepare(m->fleet, next, why, sizeof(why));

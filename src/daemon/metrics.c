@@ -3,6 +3,7 @@
  */
 #include "daemon/metrics.h"
 
+#include "base/clock.h"
 #include "conf/value.h"
 #include "daemon/process.h"
 #include "dtls/tlsctx.h"
@@ -167,6 +168,110 @@ static void write_state(const struct status *s, struct text *out)
     text_format(out, "dtlsgate_reloads_total{result=\"refused\"} %" PRIu64 "\n", s->reload.refused);
 }
 
+/* ---- backends ---- */
+
+static double is_well(const struct status *s, const struct fleet_backend *b)
+{
+    return b->state == BALANCE_DRAINING ? b->up == fleet_count(s->fleet) : b->state == BALANCE_UP;
+}
+
+static double changed_at(const struct status *s, const struct fleet_backend *b)
+{
+    uint64_t now_ms = clock_now_ms();
+    double now = (double)s->started_at + (double)(now_ms - s->started_ms) / 1000;
+
+    return now - status_state_seconds(s, b, now_ms);
+}
+
+#define FIGURE(NAME, member)                                                                       \
+    static double NAME(const struct status *s, const struct fleet_backend *b)                      \
+    {                                                                                              \
+        (void)s;                                                                                   \
+        return (double)b->member;                                                                  \
+    }
+FIGURE(workers_up_of, up)
+FIGURE(is_draining, is_drained)
+FIGURE(is_backup, is_backup)
+FIGURE(weight_of, weight)
+FIGURE(flows_of, flows)
+FIGURE(opened_of, opened)
+FIGURE(refusals_of, refused)
+FIGURE(sent_of, sent)
+FIGURE(sent_bytes_of, sent_bytes)
+FIGURE(received_of, received)
+FIGURE(received_bytes_of, received_bytes)
+#undef FIGURE
+
+/* What is told of each backend; of one that has left the list only what its flows still do. */
+static const struct backend_figure {
+    struct family family;
+    double (*value)(const struct status *s, const struct fleet_backend *b);
+    bool is_of_gone;
+} backend_figures[] = {
+    {{"backend_up", "", "gauge",
+      "0 while a backend refuses, does not answer the probe, or has yet "
+      "to show that it is back"},
+     is_well,
+     false},
+    {{"backend_workers_up", "", "gauge", "workers that send flows to the backend"},
+     workers_up_of,
+     false},
+    {{"backend_draining", "", "gauge",
+      "1 while the backend gets no new flows by order or settings"},
+     is_draining,
+     false},
+    {{"backend_backup", "", "gauge", "1 for one that serves while no other is up"},
+     is_backup,
+     false},
+    {{"backend_weight", "", "gauge", "the backend's share of the flows"}, weight_of, false},
+    {{"backend_last_change_timestamp_seconds", "", "gauge",
+      "when the backend's state changed last"},
+     changed_at,
+     false},
+    {{"backend_flows", "", "gauge", "open flows of the backend"}, flows_of, true},
+    {{"backend_flows_opened", "_total", "counter", "flows opened to the backend"}, opened_of, true},
+    {{"backend_refusals", "_total", "counter", "datagrams that the backend refused by ICMP"},
+     refusals_of,
+     true},
+    {{"backend_sent_datagrams", "_total", "counter", "datagrams to the backend"}, sent_of, true},
+    {{"backend_sent_bytes", "_total", "counter", "plaintext to the backend"}, sent_bytes_of, true},
+    {{"backend_received_datagrams", "_total", "counter", "datagrams from the backend"},
+     received_of,
+     true},
+    {{"backend_received_bytes", "_total", "counter", "plaintext from the backend"},
+     received_bytes_of,
+     true},
+};
+
+static void write_figure(const struct status *s, const struct backend_figure *figure,
+                         uint64_t now_ms, struct text *out)
+{
+    struct fleet_backend list[BALANCE_SLOTS];
+    char text[ADDR_TEXT_MAX];
+
+    begin(out, &figure->family);
+    for (unsigned k = 0; k < s->conf->service_count; k++) {
+        size_t count = fleet_backends(s->fleet, k, now_ms, list);
+        for (const struct fleet_backend *b = list; b < list + count; b++) {
+            if (b->state == BALANCE_GONE && !figure->is_of_gone)
+                continue;
+            text_format(out, "dtlsgate_%s%s{", figure->family.name, figure->family.suffix);
+            add_label(out, "service", s->conf->service[k].name);
+            text_add(out, ",");
+            add_label(out, "backend", addr_format(&b->addr, text));
+            text_format(out, "} %.15g\n", figure->value(s, b));
+        }
+    }
+}
+
+static void write_backends(const struct status *s, struct text *out)
+{
+    uint64_t now_ms = clock_now_ms();
+
+    for (size_t i = 0; i < sizeof(backend_figures) / sizeof(*backend_figures); i++)
+        write_figure(s, &backend_figures[i], now_ms, out);
+}
+
 /* By the names that every Prometheus client has for them. */
 static void write_process(const struct status *s, struct text *out)
 {
@@ -204,6 +309,7 @@ void metrics_write(const struct status *s, struct text *out)
     write_state(s, out);
     write_services(s, out);
     write_service_counters(s, out);
+    write_backends(s, out);
     write_info(s, out);
     write_process(s, out);
 }

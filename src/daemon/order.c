@@ -309,6 +309,15 @@ static void run_backend(struct call *c)
     show_end(&c->order->show);
 }
 
+static void run_backends(struct call *c)
+{
+    if (c->count > 0 && !set_service(c, c->arg[0]))
+        return;
+    begin_answer(c->order);
+    view_backends(&c->order->show, c->view, c->count > 0 ? c->arg[0] : NULL);
+    show_end(&c->order->show);
+}
+
 static void run_stop(struct call *c)
 {
     c->order->kind = ORDER_STOP;
@@ -383,6 +392,8 @@ static const struct command commands[] = {
     {"undrain", "", "take new handshakes again", 0, 0, true, run_undrain},
     {"backend", "SERVICE ADDR:PORT drain|up", "no new flows to a backend, or again", 3, 3, true,
      run_backend},
+    {"backends", "[SERVICE]", "each backend: its state, since when, flows and traffic", 0, 1, false,
+     run_backends},
     {"stop", "", "end all sessions and the process, as TERM does", 0, 0, true, run_stop},
     {"log-level", "LEVEL", "error, warning, info or debug, until the next reload", 1, 1, true,
      run_log_level},

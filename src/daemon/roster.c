@@ -201,6 +201,7 @@ static void write_row(const struct inquiry_row *row, const struct conf *conf, st
     json_number(j, "out_bytes", row->out_bytes);
     json_number(j, "drops", row->drops);
     json_number(j, "refused", row->refused);
+    json_text(j, "backend", row->backend.family != 0 ? addr_format(&row->backend, address) : "-");
     json_number(j, "backend_port", row->backend_port);
     if (row->backend_source[0] != '\0')
         json_text(j, "backend_source", row->backend_source);

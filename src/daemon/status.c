@@ -26,7 +26,43 @@ static void write_service_counters(const struct fleet *f, unsigned service, stru
 #undef COUNT
 }
 
-static void write_services(const struct status *s, struct json *j)
+double status_state_seconds(const struct status *s, const struct fleet_backend *b, uint64_t now_ms)
+{
+    uint64_t since = b->since != 0 ? b->since : s->started_ms;
+
+    return now_ms > since ? (double)(now_ms - since) / 1000 : 0;
+}
+
+static void write_backends(const struct status *s, unsigned service, uint64_t now_ms,
+                           struct json *j)
+{
+    struct fleet_backend list[BALANCE_SLOTS];
+    size_t count = fleet_backends(s->fleet, service, now_ms, list);
+    char text[ADDR_TEXT_MAX];
+
+    json_open_array(j, "backends");
+    for (const struct fleet_backend *b = list; b < list + count; b++) {
+        json_open_object(j, NULL);
+        json_text(j, "address", addr_format(&b->addr, text));
+        json_text(j, "state", fleet_backend_state(b));
+        json_real(j, "state_seconds", status_state_seconds(s, b, now_ms));
+        json_number(j, "weight", b->weight);
+        json_bool(j, "backup", b->is_backup);
+        json_bool(j, "draining", b->is_drained);
+        json_number(j, "workers_up", b->up);
+        json_number(j, "flows", b->flows);
+        json_number(j, "flows_opened", b->opened);
+        json_number(j, "sent_datagrams", b->sent);
+        json_number(j, "sent_bytes", b->sent_bytes);
+        json_number(j, "received_datagrams", b->received);
+        json_number(j, "received_bytes", b->received_bytes);
+        json_number(j, "refused", b->refused);
+        json_close(j);
+    }
+    json_close(j);
+}
+
+static void write_services(const struct status *s, uint64_t now_ms, struct json *j)
 {
     char text[VALUE_TEXT_MAX];
 
@@ -42,6 +78,7 @@ static void write_services(const struct status *s, struct json *j)
         json_close(j);
         json_text(j, "backend", backends_format(&service->backend, text, sizeof(text)));
         json_number(j, "identities", psk_count(service->psk));
+        write_backends(s, (unsigned)i, now_ms, j);
         write_service_counters(s->fleet, (unsigned)i, j);
         json_close(j);
     }
@@ -125,7 +162,7 @@ void status_write(const struct status *s, uint64_t now_ms, struct json *j)
     json_number(j, "handshakes", s->conf->daemon.max_handshakes);
     json_close(j);
     write_process(j);
-    write_services(s, j);
+    write_services(s, now_ms, j);
     write_workers(s, j);
     json_open_object(j, "totals");
     json_number(j, "drops", status_drops(&sum));

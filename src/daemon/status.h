@@ -34,6 +34,8 @@ struct status {
 const char *status_phase_name(enum status_phase phase);
 /* Records and datagrams that were dropped, for whatever reason. */
 uint64_t status_drops(const struct stats *s);
+/* How long a backend has been in its state. */
+double status_state_seconds(const struct status *s, const struct fleet_backend *b, uint64_t now_ms);
 /* The whole of it as one JSON object. */
 void status_write(const struct status *s, uint64_t now_ms, struct json *j);
 

@@ -43,29 +43,29 @@ static void show_addresses(struct show *s, const struct view *v, unsigned servic
     text_clear(&list);
 }
 
-/* As all workers together see them. */
-static void show_backends(struct show *s, const struct view *v)
+/* As all workers together see it. */
+static void show_backend(struct show *s, const struct view *v, unsigned service,
+                         const struct fleet_backend *b, uint64_t now)
 {
-    uint64_t now = clock_now_ms();
-    struct fleet_backend b;
     char text[ADDR_TEXT_MAX];
 
-    show_list(s, "backends", "backend");
-    for (unsigned i = 0; i < v->conf->service_count; i++)
-        for (unsigned n = 0; v->fleet != NULL && fleet_backend(v->fleet, i, n, now, &b); n++) {
-            show_item(s);
-            show_word(s, "service", v->conf->service[i].name);
-            show_word(s, "address", addr_format(&b.addr, text));
-            show_number(s, "weight", b.weight);
-            show_flag(s, "backup", b.is_backup);
-            show_flag(s, "draining", b.is_drained);
-            show_number(s, "workers-up", b.up);
-            show_number(s, "flows", b.flows);
-            show_number(s, "flows-opened", b.opened);
-            show_number(s, "refused", b.refused);
-            show_item_end(s);
-        }
-    show_list_end(s);
+    show_item(s);
+    show_word(s, "service", v->conf->service[service].name);
+    show_word(s, "address", addr_format(&b->addr, text));
+    show_word(s, "state", fleet_backend_state(b));
+    show_number(s, "state-ms", b->since == 0 || b->since > now ? v->uptime_ms : now - b->since);
+    show_number(s, "weight", b->weight);
+    show_flag(s, "backup", b->is_backup);
+    show_flag(s, "draining", b->is_drained);
+    show_number(s, "workers-up", b->up);
+    show_number(s, "flows", b->flows);
+    show_number(s, "flows-opened", b->opened);
+    show_number(s, "sent-datagrams", b->sent);
+    show_number(s, "sent-bytes", b->sent_bytes);
+    show_number(s, "received-datagrams", b->received);
+    show_number(s, "received-bytes", b->received_bytes);
+    show_number(s, "refused", b->refused);
+    show_item_end(s);
 }
 
 static void show_services(struct show *s, const struct view *v)
@@ -107,6 +107,22 @@ static void show_workers(struct show *s, const struct view *v)
     show_list_end(s);
 }
 
+void view_backends(struct show *s, const struct view *v, const char *service)
+{
+    struct fleet_backend list[BALANCE_SLOTS];
+    uint64_t now = clock_now_ms();
+
+    show_list(s, "backends", "backend");
+    for (unsigned i = 0; v->fleet != NULL && i < v->conf->service_count; i++) {
+        if (service != NULL && strcmp(service, v->conf->service[i].name) != 0)
+            continue;
+        size_t count = fleet_backends(v->fleet, i, now, list);
+        for (size_t n = 0; n < count; n++)
+            show_backend(s, v, i, &list[n], now);
+    }
+    show_list_end(s);
+}
+
 void view_status(struct show *s, const struct view *v)
 {
     static const char *const levels[] = {
@@ -129,7 +145,7 @@ void view_status(struct show *s, const struct view *v)
     show_number(s, "max-sessions", v->conf->daemon.max_sessions);
     show_number(s, "max-handshakes", v->conf->daemon.max_handshakes);
     show_services(s, v);
-    show_backends(s, v);
+    view_backends(s, v, NULL);
     show_workers(s, v);
     show_open(s, "counters");
     stats_each(&total, show_counter, s);
@@ -138,7 +154,7 @@ void view_status(struct show *s, const struct view *v)
 
 void view_session(struct show *s, const struct inquiry_row *row, const struct conf *conf)
 {
-    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX];
+    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
 
     show_number(s, "id", row->id);
     show_word(s, "service", conf->service[row->service].name);
@@ -156,6 +172,7 @@ void view_session(struct show *s, const struct inquiry_row *row, const struct co
     show_number(s, "out-bytes", row->out_bytes);
     show_number(s, "drops", row->drops);
     show_number(s, "refused", row->refused);
+    show_word(s, "backend", row->backend.family != 0 ? addr_format(&row->backend, backend) : "-");
     show_number(s, "backend-port", row->backend_port);
     if (row->backend_source[0] != '\0')
         show_word(s, "backend-source", row->backend_source);

@@ -28,6 +28,8 @@ struct view {
 void view_total(const struct view *v, struct stats *total);
 /* The members of an answer. In text counters that are zero are left out. */
 void view_status(struct show *s, const struct view *v);
+/* The list of backends as a member of an answer: of one service, or of all (`service` NULL). */
+void view_backends(struct show *s, const struct view *v, const char *service);
 /* Of an answer, or of an item. */
 void view_session(struct show *s, const struct inquiry_row *row, const struct conf *conf);
 void view_version(struct show *s, const char *event_library);

@@ -43,38 +43,38 @@ static void tell_shortage(const struct relay *r, unsigned service)
               r->services[service].conf->name);
 }
 
-void backing_use(struct relay *r, unsigned service)
+void backing_use(struct relay *r, unsigned service, uint64_t now)
 {
     const struct conf_service *conf = r->services[service].conf;
     struct balance *b = &r->balances[service];
-    bool has_all = balance_set(b, conf);
+    bool has_all = balance_set(b, conf, now);
 
     if (!has_all) {
         leave_gone(r, service);
-        has_all = balance_set(b, conf);
+        has_all = balance_set(b, conf, now);
     }
     if (!admit(r, service) || !has_all)
         tell_shortage(r, service);
 }
 
-static void move(struct relay *r, const struct relay_order *order)
+static void move(struct relay *r, const struct relay_order *order, uint64_t now)
 {
     struct balance *b = &r->balances[order->service];
-    bool has_moved = balance_move(b, &order->backend, &order->to);
+    bool has_moved = balance_move(b, &order->backend, &order->to, now);
 
     if (!has_moved) {
         leave_gone(r, order->service);
-        has_moved = balance_move(b, &order->backend, &order->to);
+        has_moved = balance_move(b, &order->backend, &order->to, now);
     }
     if (!admit(r, order->service) || !has_moved)
         tell_shortage(r, order->service);
 }
 
 /* One that is not in the list any more has nothing to be told. */
-void backing_tell(struct relay *r, const struct relay_order *order)
+void backing_tell(struct relay *r, const struct relay_order *order, uint64_t now)
 {
     if (order->is_move)
-        move(r, order);
+        move(r, order, now);
     else
-        (void)balance_tell(&r->balances[order->service], &order->backend, order->what);
+        (void)balance_tell(&r->balances[order->service], &order->backend, order->what, now);
 }

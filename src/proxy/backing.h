@@ -8,8 +8,8 @@
 #include "proxy/life.h"
 
 /* Takes over the list of a service whose settings are new. */
-void backing_use(struct relay *r, unsigned service);
+void backing_use(struct relay *r, unsigned service, uint64_t now);
 /* As relay_tell(). */
-void backing_tell(struct relay *r, const struct relay_order *order);
+void backing_tell(struct relay *r, const struct relay_order *order, uint64_t now);
 
 #endif

@@ -10,27 +10,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CACHE_LINE 64
 #define ADDR_WORDS ((sizeof(struct addr) + 7) / 8)
 
 /* What others see of a slot: whole between two equal, even versions. */
 struct shown {
     _Atomic uint64_t version;
     _Atomic uint64_t addr[ADDR_WORDS];
-    _Atomic uint64_t flags; /* weight * 16 + is_listed, is_backup, is_drained, is_silent */
-    _Atomic uint64_t down_until, flows, opened, refused;
+    _Atomic uint64_t flags; /* the weight and the bits below */
+    _Atomic uint64_t down_until, tried_until, changed;
+    _Atomic uint64_t flows, opened, refused, sent, sent_bytes, received, received_bytes;
 };
 
+enum { SILENT = 1, DRAINED_NOW = 2, BACKUP = 4, LISTED = 8, FAILING = 16, WEIGHT_SHIFT = 5 };
+
+/* Nobody else writes into a line of it. */
 struct balance_slot {
-    struct addr addr;
+    _Alignas(CACHE_LINE) struct addr addr;
     uint64_t seed; /* by its name or, where it has none, its address */
     unsigned weight;
     bool is_listed, is_backup;
-    bool is_drained; /* by the settings */
-    bool is_held;    /* the same by order */
-    bool is_silent;  /* by the probe */
-    bool is_failing; /* has refused, and said nothing since */
-    uint64_t down_until;
-    int64_t credit; /* of its turns */
+    bool is_drained;                  /* by the settings */
+    bool is_held;                     /* the same by order */
+    bool is_silent;                   /* by the probe */
+    bool is_failing;                  /* has refused, and said nothing since */
+    uint64_t down_until, tried_until; /* by refusals */
+    int64_t credit;                   /* of its turns */
     struct shown shown;
 };
 
@@ -54,46 +59,112 @@ static struct balance_slot *slot_of(const struct balance *b, unsigned slot)
 
 /* ---- what others see ---- */
 
-static void show(struct balance_slot *s)
+/* One version of what may change together. */
+struct figures {
+    uint64_t words[ADDR_WORDS];
+    uint64_t flags, down_until, tried_until, changed;
+};
+
+/* The end of a time changes a state, too, without anybody's doing. */
+static enum balance_state state_at(const struct figures *f, uint64_t now, uint64_t *since)
+{
+    *since = f->changed;
+    if ((f->flags & LISTED) == 0)
+        return BALANCE_GONE;
+    if ((f->flags & DRAINED_NOW) != 0)
+        return BALANCE_DRAINING;
+    if ((f->flags & SILENT) != 0)
+        return BALANCE_DOWN;
+    if ((f->flags & FAILING) == 0)
+        return BALANCE_UP;
+    if (now < f->down_until)
+        return BALANCE_DOWN;
+    bool is_tried = now < f->tried_until;
+    uint64_t turn = is_tried ? f->down_until : f->tried_until;
+    *since = turn > f->changed ? turn : f->changed;
+    return is_tried ? BALANCE_TRIED : BALANCE_UP;
+}
+
+static void take_figures(const struct balance_slot *s, struct figures *f)
+{
+    uint64_t version;
+
+    do {
+        version = atomic_load_explicit(&s->shown.version, memory_order_acquire);
+        for (size_t i = 0; i < ADDR_WORDS; i++)
+            f->words[i] = load(&s->shown.addr[i]);
+        f->flags = load(&s->shown.flags);
+        f->down_until = load(&s->shown.down_until);
+        f->tried_until = load(&s->shown.tried_until);
+        f->changed = load(&s->shown.changed);
+        atomic_thread_fence(memory_order_acquire);
+    } while (version % 2 != 0 || version != load(&s->shown.version));
+}
+
+static uint64_t flags_of(const struct balance_slot *s)
+{
+    uint64_t flags = (uint64_t)s->weight << WEIGHT_SHIFT;
+
+    flags |= s->is_silent ? SILENT : 0u;
+    flags |= s->is_drained || s->is_held ? DRAINED_NOW : 0u;
+    flags |= s->is_backup ? BACKUP : 0u;
+    flags |= s->is_listed ? LISTED : 0u;
+    flags |= s->is_failing ? FAILING : 0u;
+    return flags;
+}
+
+/* A slot that was nobody's begins to be somebody's, which is a change as well. */
+static uint64_t changed_at(const struct balance_slot *s, uint64_t flags, uint64_t now)
+{
+    struct figures before;
+    const struct figures after = {
+        .flags = flags, .down_until = s->down_until, .tried_until = s->tried_until};
+    uint64_t since, ignored;
+
+    take_figures(s, &before);
+    return state_at(&before, now, &since) == state_at(&after, now, &ignored) ? since : now;
+}
+
+static void show(struct balance_slot *s, uint64_t now)
 {
     uint64_t words[ADDR_WORDS] = {0};
-    uint64_t version = load(&s->shown.version);
+    uint64_t version = load(&s->shown.version), flags = flags_of(s);
+    uint64_t changed = changed_at(s, flags, now);
 
     memcpy(words, &s->addr, sizeof(s->addr));
     store(&s->shown.version, version + 1);
     atomic_thread_fence(memory_order_release);
     for (size_t i = 0; i < ADDR_WORDS; i++)
         store(&s->shown.addr[i], words[i]);
-    store(&s->shown.flags, s->weight * 16u + s->is_listed * 8u + s->is_backup * 4u +
-                               (s->is_drained || s->is_held) * 2u + s->is_silent);
+    store(&s->shown.flags, flags);
     store(&s->shown.down_until, s->down_until);
+    store(&s->shown.tried_until, s->tried_until);
+    store(&s->shown.changed, changed);
     atomic_store_explicit(&s->shown.version, version + 2, memory_order_release);
 }
 
 bool balance_look(const struct balance *b, unsigned slot, uint64_t now, struct balance_view *out)
 {
     const struct balance_slot *s = slot_of(b, slot);
-    uint64_t words[ADDR_WORDS], version, flags, down_until;
+    struct figures f;
 
     if (s == NULL)
         return false;
-    do {
-        version = atomic_load_explicit(&s->shown.version, memory_order_acquire);
-        for (size_t i = 0; i < ADDR_WORDS; i++)
-            words[i] = load(&s->shown.addr[i]);
-        flags = load(&s->shown.flags);
-        down_until = load(&s->shown.down_until);
-        atomic_thread_fence(memory_order_acquire);
-    } while (version % 2 != 0 || version != load(&s->shown.version));
-    memcpy(&out->addr, words, sizeof(out->addr));
-    out->weight = (unsigned)(flags / 16);
-    out->is_backup = (flags & 4) != 0;
-    out->is_drained = (flags & 2) != 0;
-    out->is_up = (flags & 1) == 0 && down_until <= now;
+    take_figures(s, &f);
+    memcpy(&out->addr, f.words, sizeof(out->addr));
+    out->weight = (unsigned)(f.flags >> WEIGHT_SHIFT);
+    out->is_backup = (f.flags & BACKUP) != 0;
+    out->is_drained = (f.flags & DRAINED_NOW) != 0;
+    out->is_up = (f.flags & SILENT) == 0 && f.down_until <= now;
+    out->state = state_at(&f, now, &out->since);
     out->flows = load(&s->shown.flows);
     out->opened = load(&s->shown.opened);
     out->refused = load(&s->shown.refused);
-    return (flags & 8) != 0;
+    out->sent = load(&s->shown.sent);
+    out->sent_bytes = load(&s->shown.sent_bytes);
+    out->received = load(&s->shown.received);
+    out->received_bytes = load(&s->shown.received_bytes);
+    return (f.flags & LISTED) != 0 || out->flows > 0;
 }
 
 /* ---- the list ---- */
@@ -128,7 +199,9 @@ static unsigned find_free(struct balance *b)
     for (unsigned i = 0; i < BALANCE_SLOTS; i++) {
         struct balance_slot *s = slot_of(b, i);
         if (s == NULL) {
-            s = calloc(1, sizeof(*s));
+            s = aligned_alloc(CACHE_LINE, sizeof(*s));
+            if (s != NULL)
+                memset(s, 0, sizeof(*s));
             atomic_store_explicit(&b->slot[i], s, memory_order_release);
             return s != NULL ? i : BALANCE_NOBODY;
         }
@@ -144,10 +217,13 @@ static void restart(struct balance_slot *s, const struct addr *a)
 
     s->addr = fresh.addr;
     s->is_held = s->is_silent = s->is_failing = false;
-    s->down_until = 0;
+    s->down_until = s->tried_until = 0;
     s->credit = 0;
-    store(&s->shown.opened, 0);
-    store(&s->shown.refused, 0);
+    _Atomic uint64_t *const counts[] = {&s->shown.opened,   &s->shown.refused,
+                                        &s->shown.sent,     &s->shown.sent_bytes,
+                                        &s->shown.received, &s->shown.received_bytes};
+    for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
+        store(counts[i], 0);
 }
 
 /* The slot of an address, whether it is new or was there. */
@@ -164,14 +240,14 @@ static unsigned take(struct balance *b, const struct addr *a)
 }
 
 /* Should it come back, it begins anew: whoever watches it stops that, too. */
-static void unlist(struct balance_slot *s)
+static void unlist(struct balance_slot *s, uint64_t now)
 {
     s->is_listed = s->is_held = s->is_silent = s->is_failing = false;
-    s->down_until = 0;
-    show(s);
+    s->down_until = s->tried_until = 0;
+    show(s, now);
 }
 
-bool balance_set(struct balance *b, const struct conf_service *conf)
+bool balance_set(struct balance *b, const struct conf_service *conf, uint64_t now)
 {
     uint8_t next[BACKENDS_MAX];
     unsigned count = 0;
@@ -191,12 +267,12 @@ bool balance_set(struct balance *b, const struct conf_service *conf)
         s->is_backup = from->is_backup;
         s->is_drained = from->is_drained;
         s->is_silent = s->is_silent && conf->probe != NULL;
-        show(s);
+        show(s, now);
         next[count++] = (uint8_t)slot;
     }
     for (unsigned i = 0; i < b->count; i++)
         if (count == 0 || memchr(next, b->listed[i], count) == NULL)
-            unlist(slot_of(b, b->listed[i]));
+            unlist(slot_of(b, b->listed[i]), now);
     memcpy(b->listed, next, count);
     b->count = count;
     return count == conf->backend.count;
@@ -207,7 +283,7 @@ bool balance_is_gone(const struct balance *b, unsigned slot)
     return !slot_of(b, slot)->is_listed;
 }
 
-bool balance_move(struct balance *b, const struct addr *from, const struct addr *to)
+bool balance_move(struct balance *b, const struct addr *from, const struct addr *to, uint64_t now)
 {
     unsigned before = find(b, from), slot;
 
@@ -228,12 +304,12 @@ bool balance_move(struct balance *b, const struct addr *from, const struct addr 
     for (unsigned i = 0; i < b->count; i++)
         if (b->listed[i] == before)
             b->listed[i] = (uint8_t)slot;
-    unlist(old);
-    show(s);
+    unlist(old, now);
+    show(s, now);
     return true;
 }
 
-bool balance_tell(struct balance *b, const struct addr *a, enum balance_order what)
+bool balance_tell(struct balance *b, const struct addr *a, enum balance_order what, uint64_t now)
 {
     unsigned slot = find(b, a);
     struct balance_slot *s = slot != BALANCE_NOBODY ? slot_of(b, slot) : NULL;
@@ -248,13 +324,13 @@ bool balance_tell(struct balance *b, const struct addr *a, enum balance_order wh
         break;
     case BALANCE_ANSWER:
         s->is_silent = false;
-        s->down_until = 0;
+        s->down_until = s->tried_until = 0;
         break;
     case BALANCE_SILENT:
         s->is_silent = true;
         break;
     }
-    show(s);
+    show(s, now);
     return true;
 }
 
@@ -419,25 +495,47 @@ bool balance_refused(struct balance *b, unsigned slot, unsigned n, uint64_t now)
 {
     struct balance_slot *s = slot_of(b, slot);
     /* One that never speaks cannot tell that it is back; so its next trouble is news again. */
-    bool is_news = s->is_listed && (!s->is_failing || now >= s->down_until + b->retry);
+    bool is_news = s->is_listed && (!s->is_failing || now >= s->tried_until);
 
     store(&s->shown.refused, load(&s->shown.refused) + n);
     if (!s->is_listed)
         return false;
     s->is_failing = true;
     s->down_until = now + b->retry;
-    show(s);
+    s->tried_until = s->down_until + b->retry;
+    show(s, now);
     return is_news;
 }
 
-bool balance_answered(struct balance *b, unsigned slot)
+bool balance_answered(struct balance *b, unsigned slot, uint64_t now)
 {
     struct balance_slot *s = slot_of(b, slot);
 
     if (!s->is_failing)
         return false;
     s->is_failing = false;
-    s->down_until = 0;
-    show(s);
+    s->down_until = s->tried_until = 0;
+    show(s, now);
     return true;
+}
+
+static void add(_Atomic uint64_t *p, uint64_t n)
+{
+    store(p, load(p) + n);
+}
+
+void balance_count_sent(struct balance *b, unsigned slot, size_t len)
+{
+    struct shown *shown = &slot_of(b, slot)->shown;
+
+    add(&shown->sent, 1);
+    add(&shown->sent_bytes, len);
+}
+
+void balance_count_received(struct balance *b, unsigned slot, size_t len)
+{
+    struct shown *shown = &slot_of(b, slot)->shown;
+
+    add(&shown->received, 1);
+    add(&shown->received_bytes, len);
 }

@@ -26,6 +26,15 @@ enum balance_order {
     BALANCE_SILENT, /* it was not: down until an answer comes */
 };
 
+/* How a backend stands, the better ones first. */
+enum balance_state {
+    BALANCE_UP,
+    BALANCE_TRIED,    /* it has refused, and flows are being sent to it again to see */
+    BALANCE_DOWN,     /* refuses, or does not answer the probe */
+    BALANCE_DRAINING, /* gets no new flows, whatever else may be true */
+    BALANCE_GONE,     /* has left the list and still has flows */
+};
+
 struct balance_slot;
 struct balance {
     _Atomic(struct balance_slot *) slot[BALANCE_SLOTS]; /* NULL: never in use */
@@ -40,13 +49,13 @@ void balance_clear(struct balance *b);
 /* Takes over a service's list. What stays in it keeps its state, and without a probe none is
  * silent. False: out of memory, or too many that left have flows; those of balance_is_gone() have
  * to go then, and as many of the list as there was room for are in. */
-bool balance_set(struct balance *b, const struct conf_service *conf)
+bool balance_set(struct balance *b, const struct conf_service *conf, uint64_t now)
     __attribute__((warn_unused_result));
 /* A name that had one address has another one now. False: as above, and the old one stays. */
-bool balance_move(struct balance *b, const struct addr *from, const struct addr *to)
+bool balance_move(struct balance *b, const struct addr *from, const struct addr *to, uint64_t now)
     __attribute__((warn_unused_result));
 /* False: nobody in the list has this address. */
-bool balance_tell(struct balance *b, const struct addr *a, enum balance_order what);
+bool balance_tell(struct balance *b, const struct addr *a, enum balance_order what, uint64_t now);
 
 /* What a session is known by, for balance_pick(): the same in each worker and after a restart. */
 uint64_t balance_key(const void *identity, size_t len);
@@ -73,16 +82,22 @@ bool balance_is_failing(const struct balance *b, unsigned slot);
 /* It has refused `n` datagrams: down for a while. True: that is news. */
 bool balance_refused(struct balance *b, unsigned slot, unsigned n, uint64_t now);
 /* It has sent something. True: it was down until then. */
-bool balance_answered(struct balance *b, unsigned slot);
+bool balance_answered(struct balance *b, unsigned slot, uint64_t now);
+/* A datagram of so many bytes has been handed to a socket towards it, or has come from it. */
+void balance_count_sent(struct balance *b, unsigned slot, size_t len);
+void balance_count_received(struct balance *b, unsigned slot, size_t len);
 
 /* What anybody may look at while the worker goes on. */
 struct balance_view {
     struct addr addr;
     unsigned weight;
     bool is_backup, is_drained, is_up;
+    enum balance_state state;
+    uint64_t since;                  /* when that began; 0: with the worker */
     uint64_t flows, opened, refused; /* open now; opened so far; refusals */
+    uint64_t sent, sent_bytes, received, received_bytes;
 };
-/* False: nothing in the list has this slot. */
+/* False: nobody has this slot. */
 bool balance_look(const struct balance *b, unsigned slot, uint64_t now, struct balance_view *out);
 
 #endif

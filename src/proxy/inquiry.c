@@ -59,6 +59,8 @@ static void add_row(const struct relay *r, struct inquiry *q, const struct sessi
         .refused = s->refused,
         .backend_port = s->backend_port,
     };
+    if (s->flow != NULL)
+        row->backend = life_backend(r, s);
     if (conf->backend_source.count > 0)
         report_source(s, conf, life_source(s), row->backend_source);
     identity = session_identity(s, &row->identity_len);

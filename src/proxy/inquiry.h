@@ -47,6 +47,7 @@ struct inquiry_row {
     uint64_t in_datagrams, in_bytes, out_datagrams, out_bytes;
     uint64_t drops, refused;
     uint16_t backend_port; /* 0: none yet */
+    struct addr backend;   /* where its flow goes; family 0: it has none now */
     /* The address that the backend sees, where the settings choose it,
      * else empty; "-": none yet. */
     char backend_source[PREFIX_TEXT_MAX];

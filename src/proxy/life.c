@@ -342,6 +342,8 @@ static enum fate sink_deliver(void *arg, size_t len)
     if (t->head_len > 0)
         write_head(t);
     upstream_commit(s->flow, t->head_len + len);
+    if (life_slot(s) != BALANCE_NOBODY)
+        balance_count_sent(balance_of(t->relay, s), life_slot(s), len);
     return FATE_FORWARDED;
 }
 

@@ -10,6 +10,8 @@
 
 #define HEAD 16 /* signature, version, kind, length of the rest */
 #define VERSION_2_PROXY 0x21
+#define VERSION_2_LOCAL 0x20
+#define UNSPECIFIED 0
 #define INET_DGRAM 0x12
 #define INET6_DGRAM 0x22
 
@@ -114,4 +116,17 @@ void pp2_write(const struct pp2_facts *facts, uint8_t *out)
     write_u64(&w, facts->id);
     write_ssl(&w, facts, &l);
     assert(!w.bad && w.at == out + HEAD + body);
+}
+
+_Static_assert(HEAD == PP2_LOCAL_SIZE, "a header without addresses is its head alone");
+
+void pp2_write_local(uint8_t out[PP2_LOCAL_SIZE])
+{
+    struct writer w = writer_of(out, PP2_LOCAL_SIZE);
+
+    write_bytes(&w, signature, sizeof(signature));
+    write_u8(&w, VERSION_2_LOCAL);
+    write_u8(&w, UNSPECIFIED);
+    write_u16(&w, 0);
+    assert(!w.bad && w.at == out + PP2_LOCAL_SIZE);
 }

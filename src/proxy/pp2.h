@@ -14,6 +14,8 @@
 /* The longest header: the fixed part, IPv6 addresses, and all TLVs at their longest. */
 #define PP2_MAX (16 + 36 + (3 + 8) + (3 + 5 + (3 + 8) + (3 + 64) + (3 + PP2_NAME_MAX)))
 
+#define PP2_LOCAL_SIZE 16
+
 /* What a header tells. All is borrowed for the call. */
 struct pp2_facts {
     const struct addr *peer, *local; /* of one family */
@@ -30,5 +32,8 @@ size_t pp2_length(const struct pp2_facts *facts);
  * `verify` of its SSL TLV is 0, as for a peer that has proven its key; no bit of `client` claims a
  * certificate. A `local` that is not known is all zero. */
 void pp2_write(const struct pp2_facts *facts, uint8_t *out);
+/* The header of a datagram that is our own and no client's (command LOCAL): receivers go by the
+ * datagram's real source then. */
+void pp2_write_local(uint8_t out[PP2_LOCAL_SIZE]);
 
 #endif

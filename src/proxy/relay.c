@@ -211,12 +211,18 @@ static void count_back(struct relay *r, const struct udp_datagram *d, enum back_
 }
 
 /* One that refused and now speaks is back. */
-static void note_answer(struct relay *r, struct session *s, uint64_t now)
+static void note_answer(struct relay *r, struct session *s, size_t len, uint64_t now)
 {
+    struct balance *b = &r->balances[s->service];
+
     if (s->flow == NULL)
         return;
     life_note_answer(s);
-    if (life_slot(s) == BALANCE_NOBODY || !balance_answered(&r->balances[s->service], life_slot(s)))
+    unsigned slot = life_slot(s);
+    if (slot == BALANCE_NOBODY)
+        return;
+    balance_count_received(b, slot, len);
+    if (!balance_answered(b, slot, now))
         return;
     const struct addr backend = life_backend(r, s);
     report_backend(life_conf(r, s), &backend, true, &r->backend_lines, now);
@@ -231,7 +237,7 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
 
     s->used = now;
     peers_touch(&r->peers, s);
-    note_answer(r, s, now);
+    note_answer(r, s, d->len, now);
     count_back(r, d, session_from_plain(s, &r->services[s->service], d->data, d->len, &sink));
     return life_settle(r, s, now);
 }
@@ -333,7 +339,7 @@ static unsigned share_of(const struct relay *r, unsigned cap)
     return (cap + r->parts.worker_count - 1) / r->parts.worker_count;
 }
 
-static void use_setup(struct relay *r, struct relay_setup *setup)
+static void use_setup(struct relay *r, struct relay_setup *setup, uint64_t now)
 {
     const struct conf *conf = setup->conf;
 
@@ -344,7 +350,7 @@ static void use_setup(struct relay *r, struct relay_setup *setup)
             (struct session_service){conf,   &conf->service[i],   r->setup.tls[i], r->crypt,
                                      r->kdf, &r->short_tag_tries, &r->memory,      r->expiry.wall0};
     for (unsigned i = 0; i < conf->service_count; i++)
-        backing_use(r, i);
+        backing_use(r, i, now);
     const struct gate_rules rules = {
         .prefix_v4 = conf->daemon.prefix_v4,
         .prefix_v6 = conf->daemon.prefix_v6,
@@ -399,15 +405,15 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
     struct sweep sweep = {r, now, old.conf};
 
     assert(setup->conf->service_count == old.conf->service_count);
-    use_setup(r, setup);
+    use_setup(r, setup, now);
     peers_each_open(&r->peers, rebase_one, &sweep);
     peers_each_open(&r->peers, place_one, &sweep); /* where another has left */
     relay_setup_clear(&old);
 }
 
-void relay_tell(struct relay *r, const struct relay_order *order)
+void relay_tell(struct relay *r, const struct relay_order *order, uint64_t now)
 {
-    backing_tell(r, order);
+    backing_tell(r, order, now);
 }
 
 const struct balance *relay_balance(const struct relay *r, unsigned service)
@@ -533,7 +539,7 @@ struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *set
         free(r);
         return NULL;
     }
-    use_setup(r, setup);
+    use_setup(r, setup, 0);
     return r;
 }
 

@@ -42,7 +42,7 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now);
  */
 bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t now);
 /* News or an order about one backend. */
-void relay_tell(struct relay *r, const struct relay_order *order);
+void relay_tell(struct relay *r, const struct relay_order *order, uint64_t now);
 /* For anybody to look at, as long as the relay is there. */
 const struct balance *relay_balance(const struct relay *r, unsigned service);
 /* The wall clock says `wall`, ms since 1970 UTC. Call it before the first turn and from time to

@@ -73,10 +73,11 @@ const char *report_source(const struct session *s, const struct conf_service *se
     return prefix_format(&one, buf);
 }
 
-/* The settings alone do not say where a flow goes. */
-static bool leaves_choice(const struct backends *b)
+/* The service's settings alone do not say where this flow goes. */
+static bool leaves_choice(const struct backends *b, const struct addr *to)
 {
-    return b->count > 1 || (b->count == 1 && b->list[0].name != NULL);
+    return b->count > 1 ||
+           (b->count == 1 && (b->list[0].name != NULL || !addr_equal(&b->list[0].addr, to)));
 }
 
 void report_flow(const struct session *s, const struct conf_service *service,
@@ -96,7 +97,7 @@ void report_flow(const struct session *s, const struct conf_service *service,
     if (service->backend_source.count > 0)
         *end++ =
             (struct log_field){"backend-source", report_source(s, service, way->source, from), 0};
-    if (leaves_choice(&service->backend))
+    if (leaves_choice(&service->backend, &way->backend))
         *end++ = (struct log_field){"backend", addr_format(&way->backend, to), 0};
     if (limit != NULL)
         *end++ = (struct log_field){"left-out", NULL, skipped};

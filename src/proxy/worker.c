@@ -130,7 +130,7 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
         relay_set_cookies(w->relay, &m->with.cookies);
         break;
     case MESSAGE_BACKEND:
-        relay_tell(w->relay, &m->with.backend);
+        relay_tell(w->relay, &m->with.backend, now);
         break;
     case MESSAGE_DRAIN:
         relay_drain(w->relay, now);

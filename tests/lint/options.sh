@@ -41,7 +41,7 @@ PROGRAM
 # shellcheck disable=SC2086 # both are lists of words
 ${CC:-cc} ${CPPFLAGS:-} -std=c11 -D_GNU_SOURCE -Isrc -o "$tmp/table" "$tmp/table.c" \
     src/conf/options.c src/conf/spell.c src/conf/value.c src/conf/backends.c src/conf/date.c \
-    src/conf/probe.c src/base/addr.c src/base/bytes.c src/base/prefix.c
+    src/conf/pieces.c src/conf/probe.c src/base/addr.c src/base/bytes.c src/base/prefix.c
 "$tmp/table" >"$tmp/rows"
 
 compare() {

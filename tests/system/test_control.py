@@ -218,7 +218,8 @@ def test_a_reload_that_is_refused_tells_every_reason(start, control, tmp_path):
     assert control.json("status")["failed-reloads"] == 3
     done = ctl(control.path, "reload")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"reload failed, nothing changed\ndaemon.workers: " in done.stderr
+    place = f"{ini}:{good.splitlines().index('workers = 2') + 1}: daemon.workers: "
+    assert f"reload failed, nothing changed\n{place}".encode() in done.stderr
 
 
 def test_reloads_at_once_are_all_answered(start, control, path):
@@ -319,7 +320,7 @@ def test_version_and_help(start, control, run):
     names = [command["name"] for command in control.json("help")["commands"]]
     assert names == [
         *("status", "sessions", "session", "end", "reload", "reopen", "drain", "undrain"),
-        *("backend", "stop", "log-level", "config", "version", "help"),
+        *("backend", "backends", "stop", "log-level", "config", "version", "help"),
     ]
     for name in names:
         assert re.search(rf"^{name}\b", control("help"), re.M)

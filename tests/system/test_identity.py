@@ -5,6 +5,7 @@ import datetime
 
 import pytest
 
+from lib.control import Control
 from lib.gate import KEY, until
 from lib.programs import s_client
 
@@ -60,6 +61,24 @@ def test_some_identities_have_another_backend(start, echo, backend, client):
     assert client(g, "dev-1").connect().ask(b"hello") == b"hello"
     assert g.events("session open", identity="tech", backend=upper.address)
     assert g.events("session open", identity="dev-1", backend=echo.address)
+
+
+def test_the_log_and_the_control_tell_which(start, echo, backend, client, tmp_path):
+    """Though the service has one backend alone."""
+    upper = backend(bytes.upper)
+    path = tmp_path / "control"
+    g = start({"tech": {"backend": upper.address}}, daemon={"control-socket": path})
+    told = {}
+    for identity in ("tech", "dev-1"):
+        c = client(g, identity, KEYS[identity]).connect()
+        session = g.wait_event("session open", identity=identity)["id"]
+        assert Control(path).json(f"session {session}")["backend"] == "-"
+        c.ask(b"a")
+        told[identity] = (
+            g.wait_event("session flow", id=session).get("backend"),
+            Control(path).json(f"session {session}")["backend"],
+        )
+    assert told == {"tech": (upper.address, upper.address), "dev-1": (None, echo.address)}
 
 
 def test_both_backends_are_heard_on_a_shared_socket(start, backend, client):

@@ -77,6 +77,60 @@ def test_it_shows_what_there_is(page, g):
     until(lambda: count(page, "svg.chart path.line") == 8)
 
 
+def rows(page, selector):
+    return page.run(
+        "return [...document.querySelectorAll(arguments[0])].map((r) => "
+        "[...r.children].map((c) => c.innerText.trim()))",
+        selector + " tbody tr",
+    )
+
+
+def test_backends_and_their_states(gate, backend, client, browser, psk, settings, tmp_path):
+    """One of each state, in words; and the address that a backend sees."""
+    a, b, c, d = (backend() for _ in range(4))
+    first = f"{a.address}, {b.address} drain, {c.address} backup, {d.address}"
+    place = {"listen": "127.0.0.1:0", "psk-file": psk({"dev-1": KEY})}
+    sections = {
+        "daemon": {"http": "127.0.0.1:0", "workers": 1},
+        "service coap": {**place, "backend": first, "backend-retry": "1h", "balance": "round-robin"},
+        "service other": {**place, "backend": a.address, "backend-source": "127.64.0.0/10"},
+    }
+    ini = settings(sections)
+    g = gate(ini=ini)
+    one = client(g.address("coap")).connect()
+    two = client(g.address("coap")).connect()
+    assert one.is_alive() and two.is_alive()
+    lost = client(g.address("coap")).connect()
+    assert client(g.address("other")).connect().is_alive()
+    a.close()
+
+    def is_down():
+        for each in (one, two, lost):
+            each.send(b"lost")
+        return "down" in str(get(g, "/status.json").json["services"][0]["backends"])
+
+    until(is_down)
+    ini.write_text(ini.read_text().replace(f", {d.address}", ""))
+    assert "reloaded" in g.reload()
+    host, port = http_address(g)
+    browser.open(f"http://{host}:{port}/")
+    until(lambda: rows(browser, "#backends") and len(identities(browser)) == 4)
+    found = {r[0]: r for r in rows(browser, "#backends div:nth-of-type(1)")}
+    assert found[a.address][1] == "down" and int(found[a.address][-1]) > 0
+    assert found[b.address][1] == "draining"
+    assert found[c.address][1] == "up backup"
+    assert found[d.address][1] == "gone" and found[d.address][4] != "0"
+    assert rows(browser, "#backends div:nth-of-type(2)")[0][0] == a.address
+    assert browser.run("return [...document.querySelectorAll('#backends h3')].map((e) => e.innerText)") == [
+        *("coap", "other"),
+    ]
+    assert any(r[3].startswith("127.64.0.") for r in rows(browser, "#sessions") if r[2] == "other")
+    assert all(r[3] == "" for r in rows(browser, "#sessions") if r[2] == "coap")
+    shoot(browser, pathlib.Path(os.environ.get("SCREENSHOTS", tmp_path)), "backends-")
+    assert browser.complaints() == []
+    browser.open("about:blank")
+
+
 def test_what_clients_call_themselves_is_text(page):
     assert sorted(identities(page)) == ["<img src=x onerror=alert(1)>", "dev-1", r"pump-\xc3\xa9"]
     assert count(page, "table img") == 0
@@ -99,9 +153,8 @@ def test_it_follows(page, g):
     until(lambda: text(page, "#now-sessions") == "2")
 
 
-def test_it_fits_and_can_be_read(page, tmp_path):
-    """SCREENSHOTS names a folder for pictures of it."""
-    folder = pathlib.Path(os.environ.get("SCREENSHOTS", tmp_path))
+def shoot(page, folder, prefix=""):
+    """Whether it fits and can be read in each size and scheme; leaves pictures of it."""
     for size, scheme in itertools.product(SIZES, ["light", "dark"]):
         width, is_dark = SIZES[size][0], scheme == "dark"
         page.show(*SIZES[size], is_dark=is_dark)
@@ -109,8 +162,14 @@ def test_it_fits_and_can_be_read(page, tmp_path):
         assert page.run("return document.documentElement.scrollWidth") <= width, size
         assert page.run(CONTRAST) == []
         page.show(width, page.run("return document.documentElement.scrollHeight"), is_dark=is_dark)
-        page.screenshot(folder / f"{size}-{scheme}.png")
-        assert (folder / f"{size}-{scheme}.png").stat().st_size > 20000
+        picture = folder / f"{prefix}{size}-{scheme}.png"
+        page.screenshot(picture)
+        assert picture.stat().st_size > 20000
+
+
+def test_it_fits_and_can_be_read(page, tmp_path):
+    """SCREENSHOTS names a folder for pictures of it."""
+    shoot(page, pathlib.Path(os.environ.get("SCREENSHOTS", tmp_path)))
 
 
 # Each text that is seen against what is behind it, by the measure of WCAG 2.1: 4.5 at least.

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from lib.dtls import DTLS10
-from lib.gate import KEY
+from lib.gate import KEY, until
 from lib.programs import ANYTHING, dnsdist, s_client, unbound
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -146,6 +146,35 @@ def test_unbound_sees_and_judges_the_client(gate, client, tmp_path):
     _, answer = ask(g, "127.0.0.6", client)
     assert answer[3] & 15 == REFUSED, "its access list has not seen the client"
     program.stop()
+
+
+@pytest.mark.parametrize("make", ["unbound", "dnsdist"])
+def test_a_probe_speaks_for_the_proxy_itself(gate, tmp_path, make):
+    """Behind a header, or it would be dropped; and by the socket's own address."""
+    if make == "unbound":
+        program, port = unbound(tmp_path, 'local-data: "gate.test. A 192.0.2.7"')
+        asked = r"info: 127\.0\.0\.1 gate\.test\. A IN"
+    else:
+        program, port = dnsdist(tmp_path, DNSDIST)
+        asked = r"query from 127\.0\.0\.1:\d+ to 127\.0\.0\.1:%d" % port
+    before = len(program.out.find(asked))
+    how = {"probe": "udp:" + ANYTHING.hex(), "probe_interval": "100ms"}
+    g = gate(f"127.0.0.1:{port}", proxy_protocol="v2", **how)
+    program.out.wait(asked, before + 5)
+    assert not g.events("backend down"), "it has answered each of them"
+    program.stop()
+    g.wait_event("backend down", reason="refuses the probe")
+
+
+def test_a_reload_puts_a_header_before_the_probe(gate, backend, tmp_path):
+    b = backend()
+    g = gate(b, probe="udp:70", probe_interval="100ms")
+    b.wait(1)
+    ini = tmp_path / "dtlsgate.ini"
+    ini.write_text(ini.read_text() + "proxy-protocol = v2\n")
+    assert "reloaded" in g.reload()
+    until(lambda: SIGNATURE + b"\x20\0\0\0p" in b.data)
+    assert set(b.data) == {b"p", SIGNATURE + b"\x20\0\0\0p"}
 
 
 def test_unbound_answers_openssl_s_client(gate, tmp_path):

@@ -129,9 +129,12 @@ def test_what_only_a_restart_can_change_is_refused(gate, echo, client, tmp_path)
         ("[daemon]", "[daemon]\nuser = nobody", r"daemon\.user: cannot change"),
     ):
         assert old in good
-        ini.write_text(good.replace(old, new))
+        changed = good.replace(old, new)
+        ini.write_text(changed)
         assert "nothing changed" in g.reload()
-        assert g.log.find(rf" error {what}"), what
+        number = changed[: changed.index(new) + len(new)].count("\n") + 1
+        place = ini if "go" in what else f"{ini}:{number}"
+        assert g.log.find(rf" error {place}: {what}"), what
     ini.write_text(good)
     assert "reloaded" in g.reload()
     assert c.is_alive()

@@ -6,7 +6,7 @@ import pytest
 from lib.gate import KEY
 
 HEX = KEY.hex()
-NUMERIC = "which is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684"
+NUMERIC = "is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684"
 DAEMON = {
     "workers": ("257", '"257" is not a number from 0 to 256'),
     "log": ("relative/path", '"relative/path" is not stderr, syslog or an absolute path'),
@@ -28,14 +28,14 @@ DAEMON = {
     "control-socket": (f"/{'s' * 107}", f'"/{"s" * 95}..." is not a text of 0 to 107 bytes'),
     "control-mode": ("rw", '"rw" is not an octal mode from 0000 to 0777'),
     "control-group": ("g" * 33, f'"{"g" * 33}" is not a text of 0 to 32 bytes'),
-    "http": ("localhost:9684", f'"localhost:9684" has "localhost:9684", {NUMERIC}'),
+    "http": ("localhost:9684", f'"localhost:9684" {NUMERIC}'),
     "http-name": ("h" * 254, f'"{"h" * 96}..." is not a text of 0 to 253 bytes'),
     "resolve-interval": ("2d", '"2d" is not a time from 1s to 1d, or 0 (ms, s, m, h or d)'),
 }
-NO_PREFIX = "which is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32"
+NO_PREFIX = "is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32"
 TIME = "(ms, s, m, h or d)"
 SERVICE = {
-    "listen": ("localhost:5684", f'"localhost:5684" has "localhost:5684", {NUMERIC}'),
+    "listen": ("localhost:5684", f'"localhost:5684" {NUMERIC}'),
     "backend": (
         "127.0.0.1:0",
         '"127.0.0.1:0" has port 0; write the port that the service listens on',
@@ -64,12 +64,12 @@ SERVICE = {
     "handshake-timeout": ("500ms", f'"500ms" is not a time from 1s to 10m {TIME}'),
     "idle-timeout": ("31d", f'"31d" is not a time from 1s to 30d {TIME}'),
     "flow-timeout": ("10ms", f'"10ms" is not a time from 1s to 30d, or 0 {TIME}'),
-    "backend-source": ("127.0.0.2:0", f'"127.0.0.2:0" has "127.0.0.2:0", {NO_PREFIX}'),
+    "backend-source": ("127.0.0.2:0", f'"127.0.0.2:0" {NO_PREFIX}'),
     "source-by": ("name", '"name" is not one of session, identity'),
     "transparent": ("maybe", '"maybe" is not one of no, yes, client'),
     "proxy-protocol": ("v1", '"v1" is not one of off, v2'),
-    "allow": ("gate.test", f'"gate.test" has "gate.test", {NO_PREFIX}'),
-    "deny": ("10.0.0.0/33", f'"10.0.0.0/33" has "10.0.0.0/33", {NO_PREFIX}'),
+    "allow": ("gate.test", f'"gate.test" {NO_PREFIX}'),
+    "deny": ("10.0.0.0/33", f'"10.0.0.0/33" {NO_PREFIX}'),
     "ems": ("never", '"never" is not one of prefer, require'),
     "max-sessions-per-identity": ("-1", '"-1" is not a number from 1 to 1000000, or 0'),
     "forgery-limit": ("4294967296", '"4294967296" is not a number from 1 to 4000000000, or 0'),
@@ -79,7 +79,7 @@ SERVICE = {
 
 IDENTITY = {
     "backend": ("127.0.0.1", '"127.0.0.1" is not of the form HOST:PORT, IPV4:PORT or [IPV6]:PORT'),
-    "allow-from": ("10.0.0.0/33", f'"10.0.0.0/33" has "10.0.0.0/33", {NO_PREFIX}'),
+    "allow-from": ("10.0.0.0/33", f'"10.0.0.0/33" {NO_PREFIX}'),
     "max-sessions": ("many", '"many" is not a number from 1 to 1000000, or 0'),
     "rate-datagrams": ("1k", '"1k" is not a number from 1 to 1000000, or 0'),
     "rate-bytes": ("2g", '"2g" is not a size from 1 to 1g, or 0 (k, m or g)'),
@@ -281,14 +281,57 @@ def test_addresses_that_are_in_each_others_way(errors, place):
         ("[::g]:5683", "has no valid IPv6 address in its brackets"),
         ("localhost:65536", "has no valid port"),
         ("no.such.name.invalid:5683", "cannot be resolved: "),
-        ("127.0.0.1:1, 127.0.0.1:1", 'has "127.0.0.1:1", which stands there twice; leave one out'),
-        ("127.0.0.1:1 weight=0", 'has "127.0.0.1:1 weight=0", which has a word that is none of '),
+        ("127.0.0.1:1 weight=0", "has a word that is none of weight=1 to weight=100, backup and "),
         ("127.0.0.1:1 backup", "has backups alone; leave the word out behind one"),
     ],
 )
 def test_a_backend_that_cannot_be(errors, place, backend, why):
     (line,) = errors(ini_of(place, backend=backend))
     assert line.startswith(f'INI:5: service.coap.backend: "{backend}" {why}')
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "faults"),
+    [
+        ("listen", "0.0.0.0:1x, 127.0.0.1:0, bad", [f'"0.0.0.0:1x" {NUMERIC}', f'"bad" {NUMERIC}']),
+        ("allow", "10.0.0.1/8, ::1, x", [f'"10.0.0.1/8" {NO_PREFIX}', f'"x" {NO_PREFIX}']),
+        (
+            "backend",
+            "127.0.0.1, 127.0.0.1:1, 127.0.0.1:1 drain, 127.0.0.1:0",
+            [
+                '"127.0.0.1" is not of the form HOST:PORT, IPV4:PORT or [IPV6]:PORT',
+                '"127.0.0.1:1 drain" stands there twice; leave one out',
+                '"127.0.0.1:0" has port 0; write the port that the service listens on',
+            ],
+        ),
+    ],
+)
+def test_each_of_a_list_is_told(errors, place, key, value, faults):
+    lines = errors(ini_of({**place, key: value}))
+    assert [line.partition(f"service.coap.{key}: ")[2] for line in lines] == faults
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        ("0.0.0.0:5999", "127.0.0.1:5999", "127.0.0.1:5999 overlaps 0.0.0.0:5999 of service coap"),
+        ("[::1]:5999", "[::]:5999", "[::]:5999 overlaps [::1]:5999 of service coap"),
+        ("127.0.0.1:5999", "127.0.0.1:5999", "127.0.0.1:5999 is taken by service coap"),
+    ],
+)
+def test_addresses_in_each_others_way(errors, place, first, second, why):
+    """Found where the settings are read, before anything is opened."""
+    other = "".join(f"{k} = {v}\n" for k, v in {**place, "listen": second}.items())
+    (line,) = errors(ini_of({**place, "listen": first}) + "[service other]\n" + other)
+    assert f"service.other.listen: {why}; " in line
+    (line,) = errors(ini_of({**place, "listen": f"{first}, {second}"}))
+    assert line.startswith("INI:4: service.coap.listen: ")
+
+
+def test_what_was_meant_is_not_missing(errors, place):
+    place["lisen"] = place.pop("listen")
+    (line,) = errors(ini_of(place))
+    assert line.endswith("service.coap.lisen: unknown key; did you mean listen?")
 
 
 # ---- key files ----

@@ -74,13 +74,16 @@ static void test_what_is_printed_is_read_back(void **state)
 static void test_what_is_wrong_is_told(void **state)
 {
     static const char *const cases[][2] = {
-        {"", "is not of the form HOST:PORT, IPV4:PORT or [IPV6]:PORT"},
-        {"127.0.0.1:0", "has port 0; write the port that the service listens on"},
-        {"127.0.0.1:1,", "has \"\", which is not of the form HOST:PORT, IPV4:PORT or [IPV6]:PORT"},
-        {"127.0.0.1:1, 0.0.0.0:2", "has \"0.0.0.0:2\", which is no address to send to; write "
-                                   "127.0.0.1 for this host"},
+        {"", "\"\" is not of the form HOST:PORT, IPV4:PORT or [IPV6]:PORT"},
+        {"127.0.0.1:0", "\"127.0.0.1:0\" has port 0; write the port that the service listens on"},
+        {"127.0.0.1:1,", "\"\" is not of the form HOST:PORT, IPV4:PORT or [IPV6]:PORT"},
+        {"127.0.0.1:1, 0.0.0.0:2",
+         "\"0.0.0.0:2\" is no address to send to; write 127.0.0.1 for this host"},
+        {"x, 127.0.0.1:1, 127.0.0.1:0 drain",
+         "\"x\" is not of the form HOST:PORT, IPV4:PORT or [IPV6]:PORT\n"
+         "\"127.0.0.1:0 drain\" has port 0; write the port that the service listens on"},
         {"127.0.0.1:1, 127.0.0.1:1 backup",
-         "has \"127.0.0.1:1 backup\", which stands there twice; leave one out"},
+         "\"127.0.0.1:1 backup\" stands there twice; leave one out"},
         {"127.0.0.1:1 backup", "has backups alone; leave the word out behind one"},
     };
     static const char *const words[] = {
@@ -94,7 +97,7 @@ static void test_what_is_wrong_is_told(void **state)
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
         snprintf(text, sizeof(text), "127.0.0.1:1 %s", words[i]);
         snprintf(why, sizeof(why),
-                 "has \"%s\", which has a word that is none of weight=1 to weight=100, backup and "
+                 "\"%s\" has a word that is none of weight=1 to weight=100, backup and "
                  "drain",
                  text);
         assert_refused(text, why);
@@ -103,6 +106,7 @@ static void test_what_is_wrong_is_told(void **state)
 
 static void test_there_is_a_most_of_everything(void **state)
 {
+    char why[128];
     char text[8192] = "", longest[600];
     struct backends b;
 
@@ -116,7 +120,8 @@ static void test_there_is_a_most_of_everything(void **state)
     assert_refused(text, "has too many entries; give up to 32");
     memset(longest, 'a', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = '\0';
-    assert_refused(longest, "has an entry that is too long for HOST:PORT");
+    snprintf(why, sizeof(why), "\"%.80s...\" is too long for HOST:PORT", longest);
+    assert_refused(longest, why);
 }
 
 static void test_a_probe_is_one_datagram_or_several(void **state)

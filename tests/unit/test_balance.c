@@ -25,7 +25,7 @@ static void use(struct world *w, const char *text)
 
     if (!backends_parse(&w->conf.backend, text, why, sizeof(why)))
         fail_msg("%s", why);
-    assert_true(balance_set(&w->b, &w->conf));
+    assert_true(balance_set(&w->b, &w->conf, NOW));
 }
 
 static int set_up(void **state)
@@ -244,7 +244,7 @@ static void test_a_refusal_is_news_once(void **state)
     use(w, "127.0.0.1:1, 127.0.0.1:2");
     one = slot_of(w, "127.0.0.1:1");
     assert_true(balance_is_good(&w->b, one, NOW));
-    assert_false(balance_answered(&w->b, one)); /* it was never down */
+    assert_false(balance_answered(&w->b, one, NOW)); /* it was never down */
     assert_true(balance_refused(&w->b, one, 1, NOW));
     assert_false(balance_is_good(&w->b, one, NOW));
     assert_false(balance_refused(&w->b, one, 5, NOW + 5000));
@@ -252,10 +252,10 @@ static void test_a_refusal_is_news_once(void **state)
     assert_true(balance_is_good(&w->b, one, NOW + 5000 + RETRY));
     assert_false(balance_refused(&w->b, one, 1, NOW + 5000 + RETRY)); /* still the same trouble */
     assert_true(balance_is_failing(&w->b, one));
-    assert_true(balance_answered(&w->b, one));
+    assert_true(balance_answered(&w->b, one, NOW));
     assert_false(balance_is_failing(&w->b, one));
     assert_true(balance_is_good(&w->b, one, NOW + 5000 + RETRY));
-    assert_false(balance_answered(&w->b, one));
+    assert_false(balance_answered(&w->b, one, NOW));
     assert_true(balance_refused(&w->b, one, 1, NOW + 20000));
     assert_true(balance_refused(&w->b, one, 1, NOW + 20000 + 2 * RETRY)); /* quiet in between */
 }
@@ -267,20 +267,21 @@ static void test_drained_is_nobodys_choice_but_keeps_its_own(void **state)
     unsigned count[16];
 
     use(w, "127.0.0.1:1, 127.0.0.1:2");
-    assert_true(balance_tell(&w->b, &two, BALANCE_DRAIN));
+    assert_true(balance_tell(&w->b, &two, BALANCE_DRAIN, NOW));
     count_all(w, NOW, count);
     assert_int_equal(count[1], KEYS);
     assert_true(balance_is_good(&w->b, slot_of(w, "127.0.0.1:2"), NOW));
     use(w, "127.0.0.1:2, 127.0.0.1:1"); /* a reload is no reason */
     count_all(w, NOW, count);
     assert_int_equal(count[1], KEYS);
-    assert_true(balance_tell(&w->b, &two, BALANCE_UNDRAIN));
+    assert_true(balance_tell(&w->b, &two, BALANCE_UNDRAIN, NOW));
     count_all(w, NOW, count);
     assert_about(count[2], KEYS / 2.0);
     use(w, "127.0.0.1:2 drain, 127.0.0.1:1");
     count_all(w, NOW, count);
     assert_int_equal(count[1], KEYS);
-    assert_true(balance_tell(&w->b, &two, BALANCE_UNDRAIN)); /* an order wins over the settings */
+    assert_true(
+        balance_tell(&w->b, &two, BALANCE_UNDRAIN, NOW)); /* an order wins over the settings */
     count_all(w, NOW, count);
     assert_about(count[2], KEYS / 2.0);
     use(w, "127.0.0.1:2 drain, 127.0.0.1:1 drain");
@@ -298,18 +299,18 @@ static void test_a_silent_one_is_down_until_it_answers(void **state)
     w->conf.probe = probe;
     use(w, "127.0.0.1:1, 127.0.0.1:2");
     slot = slot_of(w, "127.0.0.1:1");
-    assert_true(balance_tell(&w->b, &one, BALANCE_SILENT));
+    assert_true(balance_tell(&w->b, &one, BALANCE_SILENT, NOW));
     assert_false(balance_is_good(&w->b, slot, NOW + 100 * RETRY));
     use(w, "127.0.0.1:1, 127.0.0.1:2");
     assert_false(balance_is_good(&w->b, slot, NOW));
     (void)balance_refused(&w->b, slot, 1, NOW);
-    assert_true(balance_tell(&w->b, &one, BALANCE_ANSWER));
+    assert_true(balance_tell(&w->b, &one, BALANCE_ANSWER, NOW));
     assert_true(balance_is_good(&w->b, slot, NOW)); /* which speaks for it behind a refusal, too */
-    assert_true(balance_tell(&w->b, &one, BALANCE_SILENT));
+    assert_true(balance_tell(&w->b, &one, BALANCE_SILENT, NOW));
     w->conf.probe = NULL;
     use(w, "127.0.0.1:1, 127.0.0.1:2");
     assert_true(balance_is_good(&w->b, slot, NOW)); /* nobody asks any more */
-    assert_false(balance_tell(&w->b, &other, BALANCE_SILENT));
+    assert_false(balance_tell(&w->b, &other, BALANCE_SILENT, NOW));
 }
 
 static void test_one_that_leaves_is_known_for_its_flows(void **state)
@@ -325,7 +326,7 @@ static void test_one_that_leaves_is_known_for_its_flows(void **state)
     assert_true(balance_is_gone(&w->b, slot));
     assert_false(balance_is_good(&w->b, slot, NOW));
     assert_true(addr_equal(balance_address(&w->b, slot), &one));
-    assert_false(balance_tell(&w->b, &one, BALANCE_DRAIN));
+    assert_false(balance_tell(&w->b, &one, BALANCE_DRAIN, NOW));
     assert_false(balance_refused(&w->b, slot, 1, NOW)); /* nobody's news */
     use(w, "127.0.0.1:2, 127.0.0.1:3");
     assert_int_not_equal(slot_of(w, "127.0.0.1:3"), slot);
@@ -348,14 +349,14 @@ static void test_no_room_for_more_until_flows_close(void **state)
         for (int i = 0; i < BACKENDS_MAX; i++)
             snprintf(text + strlen(text), 40, "%s127.0.%d.%d:1", i > 0 ? "," : "", round, i);
         assert_true(backends_parse(&w->conf.backend, text, why, sizeof(why)));
-        assert_int_equal(balance_set(&w->b, &w->conf), round < 2);
+        assert_int_equal(balance_set(&w->b, &w->conf, NOW), round < 2);
         for (unsigned i = 0; round < 2 && i < BACKENDS_MAX; i++)
             balance_enter(&w->b, w->b.listed[i]);
     }
     for (unsigned i = 0; i < BALANCE_SLOTS; i++)
         if (balance_is_gone(&w->b, i))
             balance_leave(&w->b, i);
-    assert_true(balance_set(&w->b, &w->conf));
+    assert_true(balance_set(&w->b, &w->conf, NOW));
     assert_int_equal(w->b.count, BACKENDS_MAX);
 }
 
@@ -379,21 +380,21 @@ static void test_a_name_keeps_its_sessions_wherever_it_goes(void **state)
     from = *balance_address(&w->b, w->b.listed[1]);
     for (unsigned key = 0; key < KEYS; key++)
         before[key] = port_of(w, key, NOW);
-    assert_true(balance_tell(&w->b, &from, BALANCE_DRAIN));
-    assert_true(balance_tell(&w->b, &from, BALANCE_SILENT));
+    assert_true(balance_tell(&w->b, &from, BALANCE_DRAIN, NOW));
+    assert_true(balance_tell(&w->b, &from, BALANCE_SILENT, NOW));
     balance_enter(&w->b, w->b.listed[1]);
     unsigned old = w->b.listed[1];
-    assert_true(balance_move(&w->b, &from, &to));
+    assert_true(balance_move(&w->b, &from, &to, NOW));
     assert_true(balance_is_gone(&w->b, old));
     assert_int_equal(balance_addresses(&w->b, list), 3);
     assert_true(addr_equal(&list[1], &to));
     assert_true(balance_is_good(&w->b, w->b.listed[1], NOW)); /* silence was the old address's */
     assert_int_not_equal(port_of(w, 0, NOW), 2);              /* the order holds on */
-    assert_true(balance_tell(&w->b, &to, BALANCE_UNDRAIN));
+    assert_true(balance_tell(&w->b, &to, BALANCE_UNDRAIN, NOW));
     for (unsigned key = 0; key < KEYS; key++)
         assert_int_equal(port_of(w, key, NOW), before[key]);
-    assert_true(balance_move(&w->b, &from, &other)); /* not there any more: nothing happens */
-    assert_true(balance_move(&w->b, &to, &other));   /* taken: it stays where it is */
+    assert_true(balance_move(&w->b, &from, &other, NOW)); /* not there any more: nothing happens */
+    assert_true(balance_move(&w->b, &to, &other, NOW));   /* taken: it stays where it is */
     assert_int_equal(balance_addresses(&w->b, list), 3);
     assert_true(addr_equal(&list[1], &to));
     balance_leave(&w->b, old);
@@ -417,13 +418,71 @@ static void test_others_can_look(void **state)
     assert_true(v.weight == 3 && !v.is_backup && !v.is_drained && !v.is_up);
     assert_true(v.flows == 1 && v.opened == 2 && v.refused == 7);
     assert_true(balance_look(&w->b, slot, NOW + RETRY, &v) && v.is_up);
-    assert_true(balance_tell(&w->b, &one, BALANCE_DRAIN));
+    assert_true(balance_tell(&w->b, &one, BALANCE_DRAIN, NOW));
     assert_true(balance_look(&w->b, slot, NOW, &v) && v.is_drained);
     assert_true(balance_look(&w->b, slot_of(w, "127.0.0.1:2"), NOW, &v) && v.is_backup);
     use(w, "127.0.0.1:2");
-    assert_false(balance_look(&w->b, slot, NOW, &v));
+    assert_true(balance_look(&w->b, slot, NOW, &v) && v.state == BALANCE_GONE && v.flows == 1);
     assert_false(balance_look(&w->b, BALANCE_SLOTS - 1, NOW, &v));
     balance_leave(&w->b, slot);
+    assert_false(balance_look(&w->b, slot, NOW, &v));
+}
+
+static void check_state(const struct world *w, uint64_t now, enum balance_state state,
+                        uint64_t since)
+{
+    struct balance_view v;
+
+    assert_true(balance_look(&w->b, 0, now, &v));
+    assert_int_equal(v.state, state);
+    assert_int_equal(v.since, since);
+}
+
+static void test_a_state_and_since_when(void **state)
+{
+    struct world *w = *state;
+    const struct addr one = addr_of("127.0.0.1:1");
+    const uint64_t later = NOW + 100 * RETRY;
+
+    use(w, "127.0.0.1:1");
+    balance_enter(&w->b, 0);
+    check_state(w, later, BALANCE_UP, NOW);
+    (void)balance_refused(&w->b, 0, 1, NOW + 5);
+    (void)balance_refused(&w->b, 0, 1, NOW + 7);
+    check_state(w, NOW + 6 + RETRY, BALANCE_DOWN, NOW + 5);
+    check_state(w, NOW + 7 + RETRY, BALANCE_TRIED, NOW + 7 + RETRY);
+    check_state(w, later, BALANCE_UP, NOW + 7 + 2 * RETRY); /* nothing was heard against it */
+    (void)balance_refused(&w->b, 0, 1, later);
+    assert_true(balance_answered(&w->b, 0, later + 1));
+    check_state(w, later + 2, BALANCE_UP, later + 1);
+    assert_true(balance_tell(&w->b, &one, BALANCE_SILENT, later + 3));
+    check_state(w, 2 * later, BALANCE_DOWN, later + 3);
+    assert_true(balance_tell(&w->b, &one, BALANCE_DRAIN, later + 4));
+    check_state(w, 2 * later, BALANCE_DRAINING, later + 4);
+    assert_true(balance_tell(&w->b, &one, BALANCE_UNDRAIN, later + 5));
+    assert_true(balance_tell(&w->b, &one, BALANCE_ANSWER, later + 6));
+    use(w, "127.0.0.1:1 weight=7"); /* which is no news */
+    check_state(w, 2 * later, BALANCE_UP, later + 6);
+    use(w, "127.0.0.1:2");
+    check_state(w, 2 * later, BALANCE_GONE, NOW);
+    balance_leave(&w->b, 0);
+}
+
+static void test_what_passes_is_counted(void **state)
+{
+    struct world *w = *state;
+    struct balance_view v;
+
+    use(w, "127.0.0.1:1");
+    balance_count_sent(&w->b, 0, 100);
+    balance_count_sent(&w->b, 0, 0);
+    balance_count_received(&w->b, 0, 7);
+    assert_true(balance_look(&w->b, 0, NOW, &v));
+    assert_true(v.sent == 2 && v.sent_bytes == 100 && v.received == 1 && v.received_bytes == 7);
+    use(w, "127.0.0.1:2");
+    use(w, "127.0.0.1:3"); /* in the place of the first one */
+    assert_true(balance_look(&w->b, 0, NOW, &v));
+    assert_true(v.addr.port == 3 && v.sent == 0 && v.received_bytes == 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -448,6 +507,8 @@ int main(void)
         TEST(test_an_empty_list_is_nobody),
         TEST(test_a_name_keeps_its_sessions_wherever_it_goes),
         TEST(test_others_can_look),
+        TEST(test_a_state_and_since_when),
+        TEST(test_what_passes_is_counted),
     };
 
     return cmocka_run_group_tests_name("balance", tests, NULL, NULL);

@@ -247,6 +247,51 @@ static void test_all_mistakes_are_told_at_once(void **state)
     assert_int_equal(errors.count, 11);
 }
 
+static void assert_one_error(const char *text, const char *expected)
+{
+    errors_clear(&errors);
+    assert_null(load(text, NULL));
+    for (unsigned i = 1; i < errors.count; i++)
+        print_message("%s\n", errors.line[i]);
+    assert_int_equal(errors.count, 1);
+    assert_non_null(strstr(errors.line[0], expected));
+}
+
+static void test_what_was_meant_is_not_missing(void **state)
+{
+    static const char rest[] = "backend = 127.0.0.1:1\npsk-file = keys\n";
+    static const char *const cases[][2] = {
+        {"[service a]\nlisen = 127.0.0.1:0\n", "did you mean listen?"},
+        {"[service a]\nlisten 127.0.0.1:0\n", "did you mean listen?"},
+        {"[daemon]\nlisten = 127.0.0.1:0\n[service a]\n", "belongs into a [service NAME]"},
+        {"[service a]\n[service a]\nlisten = 127.0.0.1:0\n", "second section of this name"},
+        {"[servce a]\nlisten = 127.0.0.1:0\n", "unknown section"},
+        {"[service a!]\nlisten = 127.0.0.1:0\n", "needs a name"},
+        {"[service a\nlisten = 127.0.0.1:0\n", "this line is no section"},
+    };
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        snprintf(text, sizeof(text), "%s%s", cases[i][0], rest);
+        assert_one_error(text, cases[i][1]);
+    }
+    errors_clear(&errors);
+    assert_null(load("[daemon]\nworker = 1\n", NULL)); /* which is no service's */
+    assert_int_equal(errors.count, 2);
+}
+
+static void test_each_of_a_list_is_told(void **state)
+{
+    (void)state;
+    assert_null(load("[service a]\nlisten = x, 127.0.0.1:0, y\nbackend = 127.0.0.1:1\n"
+                     "psk-file = keys\n",
+                     NULL));
+    assert_int_equal(errors.count, 2);
+    assert_string_equal(errors.line[1], "x.ini:2: service.a.listen: \"y\" is not numeric ADDR:PORT "
+                                        "such as 0.0.0.0:5684 or [::]:5684");
+}
+
 static void test_harmless_change_passes_the_reload(void **state)
 {
     struct conf *running = load_good(MINIMAL, NULL);
@@ -255,7 +300,7 @@ static void test_harmless_change_passes_the_reload(void **state)
                                   NULL);
 
     (void)state;
-    conf_check_reload(running, next, &errors);
+    conf_check_reload(running, next, "x.ini", &errors);
     assert_int_equal(errors.count, 0);
     conf_unref(running);
     conf_unref(next);
@@ -264,12 +309,13 @@ static void test_harmless_change_passes_the_reload(void **state)
 static void test_reload_refuses_what_needs_a_restart(void **state)
 {
     static const char *const expected[] = {
-        "daemon.user: cannot change while running (now nobody, new root); restart dtlsgate",
-        "daemon.workers: cannot change while running (now 1, new 2); restart dtlsgate",
-        ("service.a.listen: cannot change while running (now 127.0.0.1:0, new 127.0.0.1:7); "
+        "x.ini:10: daemon.user: cannot change while running (now nobody, new root); restart "
+        "dtlsgate",
+        "x.ini:11: daemon.workers: cannot change while running (now 1, new 2); restart dtlsgate",
+        ("x.ini: service.a.listen: cannot change while running (now 127.0.0.1:0, new 127.0.0.1:7); "
          "restart dtlsgate"),
-        "service.b: cannot go while running; restart dtlsgate",
-        "service.c: cannot be added while running; restart dtlsgate"};
+        "x.ini: service.b: cannot go while running; restart dtlsgate",
+        "x.ini:5: service.c: cannot be added while running; restart dtlsgate"};
     struct conf *running = load_good(
         MINIMAL "[service b]\nlisten = 127.0.0.1:3\nbackend = 127.0.0.1:4\npsk-file = keys\n"
                 "[daemon]\nuser = nobody\nworkers = 1\n",
@@ -280,7 +326,7 @@ static void test_reload_refuses_what_needs_a_restart(void **state)
         (const char *const[]){"service.a.listen=127.0.0.1:7", NULL});
 
     (void)state;
-    conf_check_reload(running, next, &errors);
+    conf_check_reload(running, next, "x.ini", &errors);
     assert_int_equal(errors.count, 5);
     for (unsigned i = 0; i < 5; i++)
         assert_string_equal(errors.line[i], expected[i]);
@@ -315,6 +361,8 @@ int main(void)
         cmocka_unit_test(test_bad_values_name_key_value_and_cure),
         cmocka_unit_test(test_key_file_errors_name_both_files),
         cmocka_unit_test(test_all_mistakes_are_told_at_once),
+        cmocka_unit_test(test_what_was_meant_is_not_missing),
+        cmocka_unit_test(test_each_of_a_list_is_told),
         cmocka_unit_test(test_harmless_change_passes_the_reload),
         cmocka_unit_test(test_reload_refuses_what_needs_a_restart),
         cmocka_unit_test(test_last_reference_frees),

@@ -152,7 +152,7 @@ static void test_mistakes_tell_their_place(void **state)
             "(2031-12-31, 2031-12-31T12:00:00Z)",
             "x.ini:8: identity.dev-*.max-session: unknown key; did you mean "
             "max-sessions?",
-            "x.ini:9: identity.dev-*.allow-from: \"here\" has \"here\", which is no "
+            "x.ini:9: identity.dev-*.allow-from: \"here\" is no "
             "address or prefix; write 10.0.0.0/8 or 2001:db8::/32",
             "x.ini:10: identity.dev-*.ciphers: \"AES-NONE\" selects no cipher suite; "
             "write OpenSSL names joined by ':', such as PSK-AES128-GCM-SHA256",

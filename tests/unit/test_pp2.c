@@ -83,12 +83,22 @@ static void test_longest_facts_fit(void **state)
     assert_int_equal(out[PP2_MAX - 1], 'i');
 }
 
+static void test_our_own_says_no_more(void **state)
+{
+    uint8_t out[PP2_LOCAL_SIZE];
+
+    (void)state;
+    pp2_write_local(out);
+    assert_memory_equal(out, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", sizeof(out));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ipv4_header_byte_by_byte),
         cmocka_unit_test(test_ipv6_header_has_both_addresses),
         cmocka_unit_test(test_longest_facts_fit),
+        cmocka_unit_test(test_our_own_says_no_more),
     };
 
     return cmocka_run_group_tests_name("pp2", tests, NULL, NULL);

@@ -30,7 +30,7 @@ static void tell(uint16_t port, enum balance_order what)
 {
     const struct relay_order order = {.what = what, .backend = world_addr(port)};
 
-    relay_tell(world->relay, &order);
+    relay_tell(world->relay, &order, world->now);
 }
 
 static void refuse(const struct flow *f)
@@ -235,7 +235,7 @@ static void test_a_name_that_moves_takes_its_sessions_along(void **state)
     order.backend = world->backends[0][0];
     struct dtls_client *c = world_open(ONE, NULL);
     struct flow *f = world_say(c, ONE, "x");
-    relay_tell(world->relay, &order);
+    relay_tell(world->relay, &order, world->now);
     assert_true(addr_equal(&world->backends[0][0], &order.to));
     assert_true(world_back(f, "late", 4));
     assert_int_equal(world_say(c, ONE, "y")->backend.port, B);

@@ -84,7 +84,8 @@ static void test_a_policy_has_its_own_backend(void **state)
     assert_int_equal(world_say(c, ONE, "x")->backend.port, 7777);
     assert_int_equal(world_say(other, TWO, "x")->backend.port, 5683);
     assert_int_equal(log_count("identity=me suite="), 1);
-    assert_int_equal(log_count("backend=127.0.0.1:7777"), 1);
+    assert_int_equal(log_count("session open: id=1 "), 1);
+    assert_int_equal(log_count("backend=127.0.0.1:7777"), 2); /* there, and where its flow opens */
     client_free(c);
     client_free(other);
     world_end();

@@ -10,6 +10,8 @@
 static char name[] = "coap";
 static struct conf_service service = {.name = name};
 static struct addr local;
+/* Where a flow is that nobody chose anything of. */
+static struct report_way usual_way;
 static const uint8_t identity[] = "dev \"1\"\n\x1b[31m";
 
 /* An open session of a client with an awkward identity. */
@@ -28,12 +30,10 @@ static struct session session(void)
     assert_true(addr_parse(&local, "192.0.2.1:5684"));
     assert_true(addr_parse(&one.addr, "127.0.0.1:5683"));
     service.backend = (struct backends){&one, 1};
+    usual_way.backend = one.addr;
     s.opened = s.used = 1250;
     return s;
 }
-
-/* Where a flow is that nobody chose anything of. */
-static const struct report_way usual_way;
 
 static int set_up(void **state)
 {
@@ -97,6 +97,13 @@ static void test_a_flow_tells_its_port(void **state)
     for (int i = 0; i < 20; i++)
         report_flow(&s, &service, &usual_way, NULL, 0);
     assert_int_equal(log_count("info session flow: id=7 service=coap backend-port=50001\n"), 20);
+
+    struct report_way other = {.source = 0};
+    assert_true(addr_parse(&other.backend, "127.0.0.1:9")); /* as a policy has it */
+    report_flow(&s, &service, &other, NULL, 0);
+    assert_int_equal(log_count("info session flow: id=7 service=coap backend-port=50001 "
+                               "backend=127.0.0.1:9\n"),
+                     1);
 }
 
 static void test_an_address_towards_the_backend_is_told(void **state)
@@ -105,7 +112,7 @@ static void test_an_address_towards_the_backend_is_told(void **state)
     struct prefix list[2];
     struct conf_service chosen = service;
     struct log_limit limit = {0};
-    const struct report_way second = {.source = 1}, fifth = {.source = 4};
+    const struct report_way second = {1, usual_way.backend}, fifth = {4, usual_way.backend};
 
     (void)state;
     assert_true(prefix_parse(&list[0], "2001:db8::/64"));

@@ -35,6 +35,23 @@ uint64_t fleet_service_count(const struct fleet *f, unsigned service, enum servi
     return what == SERVICE_SESSIONS_OPENED ? 5 : what == SERVICE_SESSIONS_ENDED ? 2 : 0;
 }
 
+size_t fleet_backends(const struct fleet *f, unsigned service, uint64_t now,
+                      struct fleet_backend out[BALANCE_SLOTS])
+{
+    (void)f;
+    (void)service;
+    out[0] = (struct fleet_backend){.weight = 2, .state = BALANCE_DOWN, .since = now, .flows = 7};
+    out[1] = (struct fleet_backend){.state = BALANCE_GONE, .flows = 1};
+    assert_true(addr_parse(&out[0].addr, "192.0.2.1:5683"));
+    assert_true(addr_parse(&out[1].addr, "[2001:db8::1]:5683"));
+    return 2;
+}
+
+const char *fleet_backend_state(const struct fleet_backend *b)
+{
+    return b->state == BALANCE_DOWN ? "down" : "gone";
+}
+
 void fleet_sum(const struct fleet *f, struct stats *sum)
 {
     memset(sum, 0, sizeof(*sum));
@@ -158,6 +175,20 @@ static void test_counters_are_told(void **state)
     memset(&fleet, 0, sizeof(fleet));
 }
 
+static void test_backends_are_told(void **state)
+{
+    (void)state;
+    check("/metrics", 200, "#");
+    assert_non_null(strstr(answer.body, "\ndtlsgate_backend_up{service=\"a\",backend="
+                                        "\"192.0.2.1:5683\"} 0\n"));
+    assert_null(strstr(answer.body, "_up{service=\"a\",backend=\"[2001:db8::1]:5683\"}"));
+    assert_non_null(strstr(answer.body, "\ndtlsgate_backend_flows{service=\"a\",backend="
+                                        "\"[2001:db8::1]:5683\"} 1\n"));
+    check("/status.json", 200, "{\"version\":");
+    assert_non_null(strstr(answer.body, "{\"address\":\"192.0.2.1:5683\",\"state\":\"down\","
+                                        "\"state_seconds\":0,\"weight\":2,"));
+}
+
 static void test_sessions_come_later_or_never(void **state)
 {
     (void)state;
@@ -180,6 +211,7 @@ int main(void)
         WITH_SITE(test_readiness_follows_the_phase), WITH_SITE(test_the_pages),
         WITH_SITE(test_others_are_turned_away),      WITH_SITE(test_labels_are_escaped),
         WITH_SITE(test_counters_are_told),           WITH_SITE(test_sessions_come_later_or_never),
+        WITH_SITE(test_backends_are_told),
     };
 
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);

@@ -220,11 +220,14 @@ static void test_addresses(void **state)
     assert_taken(o, "[::]:5684,0.0.0.0:5684 ,\t[::1]:1", "[::]:5684, 0.0.0.0:5684, [::1]:1");
     assert_int_equal(base.list_count, 3);
     assert_refused(o, "1.2.3.4:1,1.2.3.4:2,1.2.3.4:3,1.2.3.4:4", "is not numeric ADDR:PORT, up to");
-    assert_refused(o, "1.2.3.4:1, localhost:2", "has \"localhost:2\", which is not numeric");
-    assert_refused(o, "1.2.3.4:1,", "has \"\", which is not numeric");
-    assert_refused(o, "", "has \"\"");
-    assert_refused(o, "1.2.3.4", "has \"1.2.3.4\"");
-    assert_refused(o, "[::]:5684 ; word", "has \"[::]:5684 ; word\"");
+    assert_refused(o, "1.2.3.4:1, localhost:2", "\"localhost:2\" is not numeric");
+    assert_refused(o, "1.2.3.4:1,", "\"\" is not numeric");
+    assert_refused(o, "x, 1.2.3.4:1 ,y",
+                   "\"x\" is not numeric ADDR:PORT such as 0.0.0.0:5684 or "
+                   "[::]:5684\n\"y\" is not numeric");
+    assert_refused(o, "", "\"\" is");
+    assert_refused(o, "1.2.3.4", "\"1.2.3.4\" is");
+    assert_refused(o, "[::]:5684 ; word", "\"[::]:5684 ; word\" is");
     value_clear(&o, &base);
     assert_null(base.list);
     assert_int_equal(base.list_count, 0);
@@ -239,8 +242,28 @@ static void test_prefixes(void **state)
     assert_taken(o, " 192.0.2.7,2001:db8::/32 ", "192.0.2.7, 2001:db8::/32");
     assert_taken(o, "", "");
     assert_refused(o, "10.0.0.0/8, ::1, ::2", "is not addresses or prefixes, up to 2 with commas");
-    assert_refused(o, "::1, 10.0.0.1/8", "has \"10.0.0.1/8\", which is no address or prefix");
+    assert_refused(o, "::1, 10.0.0.1/8", "\"10.0.0.1/8\" is no address or prefix");
+    assert_refused(o, "::1/129,, 1.2.3.4",
+                   "\"::1/129\" is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32\n"
+                   "\"\" is no address");
     value_clear(&o, &base);
+}
+
+/* Whole lines, as many as there is room for. */
+static void test_more_faults_than_there_is_room_for(void **state)
+{
+    static char list[64 * 100];
+    char why[VALUE_WHY_MAX];
+    struct option o = row(OPTION_ADDRS);
+
+    (void)state;
+    o.max = 64;
+    memset(list, 'x', sizeof(list) - 1);
+    for (int i = 1; i < 64; i++)
+        list[i * 100] = ',';
+    assert_false(value_set(&o, &base, list, why, sizeof(why)));
+    assert_true(strlen(why) > sizeof(why) - 200);
+    assert_string_equal(why + strlen(why) - strlen("[::]:5684"), "[::]:5684");
 }
 
 static void test_endless_address_is_refused_not_cut(void **state)
@@ -249,7 +272,7 @@ static void test_endless_address_is_refused_not_cut(void **state)
 
     (void)state;
     memset(endless, '1', sizeof(endless) - 1);
-    assert_refused(row(OPTION_ADDRS), endless, "...\", which is not numeric");
+    assert_refused(row(OPTION_ADDRS), endless, "...\" is not numeric");
 }
 
 static void test_addr(void **state)
@@ -259,9 +282,9 @@ static void test_addr(void **state)
     (void)state;
     assert_taken(o, "127.0.0.1:9684", "127.0.0.1:9684");
     assert_taken(o, " [::1]:0", "[::1]:0");
-    assert_refused(o, "localhost:9684", "has \"localhost:9684\", which is not numeric ADDR:PORT");
+    assert_refused(o, "localhost:9684", "\"localhost:9684\" is not numeric ADDR:PORT");
     assert_refused(o, "1.2.3.4:1,1.2.3.4:2", "has a comma; write one address");
-    assert_refused(o, "127.0.0.1", "has \"127.0.0.1\"");
+    assert_refused(o, "127.0.0.1", "\"127.0.0.1\" is");
     assert_taken(o, "", "");
     assert_int_equal(base.backend.family, 0);
 }
@@ -303,6 +326,7 @@ int main(void)
         cmocka_unit_test(test_choice),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_more_faults_than_there_is_room_for),
         cmocka_unit_test(test_endless_address_is_refused_not_cut),
         cmocka_unit_test(test_addr),
         cmocka_unit_test(test_backend),

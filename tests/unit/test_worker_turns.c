@@ -96,8 +96,9 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
     r->is_wrong = true;
 }
 
-void relay_tell(struct relay *r, const struct relay_order *order)
+void relay_tell(struct relay *r, const struct relay_order *order, uint64_t now)
 {
+    (void)now;
     (void)r;
     (void)order;
 }

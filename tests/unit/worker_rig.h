@@ -180,9 +180,9 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
     say(r, now > 0 ? 'A' : '?');
 }
 
-void relay_tell(struct relay *r, const struct relay_order *order)
+void relay_tell(struct relay *r, const struct relay_order *order, uint64_t now)
 {
-    say(r, order->service == 1 && order->what == BALANCE_DRAIN ? 'B' : '?');
+    say(r, order->service == 1 && order->what == BALANCE_DRAIN && now > 0 ? 'B' : '?');
 }
 
 const struct balance *relay_balance(const struct relay *r, unsigned service)

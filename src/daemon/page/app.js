@@ -293,6 +293,35 @@ function showServices(services) {
       health(s.backend_refused + s.flows_failed), count(s.identities)]), new Set([3, 4, 5, 6, 7]));
 }
 
+const STATES = { up: 'good', trying: 'warn', down: 'bad', draining: 'warn', gone: '' };
+
+function backendRow(b, workers) {
+  const part = b.workers_up > 0 && b.workers_up < workers ? ` ${b.workers_up} of ${workers} workers` : '';
+  return [make('span', { class: 'mono' }, b.address),
+    make('span', {}, make('span', { class: `pill ${STATES[b.state]}` }, b.state),
+      make('span', { class: 'suite' }, `${b.backup ? ' backup' : ''}${part}`)),
+    span(b.state_seconds), count(b.weight), count(b.flows), count(b.flows_opened),
+    `${count(b.sent_datagrams)} · ${bytes(b.sent_bytes)}`,
+    `${count(b.received_datagrams)} · ${bytes(b.received_bytes)}`,
+    b.refused ? make('b', { class: 'bad' }, count(b.refused)) : '0'];
+}
+
+// One table for each service; those stay while the services do, and with them how far they are scrolled.
+function showBackends(services, workers) {
+  const names = services.map((s) => s.name).join('\n');
+  if ($('backends').dataset.names !== names) {
+    $('backends').dataset.names = names;
+    $('backends').replaceChildren(...services.flatMap((s, i) => [
+      make('h3', { id: `h-backends-${i}` }, s.name),
+      make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-labelledby': `h-backends-${i}` },
+        make('table', {}))]));
+  }
+  const heads = ['Backend', 'State', 'For', 'Weight', 'Flows', 'Opened', 'Sent', 'Received', 'Refused'];
+  document.querySelectorAll('#backends table').forEach((table, i) => {
+    fillTable(table, heads, services[i].backends.map((b) => backendRow(b, workers)), new Set([2, 3, 4, 5, 6, 7, 8]));
+  });
+}
+
 function showDrops(totals) {
   const found = Object.entries(totals)
     .map(([name, n]) => [/^(client|backend)\.drop_(.*)$/.exec(name), n])
@@ -342,6 +371,7 @@ function showStatus(status) {
   showState(status);
   showTiles(status);
   showServices(status.services);
+  showBackends(status.services, status.workers.length);
   showDrops(status.totals);
   showBackend(status.totals);
   showProcess(status.process);
@@ -360,13 +390,19 @@ function ago(seconds) {
   return seconds < 1 ? 'now' : span(seconds);
 }
 
+function source(s) {
+  return make('span', { class: 'mono' }, s.backend_source || '');
+}
+
+// What the backend takes the client for has a column where the settings of any of them choose it.
 function showSessions({ sessions, looked_at: looked, is_cut: isCut }, isSearch) {
-  fillTable($('sessions'), ['Identity', 'Client', 'Service', 'Open for', 'Idle', 'In', 'Out', 'Drops', 'Suite'],
+  const hasSource = sessions.some((s) => s.backend_source) ? 1 : 0;
+  fillTable($('sessions'), ['Identity', 'Client', 'Service', ...(hasSource ? ['Seen as'] : []), 'Open for', 'Idle', 'In', 'Out', 'Drops', 'Suite'],
     sessions.map((s) => [
       make('span', { class: 'name', title: `session ${s.id}` }, s.identity),
-      make('span', { class: 'mono' }, s.peer), s.service, span(s.age_seconds), ago(s.idle_seconds),
+      make('span', { class: 'mono' }, s.peer), s.service, ...(hasSource ? [source(s)] : []), span(s.age_seconds), ago(s.idle_seconds),
       `${count(s.in_datagrams)} · ${bytes(s.in_bytes)}`, `${count(s.out_datagrams)} · ${bytes(s.out_bytes)}`,
-      count(s.drops), make('span', { class: 'suite' }, s.suite)]), new Set([3, 4, 5, 6, 7]));
+      count(s.drops), make('span', { class: 'suite' }, s.suite)]), new Set([3, 4, 5, 6, 7].map((i) => i + hasSource)));
   $('sessions').hidden = sessions.length === 0;
   let note = '';
   if (!sessions.length) note = isSearch ? 'No session is like that.' : 'No session is open.';
