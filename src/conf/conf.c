@@ -11,6 +11,7 @@
 #include "conf/policies.h"
 #include "conf/source_map.h"
 #include "conf/value.h"
+#include "dtls/psk_files.h"
 #include "dtls/tlsctx.h"
 
 #include <inttypes.h>
@@ -147,7 +148,7 @@ static void load_keys(struct conf *c, const struct draft *d)
         if (!s->psk_file)
             continue;
         d->errors->at = draft_value(at.section, at.option)->line;
-        s->psk = psk_load(s->psk_file, s->allow_weak_keys, d->errors);
+        s->psk = psk_load(s->psk_file, s->allow_weak_keys ? PSK_ALLOW_WEAK : 0, d->errors);
         if (!s->psk)
             draft_error(d, at, "\"%s\" cannot be used; cure what is said of it above",
                         bytes_escape(shown, sizeof(shown), s->psk_file, strlen(s->psk_file)));

@@ -278,7 +278,7 @@ const struct option options_service[] = {
      .min = 1,
      .max = PATH_LONGEST,
      .reloadable = true,
-     .sentence = "The keys: a line of IDENTITY:HEXKEY each; must not be open to others."},
+     .sentence = "The keys: a file with a line of IDENTITY:HEXKEY each, or a folder of such."},
     {.key = "allow-weak-keys",
      .type = OPTION_BOOL,
      AT(allow_weak_keys),

@@ -88,7 +88,7 @@ struct conf_service {
     enum conf_source_by source_by;
     enum conf_transparent transparent; /* datagrams to the backend bear the client's address */
     enum conf_proxy_protocol proxy_protocol;
-    char *psk_file;
+    char *psk_file; /* or a folder of such */
     bool allow_weak_keys;
     enum conf_unknown unknown_identity;
     enum conf_version min_version;

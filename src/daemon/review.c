@@ -177,9 +177,14 @@ static bool costs_descriptors(const struct conf *conf)
 static void tell(const struct conf_service *service, const struct psk_finding *finding,
                  const char *what, struct errors *found)
 {
-    if (finding->count > 0)
-        errors_add(found, "%s:%u: %s; %zu such in all; dtlsgate --genpsk makes better ones",
-                   service->psk_file, (unsigned)finding->line, what, finding->count);
+    const char *file;
+    unsigned line;
+
+    if (finding->count == 0)
+        return;
+    file = psk_place(service->psk, finding->line, &line);
+    errors_add(found, "%s:%u: %s; %zu such in all; dtlsgate --genpsk makes better ones", file, line,
+               what, finding->count);
 }
 
 size_t review_descriptors(const struct conf *conf)
