@@ -17,14 +17,6 @@
  */
 #define SHORT_TAG_TRIES 100000
 
-const char *session_end_text(enum session_end why)
-{
-#define SESSION_END_TEXT(name, text) text,
-    static const char *const texts[] = {SESSION_ENDS(SESSION_END_TEXT)};
-#undef SESSION_END_TEXT
-    return texts[why];
-}
-
 uint64_t session_hello_print(const uint8_t random[WIRE_RANDOM])
 {
     /* The client chose it at random; the second half has no clock in it. */
@@ -531,43 +523,4 @@ void session_rebase(struct session *s, const struct psk_set *set)
         want_end(s, SESSION_END_KEY_CHANGED);
     else
         s->psk = now;
-}
-
-/* ---- what the log tells ---- */
-
-/* NULL: it is complete. */
-static const struct handshake *handshake_of(const struct session *s)
-{
-    return s->is_placed ? NULL : s->pending->handshake;
-}
-
-const char *session_why(const struct session *s)
-{
-    const struct handshake *h = handshake_of(s);
-
-    return h != NULL ? handshake_why(h) : "";
-}
-
-const uint8_t *session_identity(const struct session *s, size_t *len)
-{
-    const struct handshake *h = handshake_of(s);
-
-    *len = 0;
-    if (s->psk == NULL)
-        return h != NULL ? handshake_identity(h, len) : NULL;
-    *len = s->psk->identity_len;
-    return s->psk->identity;
-}
-
-const char *session_suite_name(const struct session *s)
-{
-    if (s->state == SESSION_OPEN)
-        return s->association.suite->name;
-    return s->state == SESSION_LEGACY ? engine_suite_name(s->legacy.engine) : "";
-}
-
-const char *session_version_name(const struct session *s)
-{
-    return s->state == SESSION_LEGACY && engine_version(s->legacy.engine) == WIRE_DTLS10 ? "1.0"
-                                                                                         : "1.2";
 }
