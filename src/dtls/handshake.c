@@ -6,9 +6,9 @@
 
 #include "base/bytes.h"
 #include "base/rate.h"
-#include "dtls/candidate.h"
 #include "dtls/finished.h"
 #include "dtls/flight.h"
+#include "dtls/opener.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +18,6 @@
 #define HELD_MAX 512
 /* libssl's record number for the hello; those fed behind it go on from here. */
 #define FED_SEQ_FIRST 1
-/* What may be a Finished makes us derive keys: 10 us for plain PSK, 70 with ECDHE, 3 ms with DHE.
- * Only DHE is bounded: a bound lets forgeries shut the client out, and one for unknown names alone
- * would tell which these are. */
-#define DERIVE_PER_SECOND 20
-#define DERIVE_BURST 8
 
 struct handshake {
     struct handshake_params params;
@@ -187,82 +182,25 @@ static void feed_ccs(struct handshake *h, uint64_t now)
 
 /* ---- keys ---- */
 
-/* The master secret that a candidate would lead to. */
-static bool candidate_master(struct handshake *h, const struct candidate *k,
-                             uint8_t master[KEYS_MASTER])
-{
-    const struct keys_randoms randoms = {h->client_random, h->server_random};
-    uint8_t session_hash[48], decoy[PSK_KEY_MAX], shared[KEYS_SHARED_MAX];
-    struct keys_secrets secrets = {.psk = decoy};
-    bool fine = true;
-
-    /* Made for every name, so that its time tells nothing. */
-    secrets.psk_len = psk_decoy(h->params.keys, k->identity, k->identity_len, decoy);
-    if (k->psk != NULL) {
-        secrets.psk = k->psk->key;
-        secrets.psk_len = k->psk->key_len;
-    }
-    if (h->exchange != EXCHANGE_PSK) {
-        secrets.shared = shared;
-        secrets.shared_len =
-            engine_shared_secret(h->engine, k->public_value, k->public_len, shared);
-        fine = secrets.shared_len > 0;
-    }
-    if (h->extended_master_secret)
-        fine = fine && transcript_hash(h->transcript, k->message, k->len, session_hash);
-    fine = fine && keys_master(h->params.kdf, h->suite, &secrets, &randoms,
-                               h->extended_master_secret ? session_hash : NULL, master);
-    bytes_wipe(decoy, sizeof decoy);
-    bytes_wipe(shared, sizeof shared);
-    return fine;
-}
-
-static bool derive(struct handshake *h, struct candidate *k, uint64_t now)
-{
-    const struct keys_randoms randoms = {h->client_random, h->server_random};
-
-    if (k->is_derived || k->is_bad)
-        return k->is_derived;
-    if (h->exchange == EXCHANGE_DHE_PSK &&
-        !rate_take(&h->dhe_derivations, DERIVE_PER_SECOND, DERIVE_BURST, now, NULL))
-        return false;
-    bool fine = candidate_master(h, k, k->master) &&
-                keys_expand(h->params.kdf, h->suite, k->master, &randoms, &k->association.keys);
-    k->association.suite = h->suite;
-    k->is_derived = fine;
-    k->is_bad = !fine; /* a public value that is none: not to be tried again */
-    return fine;
-}
-
-struct opened {
-    uint8_t plain[WIRE_PLAINTEXT_MAX];
-    size_t len;
-};
-
-/* True when the record is sealed with the candidate's keys. Its window stays as it is: a record
- * that will be held comes again. A key that is a decoy opens nothing, by whatever chance. */
-static bool does_open(struct handshake *h, const struct candidate *k, const struct wire_record *rec,
-                      struct opened *out)
-{
-    struct association trial = k->association;
-
-    bool opens = record_open(h->params.crypt, &trial, rec, out->plain, &out->len) == RECORD_OK;
-    bytes_wipe(&trial, sizeof trial);
-    return opens && k->psk != NULL;
-}
-
-/* The candidate under whose keys the record opens, or NULL. The newest is the likeliest. */
+/* The candidate under whose keys the record opens, or NULL. */
 static struct candidate *find_opener(struct handshake *h, const struct wire_record *rec,
                                      struct opened *out, uint64_t now)
 {
-    for (unsigned age = 0; age < CANDIDATE_COUNT; age++) {
-        struct candidate *k = candidates_recent(&h->candidates, age);
-        if (k == NULL || (h->chosen != NULL && k != h->chosen))
-            continue;
-        if (derive(h, k, now) && does_open(h, k, rec, out))
-            return k;
-    }
-    return NULL;
+    const struct opener opener = {
+        .keys = h->params.keys,
+        .crypt = h->params.crypt,
+        .kdf = h->params.kdf,
+        .suite = h->suite,
+        .exchange = h->exchange,
+        .engine = h->engine,
+        .transcript = h->extended_master_secret ? h->transcript : NULL,
+        .randoms = {h->client_random, h->server_random},
+        .derivations = &h->dhe_derivations,
+        .candidates = &h->candidates,
+        .chosen = h->chosen,
+    };
+
+    return opener_find(&opener, rec, out, now);
 }
 
 /* ---- the end, for suites of our own ---- */
