@@ -274,9 +274,9 @@ static enum fate take_encrypted(struct handshake *h, const struct wire_record *r
         return hold(h, rec);
     struct opened opened;
     struct candidate *k = find_opener(h, rec, &opened, now);
-    if (k == NULL)
+    if (k == NULL && candidates_find(&h->candidates, CANDIDATE_ASKED) == NULL)
         return FATE_DROP_FORGED;
-    if (!h->ccs_came)
+    if (k == NULL || !h->ccs_came)
         return hold(h, rec);
     record_window_mark(&k->association.window, rec->seq);
     h->chosen = k;
@@ -284,19 +284,28 @@ static enum fate take_encrypted(struct handshake *h, const struct wire_record *r
     return FATE_HANDSHAKE;
 }
 
-/* What was too early may be right now. */
-static void retry_held(struct handshake *h, uint64_t now)
+/* What was too early may be right now. Returns its fate now, or FATE_HANDSHAKE. */
+static enum fate retry_held(struct handshake *h, uint64_t now)
 {
     uint8_t copy[HELD_MAX];
     struct wire_record rec;
 
     if (h->held_len == 0 || h->state != HANDSHAKE_PENDING)
-        return;
+        return FATE_HANDSHAKE;
     memcpy(copy, h->held, h->held_len);
     struct reader r = reader_of(copy, h->held_len);
     h->held_len = 0;
-    if (wire_next_record(&r, &rec))
-        take_encrypted(h, &rec, now);
+    return wire_next_record(&r, &rec) ? take_encrypted(h, &rec, now) : FATE_HANDSHAKE;
+}
+
+/* All is known of the candidate's key that ever will be, or it is awaited. */
+static enum fate take_key(struct handshake *h, struct candidate *k, uint64_t now)
+{
+    if (k->asking == CANDIDATE_SETTLED && k->psk == NULL && h->params.alert_unknown)
+        refuse(h, WIRE_UNKNOWN_PSK_IDENTITY, "unknown identity", now);
+    else if (k->asking == CANDIDATE_SETTLED && h->suite == NULL && h->chosen == NULL)
+        feed_key_exchange(h, k, now);
+    return retry_held(h, now);
 }
 
 static enum fate take_key_exchange(struct handshake *h, const struct wire_message *m, uint64_t now)
@@ -317,13 +326,9 @@ static enum fate take_key_exchange(struct handshake *h, const struct wire_messag
     if (k == NULL)
         return is_repeat ? FATE_DROP_REPEAT : FATE_DROP_ORDER;
     k->psk = psk_find_valid(h->params.keys, k->identity, k->identity_len, h->params.wall0 + now);
-    if (k->psk == NULL && h->params.alert_unknown) {
-        refuse(h, WIRE_UNKNOWN_PSK_IDENTITY, "unknown identity", now);
-        return FATE_HANDSHAKE;
-    }
-    if (h->suite == NULL)
-        feed_key_exchange(h, k, now);
-    retry_held(h, now);
+    if (h->params.may_ask && psk_find(h->params.keys, k->identity, k->identity_len) == NULL)
+        k->asking = CANDIDATE_TO_ASK;
+    take_key(h, k, now);
     return FATE_HANDSHAKE;
 }
 
@@ -388,6 +393,24 @@ enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uin
     if (rec->type == WIRE_HANDSHAKE)
         return take_encrypted(h, rec, now);
     return rec->type == WIRE_DATA ? FATE_DROP_EARLY : FATE_DROP_TYPE;
+}
+
+const uint8_t *handshake_asks(const struct handshake *h, size_t *len)
+{
+    const struct candidate *k =
+        h->chosen == NULL ? candidates_find(&h->candidates, CANDIDATE_TO_ASK) : NULL;
+
+    *len = k != NULL ? k->identity_len : 0;
+    return k != NULL ? k->identity : NULL;
+}
+
+enum fate handshake_set_key(struct handshake *h, const struct psk *named, enum candidate_key asking,
+                            uint64_t now)
+{
+    if (h->state != HANDSHAKE_PENDING)
+        return FATE_HANDSHAKE;
+    struct candidate *k = candidates_set_key(&h->candidates, named, asking);
+    return k != NULL && asking != CANDIDATE_ASKED ? take_key(h, k, now) : FATE_HANDSHAKE;
 }
 
 /* ---- begin and end ---- */
@@ -467,12 +490,8 @@ void handshake_on_timer(struct handshake *h, uint64_t now)
     if (h->state != HANDSHAKE_PENDING)
         return;
     if (now >= h->deadline) {
-        const struct candidate *k = candidates_newest(&h->candidates);
         h->state = HANDSHAKE_EXPIRED;
-        if (k == NULL)
-            h->why = "no ClientKeyExchange came";
-        else
-            h->why = k->psk == NULL ? "unknown identity" : "no Finished opened: wrong key";
+        h->why = candidates_flaw(&h->candidates);
         return;
     }
     flight_on_timer(&h->flight, &h->timing, now);

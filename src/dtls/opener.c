@@ -44,6 +44,8 @@ static bool derive_master(const struct opener *o, const struct candidate *k,
 
 static bool derive(const struct opener *o, struct candidate *k, uint64_t now)
 {
+    if (k->asking == CANDIDATE_ASKED)
+        return false;
     if (k->is_derived || k->is_bad)
         return k->is_derived;
     if (o->exchange == EXCHANGE_DHE_PSK &&

@@ -36,7 +36,7 @@ struct opened {
     size_t len;
 };
 
-/* The candidate under whose keys the record opens, or NULL. */
+/* The candidate under whose keys the record opens, or NULL. None whose key is awaited. */
 struct candidate *opener_find(const struct opener *o, const struct wire_record *rec,
                               struct opened *out, uint64_t now);
 

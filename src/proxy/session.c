@@ -30,6 +30,13 @@ static void want_end(struct session *s, enum session_end why)
         s->ending = why;
 }
 
+static struct key_source source_of(const struct session_service *service)
+{
+    return (struct key_source){service->conf, service->keyring,
+                               (unsigned)(service->conf - service->snapshot->service),
+                               service->wall0};
+}
+
 /* ---- associations of our own ---- */
 
 static void send_record(struct session *s, const struct session_service *service, uint8_t type,
@@ -285,6 +292,24 @@ static void take_engine(struct session *s, const struct handshake_result *result
         s->plain_max = max;
 }
 
+void session_rebase(struct session *s, const struct session_service *service)
+{
+    const struct key_source source = source_of(service);
+    bool is_given = s->is_given;
+
+    switch (key_source_renew(&source, &s->psk, &is_given)) {
+    case KEY_SAME:
+        s->is_given = is_given;
+        break;
+    case KEY_CHANGED:
+        want_end(s, SESSION_END_KEY_CHANGED);
+        break;
+    case KEY_GONE:
+        want_end(s, SESSION_END_IDENTITY_REMOVED);
+        break;
+    }
+}
+
 static void complete(struct session *s, const struct session_service *service, uint64_t now)
 {
     struct session_pending *p = s->pending;
@@ -301,19 +326,29 @@ static void complete(struct session *s, const struct session_service *service, u
         take_engine(s, &result);
     bytes_wipe(&result, sizeof result);
     /* The keys may have changed since the handshake began. */
-    session_rebase(s, service->conf->psk);
+    session_rebase(s, service);
+    if (s->ending != SESSION_END_NOT_YET)
+        return; /* s->psk is the old snapshot's or the handshake's; session_free() lets go of it */
     handshake_free(p->handshake);
     p->handshake = NULL;
-    if (s->ending != SESSION_END_NOT_YET)
-        return; /* s->psk is the old snapshot's; session_free() lets go of it */
     conf_unref(p->snapshot);
     p->snapshot = NULL;
+}
+
+static void ask_keys(struct session *s, const struct session_service *service, uint64_t now,
+                     const struct session_sink *sink)
+{
+    const struct key_source source = source_of(service);
+    const struct key_asker asker = {s, sink->may_ask, sink->arg};
+
+    key_source_ask(&source, &s->pending->questions, s->pending->handshake, &asker, now);
 }
 
 /* After each step of the handshake: sends what it has written and sees what became of it. */
 static void follow(struct session *s, const struct session_service *service, uint64_t now,
                    const struct session_sink *sink)
 {
+    ask_keys(s, service, now, sink);
     send_flight(s, sink);
     switch (handshake_state(s->pending->handshake)) {
     case HANDSHAKE_PENDING:
@@ -331,6 +366,7 @@ static struct handshake *begin_handshake(const struct session_service *service,
                                          const struct wire_record *rec, uint64_t now)
 {
     const struct conf_service *conf = service->conf;
+    const struct key_source source = source_of(service);
     const struct handshake_params params = {
         .tls = service->tls,
         .keys = conf->psk,
@@ -338,6 +374,7 @@ static struct handshake *begin_handshake(const struct session_service *service,
         .kdf = service->kdf,
         .mtu = conf->mtu,
         .require_ems = conf->ems == CONF_EMS_REQUIRE,
+        .may_ask = key_source_has_helper(&source),
         .alert_unknown = conf->unknown_identity == CONF_UNKNOWN_ALERT,
         .retransmit_first = conf->retransmit_first,
         .retransmit_cap = conf->retransmit_cap,
@@ -362,6 +399,7 @@ static struct session *make_room(struct session_memory *memory, const struct sui
         return NULL;
     }
     s->pending->session = s;
+    key_questions_init(&s->pending->questions);
     if (suite != NULL)
         s->association.suite = suite;
     return s;
@@ -405,6 +443,7 @@ struct session *session_new(const struct session_service *service, const struct 
 
 static void free_pending(struct session_pending *p)
 {
+    key_questions_stop(&p->questions);
     handshake_free(p->handshake);
     conf_unref(p->snapshot);
     slab_give(p);
@@ -426,6 +465,8 @@ void session_place(struct session *s, const struct session_service *service)
 
 void session_free(struct session *s)
 {
+    if (s->is_given)
+        keyring_leave(s->psk);
     if (s->is_placed)
         session_tail_drop(&s->tail);
     else
@@ -484,6 +525,18 @@ enum back_fate session_from_plain(struct session *s, const struct session_servic
     return fate;
 }
 
+enum fate session_set_key(struct session *s, const struct session_service *service,
+                          enum keyring_verdict verdict, const struct psk *named, uint64_t now,
+                          const struct session_sink *sink)
+{
+    if (s->state != SESSION_HANDSHAKE)
+        return FATE_HANDSHAKE;
+    const struct key_source source = source_of(service);
+    enum fate fate = key_source_tell(&source, s->pending->handshake, verdict, named, now);
+    follow(s, service, now, sink);
+    return fate;
+}
+
 void session_on_timer(struct session *s, const struct session_service *service, uint64_t now,
                       const struct session_sink *sink)
 {
@@ -510,17 +563,4 @@ void session_say_goodbye(struct session *s, const struct session_service *servic
         engine_set_sink(s->legacy.engine, on_legacy_record, &out);
         engine_close(s->legacy.engine);
     }
-}
-
-void session_rebase(struct session *s, const struct psk_set *set)
-{
-    const struct psk *old = s->psk;
-    const struct psk *now = psk_find(set, old->identity, old->identity_len);
-
-    if (now == NULL)
-        want_end(s, SESSION_END_IDENTITY_REMOVED);
-    else if (!psk_same_key(old, now))
-        want_end(s, SESSION_END_KEY_CHANGED);
-    else
-        s->psk = now;
 }
