@@ -244,6 +244,10 @@ static void check_identities(const struct subject *s)
                     "is %u, but with source-by = identity it must be 1, for two sessions cannot "
                     "have one address; leave it out",
                     s->service->max_sessions_per_identity);
+    if (s->service->psk_helper)
+        draft_error(s->draft, place(s, "psk-helper"),
+                    "does not go with source-by = identity, whose identities have to be known "
+                    "beforehand; leave one of the two out");
 }
 
 static void check_source(const struct subject *s, const struct conf_daemon *daemon)

@@ -11,6 +11,7 @@
 #include "conf/policies.h"
 #include "conf/source_map.h"
 #include "conf/value.h"
+#include "dtls/psk_files.h"
 #include "dtls/tlsctx.h"
 
 #include <inttypes.h>
@@ -163,6 +164,12 @@ static bool fill(struct conf *c, struct draft *d)
     return fill_policies(c, d);
 }
 
+/* With a helper the files may well be empty. */
+static unsigned leniency_of(const struct conf_service *s)
+{
+    return (s->allow_weak_keys ? PSK_ALLOW_WEAK : 0u) | (s->psk_helper ? PSK_ALLOW_EMPTY : 0u);
+}
+
 /* The key file's own mistakes name its lines; the last word is where the file was named. */
 static void load_keys(struct conf *c, const struct draft *d)
 {
@@ -174,7 +181,7 @@ static void load_keys(struct conf *c, const struct draft *d)
         if (!s->psk_file)
             continue;
         d->errors->at = draft_value(at.section, at.option)->line;
-        s->psk = psk_load(s->psk_file, s->allow_weak_keys, d->errors);
+        s->psk = psk_load(s->psk_file, leniency_of(s), d->errors);
         if (!s->psk)
             draft_error(d, at, "\"%s\" cannot be used; cure what is said of it above",
                         bytes_escape(shown, sizeof(shown), s->psk_file, strlen(s->psk_file)));

@@ -77,10 +77,12 @@ struct conf_policy {
 /* Which policy each identity of a service has. */
 struct policies {
     const struct conf_policy *list; /* the snapshot's */
+    size_t count;                   /* of them */
     uint16_t *number; /* by index in the service's keys: of its policy in the list, from 1 on; 0:
                          it has none. NULL: none has one */
     struct meter *meters; /* by the same index, two each: datagrams and bytes of its clients. NULL:
                              none has a rate. The one thing in a snapshot that changes */
+    struct meters *given; /* the same for identities that a helper knows; NULL: there are none */
 };
 
 struct conf_service {
@@ -97,7 +99,9 @@ struct conf_service {
     enum conf_source_by source_by;
     enum conf_transparent transparent; /* datagrams to the backend bear the client's address */
     enum conf_proxy_protocol proxy_protocol;
-    char *psk_file;
+    char *psk_file;   /* or a folder of such */
+    char *psk_helper; /* socket of a program that knows further keys; NULL: none */
+    uint64_t psk_helper_timeout, psk_helper_cache; /* ms */
     bool allow_weak_keys;
     enum conf_unknown unknown_identity;
     enum conf_version min_version;

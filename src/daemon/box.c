@@ -80,7 +80,8 @@ static const int allowed[] = {
     SCMP_SYS(nanosleep), SCMP_SYS(sysinfo), SCMP_SYS(time), SCMP_SYS(uname)};
 
 static const struct guarded guarded[] = {
-    /* syslog, and what a name's lookup takes: daemons on this host, our own addresses */
+    /* syslog, a helper for keys, and what a name's lookup takes: daemons on this host, our own
+       addresses */
     {SCMP_SYS(socket), 0, AN_INT, AF_UNIX},
     {SCMP_SYS(socket), 0, AN_INT, AF_NETLINK},
     {SCMP_SYS(ioctl), 1, AN_INT, FIONREAD},

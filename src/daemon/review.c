@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "conf/options.h"
+#include "conf/policies.h"
 #include "conf/value.h"
 #include "dtls/psk_review.h"
 
@@ -177,9 +178,14 @@ static bool costs_descriptors(const struct conf *conf)
 static void tell(const struct conf_service *service, const struct psk_finding *finding,
                  const char *what, struct errors *found)
 {
-    if (finding->count > 0)
-        errors_add(found, "%s:%u: %s; %zu such in all; dtlsgate --genpsk makes better ones",
-                   service->psk_file, (unsigned)finding->line, what, finding->count);
+    const char *file;
+    unsigned line;
+
+    if (finding->count == 0)
+        return;
+    file = psk_place(service->psk, finding->line, &line);
+    errors_add(found, "%s:%u: %s; %zu such in all; dtlsgate --genpsk makes better ones", file, line,
+               what, finding->count);
 }
 
 size_t review_descriptors(const struct conf *conf)
@@ -239,8 +245,11 @@ void review_log(const struct conf *conf, const char *source)
     errors_clear(&found);
 }
 
-static void mark_used(const struct conf_service *service, bool *is_used)
+/* Which identities a helper knows cannot be told beforehand. */
+static void mark_used(const struct conf *conf, const struct conf_service *service, bool *is_used)
 {
+    for (size_t i = 0; i < conf->policy_count && service->psk_helper != NULL; i++)
+        is_used[i] = is_used[i] || policies_is_for(&conf->policy[i], service);
     size_t count = service->policies.number != NULL ? psk_count(service->psk) : 0;
 
     for (size_t i = 0; i < count; i++)
@@ -258,7 +267,7 @@ void review_policies(const struct conf *conf)
     if (is_used == NULL)
         return;
     for (size_t i = 0; i < conf->service_count; i++)
-        mark_used(&conf->service[i], is_used);
+        mark_used(conf, &conf->service[i], is_used);
     for (size_t i = conf->policy_count; i-- > 0;)
         if (!is_used[i]) {
             unused++;

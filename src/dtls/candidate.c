@@ -106,6 +106,56 @@ struct candidate *candidates_recent(struct candidates *c, unsigned age)
     return NULL;
 }
 
+static bool is_of(const struct candidate *k, const struct psk *named)
+{
+    return k->len > 0 && k->identity_len == named->identity_len &&
+           memcmp(k->identity, named->identity, k->identity_len) == 0;
+}
+
+static void settle(struct candidate *k, const struct psk *named)
+{
+    k->asking = CANDIDATE_SETTLED;
+    if (named->key_len == 0)
+        return;
+    memcpy(k->given_key, named->key, named->key_len);
+    k->given = (struct psk){.identity = k->identity,
+                            .key = k->given_key,
+                            .identity_len = named->identity_len,
+                            .key_len = named->key_len};
+    k->psk = &k->given;
+    k->is_derived = false; /* it was with a key that nobody has */
+}
+
+struct candidate *candidates_set_key(struct candidates *c, const struct psk *named,
+                                     enum candidate_key asking)
+{
+    struct candidate *newest = NULL;
+
+    for (size_t i = 0; i < CANDIDATE_COUNT; i++) {
+        struct candidate *k = &c->one[i];
+        if (k->asking == CANDIDATE_SETTLED || !is_of(k, named))
+            continue;
+        k->asking = asking;
+        if (asking == CANDIDATE_SETTLED)
+            settle(k, named);
+        if (newest == NULL || k->turn > newest->turn)
+            newest = k;
+    }
+    return newest;
+}
+
+const struct candidate *candidates_find(const struct candidates *c, enum candidate_key asking)
+{
+    const struct candidate *found = NULL;
+
+    for (size_t i = 0; i < CANDIDATE_COUNT; i++) {
+        const struct candidate *k = &c->one[i];
+        if (k->len > 0 && k->asking == asking && (found == NULL || k->turn > found->turn))
+            found = k;
+    }
+    return found;
+}
+
 const struct candidate *candidates_newest(const struct candidates *c)
 {
     for (size_t i = 0; i < CANDIDATE_COUNT; i++) {
@@ -113,4 +163,15 @@ const struct candidate *candidates_newest(const struct candidates *c)
             return &c->one[i];
     }
     return NULL;
+}
+
+const char *candidates_flaw(const struct candidates *c)
+{
+    const struct candidate *k = candidates_newest(c);
+
+    if (k == NULL)
+        return "no ClientKeyExchange came";
+    if (k->asking != CANDIDATE_SETTLED)
+        return "unknown identity, and nobody could be asked";
+    return k->psk == NULL ? "unknown identity" : "no Finished opened: wrong key";
 }

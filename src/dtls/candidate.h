@@ -20,6 +20,13 @@
 #define CANDIDATE_BODY_MAX 600
 #define CANDIDATE_COUNT 8
 
+/* Whether a candidate's key is yet to come from elsewhere. */
+enum candidate_key {
+    CANDIDATE_SETTLED, /* `psk` says all there is to know */
+    CANDIDATE_TO_ASK,  /* `psk` may be known elsewhere; unknown until then */
+    CANDIDATE_ASKED,   /* an answer is under way */
+};
+
 struct candidate {
     uint8_t message[WIRE_MESSAGE_HEADER + CANDIDATE_BODY_MAX]; /* whole, as one fragment */
     size_t len;                                                /* 0: the place is free */
@@ -28,9 +35,12 @@ struct candidate {
     const uint8_t *public_value; /* inside of message: the client's, for (EC)DHE only */
     size_t public_len;
     const struct psk *psk; /* NULL: unknown, it gets a key that nobody has */
-    bool is_derived;       /* master and association are set */
-    bool is_bad;           /* no keys come of it */
-    uint32_t turn;         /* counts up: who came later */
+    enum candidate_key asking;
+    struct psk given; /* by elsewhere, with its key below: where `psk` then points */
+    uint8_t given_key[PSK_KEY_MAX];
+    bool is_derived; /* master and association are set */
+    bool is_bad;     /* no keys come of it */
+    uint32_t turn;   /* counts up: who came later */
     uint8_t master[KEYS_MASTER];
     struct association association;
 };
@@ -57,7 +67,16 @@ struct candidate *candidates_add(struct candidates *c, const uint8_t *message, s
                                  enum suite_exchange exchange, bool *is_repeat);
 /* The one added `age` places before the last, 0 to CANDIDATE_COUNT - 1; NULL: there is none. */
 struct candidate *candidates_recent(struct candidates *c, unsigned age);
+/* What has become of the question for an identity, for all that name it and are not settled yet.
+ * CANDIDATE_SETTLED: its key is that of `named`, which is copied; none when that is of 0 bytes.
+ * Returns the newest of them, or NULL. */
+struct candidate *candidates_set_key(struct candidates *c, const struct psk *named,
+                                     enum candidate_key asking);
+/* The one added last of those that stand so, or NULL. */
+const struct candidate *candidates_find(const struct candidates *c, enum candidate_key asking);
 /* The one added last, or NULL. */
 const struct candidate *candidates_newest(const struct candidates *c);
+/* Why none of them has led to a session, for the log. */
+const char *candidates_flaw(const struct candidates *c);
 
 #endif

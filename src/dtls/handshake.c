@@ -6,10 +6,10 @@
 
 #include "base/bytes.h"
 #include "base/rate.h"
-#include "dtls/candidate.h"
 #include "dtls/finished.h"
 #include "dtls/flight.h"
 #include "dtls/greeting.h"
+#include "dtls/opener.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,11 +19,6 @@
 #define HELD_MAX 512
 /* libssl's record number for the hello; those fed behind it go on from here. */
 #define FED_SEQ_FIRST 1
-/* What may be a Finished makes us derive keys: 10 us for plain PSK, 70 with ECDHE, 3 ms with DHE.
- * Only DHE is bounded: a bound lets forgeries shut the client out, and one for unknown names alone
- * would tell which these are. */
-#define DERIVE_PER_SECOND 20
-#define DERIVE_BURST 8
 
 struct handshake {
     struct handshake_params params;
@@ -188,82 +183,25 @@ static void feed_ccs(struct handshake *h, uint64_t now)
 
 /* ---- keys ---- */
 
-/* The master secret that a candidate would lead to. */
-static bool candidate_master(struct handshake *h, const struct candidate *k,
-                             uint8_t master[KEYS_MASTER])
-{
-    const struct keys_randoms randoms = {h->client_random, h->server_random};
-    uint8_t session_hash[48], decoy[PSK_KEY_MAX], shared[KEYS_SHARED_MAX];
-    struct keys_secrets secrets = {.psk = decoy};
-    bool fine = true;
-
-    /* Made for every name, so that its time tells nothing. */
-    secrets.psk_len = psk_decoy(h->params.keys, k->identity, k->identity_len, decoy);
-    if (k->psk != NULL) {
-        secrets.psk = k->psk->key;
-        secrets.psk_len = k->psk->key_len;
-    }
-    if (h->exchange != EXCHANGE_PSK) {
-        secrets.shared = shared;
-        secrets.shared_len =
-            engine_shared_secret(h->engine, k->public_value, k->public_len, shared);
-        fine = secrets.shared_len > 0;
-    }
-    if (h->extended_master_secret)
-        fine = fine && transcript_hash(h->transcript, k->message, k->len, session_hash);
-    fine = fine && keys_master(h->params.kdf, h->suite, &secrets, &randoms,
-                               h->extended_master_secret ? session_hash : NULL, master);
-    bytes_wipe(decoy, sizeof decoy);
-    bytes_wipe(shared, sizeof shared);
-    return fine;
-}
-
-static bool derive(struct handshake *h, struct candidate *k, uint64_t now)
-{
-    const struct keys_randoms randoms = {h->client_random, h->server_random};
-
-    if (k->is_derived || k->is_bad)
-        return k->is_derived;
-    if (h->exchange == EXCHANGE_DHE_PSK &&
-        !rate_take(&h->dhe_derivations, DERIVE_PER_SECOND, DERIVE_BURST, now, NULL))
-        return false;
-    bool fine = candidate_master(h, k, k->master) &&
-                keys_expand(h->params.kdf, h->suite, k->master, &randoms, &k->association.keys);
-    k->association.suite = h->suite;
-    k->is_derived = fine;
-    k->is_bad = !fine; /* a public value that is none: not to be tried again */
-    return fine;
-}
-
-struct opened {
-    uint8_t plain[WIRE_PLAINTEXT_MAX];
-    size_t len;
-};
-
-/* True when the record is sealed with the candidate's keys. Its window stays as it is: a record
- * that will be held comes again. A key that is a decoy opens nothing, by whatever chance. */
-static bool does_open(struct handshake *h, const struct candidate *k, const struct wire_record *rec,
-                      struct opened *out)
-{
-    struct association trial = k->association;
-
-    bool opens = record_open(h->params.crypt, &trial, rec, out->plain, &out->len) == RECORD_OK;
-    bytes_wipe(&trial, sizeof trial);
-    return opens && k->psk != NULL;
-}
-
-/* The candidate under whose keys the record opens, or NULL. The newest is the likeliest. */
+/* The candidate under whose keys the record opens, or NULL. */
 static struct candidate *find_opener(struct handshake *h, const struct wire_record *rec,
                                      struct opened *out, uint64_t now)
 {
-    for (unsigned age = 0; age < CANDIDATE_COUNT; age++) {
-        struct candidate *k = candidates_recent(&h->candidates, age);
-        if (k == NULL || (h->chosen != NULL && k != h->chosen))
-            continue;
-        if (derive(h, k, now) && does_open(h, k, rec, out))
-            return k;
-    }
-    return NULL;
+    const struct opener opener = {
+        .keys = h->params.keys,
+        .crypt = h->params.crypt,
+        .kdf = h->params.kdf,
+        .suite = h->suite,
+        .exchange = h->exchange,
+        .engine = h->engine,
+        .transcript = h->extended_master_secret ? h->transcript : NULL,
+        .randoms = {h->client_random, h->server_random},
+        .derivations = &h->dhe_derivations,
+        .candidates = &h->candidates,
+        .chosen = h->chosen,
+    };
+
+    return opener_find(&opener, rec, out, now);
 }
 
 /* ---- the end, for suites of our own ---- */
@@ -337,9 +275,9 @@ static enum fate take_encrypted(struct handshake *h, const struct wire_record *r
         return hold(h, rec);
     struct opened opened;
     struct candidate *k = find_opener(h, rec, &opened, now);
-    if (k == NULL)
+    if (k == NULL && candidates_find(&h->candidates, CANDIDATE_ASKED) == NULL)
         return FATE_DROP_FORGED;
-    if (!h->ccs_came)
+    if (k == NULL || !h->ccs_came)
         return hold(h, rec);
     record_window_mark(&k->association.window, rec->seq);
     h->chosen = k;
@@ -347,19 +285,28 @@ static enum fate take_encrypted(struct handshake *h, const struct wire_record *r
     return FATE_HANDSHAKE;
 }
 
-/* What was too early may be right now. */
-static void retry_held(struct handshake *h, uint64_t now)
+/* What was too early may be right now. Returns its fate now, or FATE_HANDSHAKE. */
+static enum fate retry_held(struct handshake *h, uint64_t now)
 {
     uint8_t copy[HELD_MAX];
     struct wire_record rec;
 
     if (h->held_len == 0 || h->state != HANDSHAKE_PENDING)
-        return;
+        return FATE_HANDSHAKE;
     memcpy(copy, h->held, h->held_len);
     struct reader r = reader_of(copy, h->held_len);
     h->held_len = 0;
-    if (wire_next_record(&r, &rec))
-        take_encrypted(h, &rec, now);
+    return wire_next_record(&r, &rec) ? take_encrypted(h, &rec, now) : FATE_HANDSHAKE;
+}
+
+/* All is known of the candidate's key that ever will be, or it is awaited. */
+static enum fate take_key(struct handshake *h, struct candidate *k, uint64_t now)
+{
+    if (k->asking == CANDIDATE_SETTLED && k->psk == NULL && h->params.alert_unknown)
+        refuse(h, WIRE_UNKNOWN_PSK_IDENTITY, "unknown identity", now);
+    else if (k->asking == CANDIDATE_SETTLED && h->suite == NULL && h->chosen == NULL)
+        feed_key_exchange(h, k, now);
+    return retry_held(h, now);
 }
 
 static enum fate take_key_exchange(struct handshake *h, const struct wire_message *m, uint64_t now)
@@ -380,13 +327,9 @@ static enum fate take_key_exchange(struct handshake *h, const struct wire_messag
     if (k == NULL)
         return is_repeat ? FATE_DROP_REPEAT : FATE_DROP_ORDER;
     k->psk = psk_find_valid(h->params.keys, k->identity, k->identity_len, h->params.wall0 + now);
-    if (k->psk == NULL && h->params.alert_unknown) {
-        refuse(h, WIRE_UNKNOWN_PSK_IDENTITY, "unknown identity", now);
-        return FATE_HANDSHAKE;
-    }
-    if (h->suite == NULL)
-        feed_key_exchange(h, k, now);
-    retry_held(h, now);
+    if (h->params.may_ask && psk_find(h->params.keys, k->identity, k->identity_len) == NULL)
+        k->asking = CANDIDATE_TO_ASK;
+    take_key(h, k, now);
     return FATE_HANDSHAKE;
 }
 
@@ -451,6 +394,24 @@ enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uin
     if (rec->type == WIRE_HANDSHAKE)
         return take_encrypted(h, rec, now);
     return rec->type == WIRE_DATA ? FATE_DROP_EARLY : FATE_DROP_TYPE;
+}
+
+const uint8_t *handshake_asks(const struct handshake *h, size_t *len)
+{
+    const struct candidate *k =
+        h->chosen == NULL ? candidates_find(&h->candidates, CANDIDATE_TO_ASK) : NULL;
+
+    *len = k != NULL ? k->identity_len : 0;
+    return k != NULL ? k->identity : NULL;
+}
+
+enum fate handshake_set_key(struct handshake *h, const struct psk *named, enum candidate_key asking,
+                            uint64_t now)
+{
+    if (h->state != HANDSHAKE_PENDING)
+        return FATE_HANDSHAKE;
+    struct candidate *k = candidates_set_key(&h->candidates, named, asking);
+    return k != NULL && asking != CANDIDATE_ASKED ? take_key(h, k, now) : FATE_HANDSHAKE;
 }
 
 /* ---- begin and end ---- */
@@ -544,12 +505,8 @@ void handshake_on_timer(struct handshake *h, uint64_t now)
     if (h->state != HANDSHAKE_PENDING)
         return;
     if (now >= h->deadline) {
-        const struct candidate *k = candidates_newest(&h->candidates);
         h->state = HANDSHAKE_EXPIRED;
-        if (k == NULL)
-            h->why = "no ClientKeyExchange came";
-        else
-            h->why = k->psk == NULL ? "unknown identity" : "no Finished opened: wrong key";
+        h->why = candidates_flaw(&h->candidates);
         return;
     }
     flight_on_timer(&h->flight, &h->timing, now);

@@ -11,6 +11,7 @@
 #ifndef DTLSGATE_DTLS_HANDSHAKE_H
 #define DTLSGATE_DTLS_HANDSHAKE_H
 
+#include "dtls/candidate.h"
 #include "dtls/engine.h"
 #include "dtls/fate.h"
 #include "dtls/keys.h"
@@ -32,6 +33,7 @@ struct handshake_params {
     struct keys_kdf *kdf;       /* the worker's */
     size_t mtu;                 /* bytes of UDP payload */
     bool require_ems;           /* refuse clients that do not offer it (RFC 7627 5.2) */
+    bool may_ask;       /* identities that `keys` lacks may be known elsewhere: handshake_asks() */
     bool alert_unknown; /* tell a client that its identity is unknown; else it looks like a wrong
                            key */
     uint64_t retransmit_first, retransmit_cap, retransmit_total; /* ms (RFC 6347 4.2.4.1) */
@@ -57,6 +59,15 @@ void handshake_free(struct handshake *h);
 
 /* One record of the peer, of any kind. Returns its fate. */
 enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uint64_t now);
+/* An identity whose key is to be asked for elsewhere, the one named last; NULL: none. Until
+ * somebody says what has become of it by handshake_set_key(), it counts as unknown. */
+const uint8_t *handshake_asks(const struct handshake *h, size_t *len);
+/* What has: CANDIDATE_ASKED: an answer is under way; what can only be judged with it is held.
+ * CANDIDATE_TO_ASK: there was none; it may be asked for again when the client repeats itself.
+ * CANDIDATE_SETTLED: its key is that of `named`, which is copied; none when that is of 0 bytes.
+ * Returns what has become of a record that was held: FATE_DROP_FORGED, or FATE_HANDSHAKE. */
+enum fate handshake_set_key(struct handshake *h, const struct psk *named, enum candidate_key asking,
+                            uint64_t now);
 /* Its timer has come. */
 void handshake_on_timer(struct handshake *h, uint64_t now);
 /* When handshake_on_timer() wants to be called. */
@@ -88,7 +99,8 @@ size_t handshake_repeat_farewell(struct handshake_farewell *f, struct record_cry
                                  struct association *a, uint8_t out[HANDSHAKE_FAREWELL_MAX]);
 
 struct handshake_result {
-    const struct psk *psk; /* whom we talk to: borrowed from params->keys */
+    const struct psk *psk; /* whom we talk to: borrowed from params->keys; or from the handshake,
+                              where it came by handshake_set_key() */
     size_t max_fragment;   /* 512 to WIRE_PLAINTEXT_MAX */
     bool extended_master_secret;
     bool own_records; /* AEAD: association and farewell are set; else `engine` is */

@@ -1,11 +1,10 @@
 /*
- * psk: reads a file of identities and keys into one arena and one table.
+ * psk: reads files of identities and keys into one arena and one table.
  * It must never know who asks or why, and never let a key into a message.
  */
 #include "dtls/psk.h"
 
 #include "base/bytes.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include "base/secret.h"
 
@@ -15,11 +14,17 @@
 #include <string.h>
 
 enum {
-    FILE_MAX = 1 << 30,
     /* A device's EUI-64 has 16 hex digits; what has more in a row may be a key in the wrong place.
      */
     SHOWN_HEX_MAX = 16,
     WHY_SIZE = 128,
+    PLACE_SIZE = 512,
+};
+
+/* A file, and how many lines stand before its first. */
+struct source {
+    char *name;
+    uint32_t before;
 };
 
 struct psk_set {
@@ -31,6 +36,8 @@ struct psk_set {
     size_t slot_mask;
     struct secret arena; /* identities and keys, end to end */
     size_t arena_used;
+    struct source *sources;
+    size_t source_count;
     struct hash_key table_key;
     struct hash_key decoy_key[2]; /* one for each half of a decoy */
 };
@@ -43,7 +50,8 @@ struct span {
 struct loader {
     struct psk_set *set;
     const char *name;
-    uint32_t line;
+    uint32_t line;   /* of this file */
+    uint32_t before; /* lines of those before */
     size_t key_min;
     struct errors *errors;
 };
@@ -140,6 +148,20 @@ static uint32_t *find_slot(const struct psk_set *set, const void *identity, size
     return &set->slots[i];
 }
 
+static void complain_of_double(struct loader *l, struct span identity, const struct psk *other)
+{
+    char what[WHY_SIZE + PLACE_SIZE];
+    unsigned line;
+    const char *name = psk_place(l->set, other->line, &line);
+
+    if (other->line > l->before)
+        snprintf(what, sizeof what, "is on line %u already; remove one of the two", line);
+    else
+        snprintf(what, sizeof what, "is in %.*s:%u already; remove one of the two", PLACE_SIZE,
+                 name, line);
+    complain(l, identity, what);
+}
+
 static void add(struct loader *l, struct span identity, struct span hex)
 {
     struct psk_set *set = l->set;
@@ -147,13 +169,8 @@ static void add(struct loader *l, struct span identity, struct span hex)
     uint8_t *to = set->arena.at + set->arena_used;
     int key_len;
 
-    if (*slot != 0) {
-        char what[WHY_SIZE];
-        snprintf(what, sizeof what, "is on line %u already; remove one of the two",
-                 set->entries[*slot - 1].line);
-        complain(l, identity, what);
-        return;
-    }
+    if (*slot != 0)
+        return complain_of_double(l, identity, &set->entries[*slot - 1]);
     key_len = hex_decode(to + identity.len, PSK_KEY_MAX, hex.at, hex.len);
     if (key_len < (int)l->key_min) {
         bytes_wipe(to + identity.len, hex.len < 2 * PSK_KEY_MAX ? hex.len / 2 : PSK_KEY_MAX);
@@ -163,7 +180,7 @@ static void add(struct loader *l, struct span identity, struct span hex)
     memcpy(to, identity.at, identity.len);
     set->entries[set->count] = (struct psk){.identity = to,
                                             .key = to + identity.len,
-                                            .line = l->line,
+                                            .line = l->before + l->line,
                                             .identity_len = (uint16_t)identity.len,
                                             .key_len = (uint8_t)key_len};
     set->arena_used += identity.len + (size_t)key_len;
@@ -225,11 +242,10 @@ static size_t most_entries(struct span text)
     return lines < text.len / 5 + 1 ? lines : text.len / 5 + 1;
 }
 
-/* Takes room for the most that the text can hold; what it does not need is never touched, so it
+/* Takes room for `most` entries in `bytes` of text; what it does not need is never touched, so it
  * costs addresses and no memory. */
-static struct psk_set *set_new(struct span text)
+static struct psk_set *set_new(size_t most, size_t bytes, size_t files)
 {
-    size_t most = most_entries(text);
     size_t slots = 2;
     struct psk_set *set = calloc(1, sizeof *set);
 
@@ -238,11 +254,12 @@ static struct psk_set *set_new(struct span text)
     while (slots < 2 * most)
         slots *= 2;
     set->slot_mask = slots - 1;
-    set->entries = malloc(most * sizeof *set->entries);
-    set->sessions = calloc(most, sizeof *set->sessions);
+    set->entries = malloc((most + 1) * sizeof *set->entries);
+    set->sessions = calloc(most + 1, sizeof *set->sessions);
     set->slots = calloc(slots, sizeof *set->slots);
-    if (!secret_init(&set->arena, text.len + 1) || set->entries == NULL || set->sessions == NULL ||
-        set->slots == NULL) {
+    set->sources = calloc(files + 1, sizeof *set->sources);
+    if (!secret_init(&set->arena, bytes + 1) || set->entries == NULL || set->sessions == NULL ||
+        set->slots == NULL || set->sources == NULL) {
         psk_free(set);
         return NULL;
     }
@@ -252,21 +269,54 @@ static struct psk_set *set_new(struct span text)
     return set;
 }
 
-struct psk_set *psk_parse(const char *name, const char *text, size_t len, bool allow_weak,
-                          struct errors *errors)
+static bool add_source(struct loader *l)
 {
-    struct span all = {text, len};
-    struct loader l = {.name = name, .key_min = allow_weak ? 1 : PSK_KEY_MIN, .errors = errors};
+    struct source *s = &l->set->sources[l->set->source_count];
+
+    s->name = strdup(l->name);
+    s->before = l->before;
+    l->set->source_count += s->name != NULL;
+    return s->name != NULL;
+}
+
+static bool read_all(struct loader *l, const struct psk_text *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        l->name = texts[i].name;
+        l->before += l->line;
+        l->line = 0;
+        if (!add_source(l))
+            return false;
+        read_lines(l, (struct span){texts[i].data, texts[i].len});
+    }
+    return true;
+}
+
+static struct psk_set *set_for(const struct psk_text *texts, size_t count)
+{
+    size_t most = 0, bytes = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        most += most_entries((struct span){texts[i].data, texts[i].len});
+        bytes += texts[i].len;
+    }
+    return set_new(most, bytes, count);
+}
+
+struct psk_set *psk_parse_all(const char *name, const struct psk_text *texts, size_t count,
+                              unsigned allow, struct errors *errors)
+{
+    struct loader l = {.key_min = allow & PSK_ALLOW_WEAK ? 1 : PSK_KEY_MIN, .errors = errors};
     unsigned errors_before = errors->count;
 
-    l.set = set_new(all);
-    if (l.set == NULL) {
+    l.set = set_for(texts, count);
+    if (l.set == NULL || !read_all(&l, texts, count)) {
         errors_add(errors, "%s: out of memory for its identities", name);
+        psk_free(l.set);
         return NULL;
     }
-    read_lines(&l, all);
     secret_shrink(&l.set->arena, l.set->arena_used);
-    if (l.set->count == 0 && errors->count == errors_before)
+    if (l.set->count == 0 && errors->count == errors_before && !(allow & PSK_ALLOW_EMPTY))
         errors_add(errors, "%s: holds no identity; write lines of IDENTITY:HEXKEY", name);
     if (errors->count != errors_before) {
         psk_free(l.set);
@@ -275,20 +325,13 @@ struct psk_set *psk_parse(const char *name, const char *text, size_t len, bool a
     return l.set;
 }
 
-struct psk_set *psk_load(const char *path, bool allow_weak, struct errors *errors)
+struct psk_set *psk_parse(const char *name, const char *text, size_t len, unsigned allow,
+                          struct errors *errors)
 {
-    struct psk_set *set;
-    char why[256];
-    char *text;
-    size_t len;
+    /* Only read, as the set's own copy of the name is the one that stays. */
+    const struct psk_text one = {(char *)(uintptr_t)name, (char *)(uintptr_t)text, len};
 
-    if (!file_read(path, FILE_SECRET, FILE_MAX, &text, &len, why, sizeof why)) {
-        errors_add(errors, "%s: %s", path, why);
-        return NULL;
-    }
-    set = psk_parse(path, text, len, allow_weak, errors);
-    file_free(text, len);
-    return set;
+    return psk_parse_all(name, &one, 1, allow, errors);
 }
 
 void psk_free(struct psk_set *set)
@@ -300,6 +343,9 @@ void psk_free(struct psk_set *set)
     free(set->entries);
     free(set->sessions);
     free(set->ends);
+    for (size_t i = 0; i < set->source_count; i++)
+        free(set->sources[i].name);
+    free(set->sources);
     bytes_wipe(set, sizeof *set);
     free(set);
 }
@@ -322,6 +368,21 @@ const struct psk *psk_at(const struct psk_set *set, size_t index)
 size_t psk_index(const struct psk_set *set, const struct psk *psk)
 {
     return (size_t)(psk - set->entries);
+}
+
+const char *psk_place(const struct psk_set *set, uint32_t entry_line, unsigned *line)
+{
+    size_t low = 0, high = set->source_count;
+
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+        if (set->sources[middle].before < entry_line)
+            low = middle;
+        else
+            high = middle;
+    }
+    *line = entry_line - set->sources[low].before;
+    return set->sources[low].name;
 }
 
 const struct psk *psk_find(const struct psk_set *set, const uint8_t *identity, size_t len)
@@ -366,6 +427,8 @@ size_t psk_decoy(const struct psk_set *set, const uint8_t *identity, size_t len,
     siphash128(&set->decoy_key[1], identity, len, key + 16);
     siphash128(&set->decoy_key[0], key, 32, key + 32);
     siphash128(&set->decoy_key[1], key, 32, key + 48);
+    if (set->count == 0)
+        return PSK_KEY_MIN;
     uint64_t pick = siphash64(&set->decoy_key[0], key, PSK_KEY_MAX);
     return set->entries[pick % set->count].key_len;
 }

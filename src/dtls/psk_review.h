@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How many identities it holds for, and the line of the first. */
+/* How many identities it holds for, and the line of the first, for psk_place(). */
 struct psk_finding {
     size_t count;
     uint32_t line;

@@ -184,6 +184,12 @@ static bool has_token(struct rate *rate, unsigned per_second, uint64_t now)
     return per_second == 0 || rate_take(rate, per_second, per_second, now, NULL);
 }
 
+static bool take_tokens(struct gate *g, struct gate_place *p, uint64_t now)
+{
+    return has_token(&p->handshakes, g->rules.rate_per_prefix, now) &&
+           has_token(&g->handshakes, g->rules.rate, now);
+}
+
 enum gate_verdict gate_admit(struct gate *g, const struct addr *peer, bool replaces, uint64_t now)
 {
     struct prefix prefix = prefix_for(g, peer), address = prefix_of(peer, ADDRESS_BITS);
@@ -196,10 +202,7 @@ enum gate_verdict gate_admit(struct gate *g, const struct addr *peer, bool repla
         return GATE_FULL;
     if (g->rules.sessions_per_prefix > 0 && p->open >= g->rules.sessions_per_prefix && !replaces)
         return GATE_FULL;
-    if (!has_token(&p->handshakes, g->rules.rate_per_prefix, now) ||
-        !has_token(&g->handshakes, g->rules.rate, now))
-        return GATE_RATE;
-    return GATE_WELCOME;
+    return take_tokens(g, p, now) ? GATE_WELCOME : GATE_RATE;
 }
 
 bool gate_sit(struct gate *g, struct gate_seat *seat, const struct addr *peer)
@@ -273,6 +276,14 @@ bool gate_may_alert(struct gate *g, const struct addr *peer, uint64_t now)
 {
     struct gate_place *p = address_place(g, peer);
     return p != NULL && rate_take(&p->alerts, ALERTS_PER_SECOND, 1, now, NULL);
+}
+
+bool gate_may_ask(struct gate *g, const struct addr *peer, uint64_t now)
+{
+    struct prefix prefix = prefix_for(g, peer);
+    struct gate_place *p = find_or_make(g, &prefix);
+
+    return p != NULL && take_tokens(g, p, now);
 }
 
 void gate_note_failure(struct gate *g, const struct addr *peer, uint64_t now)

@@ -65,6 +65,9 @@ void gate_exit(struct gate *g, const struct addr *peer);
 
 /* May a plaintext alert be sent to `peer`? At most one per second and address. */
 bool gate_may_alert(struct gate *g, const struct addr *peer, uint64_t now);
+/* May a helper be asked for one more identity that a handshake of `peer` names? It counts like a
+ * handshake that begins. */
+bool gate_may_ask(struct gate *g, const struct addr *peer, uint64_t now);
 /* A handshake of `peer` ended because its key was wrong or unknown. An address that does this often
  * is refused for as long as it goes on; a few are forgiven. */
 void gate_note_failure(struct gate *g, const struct addr *peer, uint64_t now);

@@ -21,6 +21,7 @@ struct search {
     size_t len;
     const struct session *except;
     struct session *found;
+    unsigned count;
 };
 
 bool identities_init(struct identities *ids)
@@ -76,7 +77,7 @@ unsigned identities_enter(struct identities *ids, struct session *s,
     s->is_counted = true;
     if (policy_session_cap(conf, s) > 0)
         add_entry(ids, s);
-    return psk_take(conf->psk, s->psk);
+    return s->is_given ? keyring_enter(s->psk) : psk_take(conf->psk, s->psk);
 }
 
 void identities_leave(struct identities *ids, struct session *s, const struct conf_service *conf)
@@ -86,7 +87,10 @@ void identities_leave(struct identities *ids, struct session *s, const struct co
     if (s->is_indexed)
         remove_entry(ids, s);
     s->is_counted = false;
-    psk_leave(conf->psk, s->psk);
+    if (s->is_given)
+        keyring_exit(s->psk);
+    else
+        psk_leave(conf->psk, s->psk);
 }
 
 /* Says no to each of the chain, and keeps the best of those that match. */
@@ -95,19 +99,33 @@ static bool look_at(const struct table_link *link, const void *arg)
     struct search *search = (struct search *)(uintptr_t)arg;
     struct session *s = table_entry(link, const struct entry, link)->session;
 
-    if (s != search->except && s->service == search->service &&
-        s->psk->identity_len == search->len &&
-        memcmp(s->psk->identity, search->identity, search->len) == 0 &&
-        (search->found == NULL || s->used < search->found->used))
+    if (s == search->except || s->service != search->service ||
+        s->psk->identity_len != search->len ||
+        memcmp(s->psk->identity, search->identity, search->len) != 0)
+        return false;
+    search->count++;
+    if (search->found == NULL || s->used < search->found->used)
         search->found = s;
     return false;
+}
+
+static struct search look_for(const struct identities *ids, unsigned service,
+                              const uint8_t *identity, size_t len, const struct session *except)
+{
+    struct search search = {service, identity, len, except, NULL, 0};
+
+    table_find(&ids->table, siphash64(&ids->key, identity, len), look_at, &search);
+    return search;
 }
 
 struct session *identities_idlest(const struct identities *ids, unsigned service,
                                   const uint8_t *identity, size_t len, const struct session *except)
 {
-    struct search search = {service, identity, len, except, NULL};
+    return look_for(ids, service, identity, len, except).found;
+}
 
-    table_find(&ids->table, siphash64(&ids->key, identity, len), look_at, &search);
-    return search.found;
+unsigned identities_count(const struct identities *ids, unsigned service, const uint8_t *identity,
+                          size_t len)
+{
+    return look_for(ids, service, identity, len, NULL).count;
 }

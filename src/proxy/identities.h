@@ -20,14 +20,18 @@ bool identities_init(struct identities *ids) __attribute__((warn_unused_result))
 void identities_clear(struct identities *ids);
 
 /* An open session is there, with s->psk of conf's keys. Returns how many its identity has now, over
- * all workers that use the same snapshot. It can be found only where the settings cap the sessions
- * of an identity: without a cap there may be any number of one, too many for a chain of the table.
+ * all workers that use the same snapshot; over this one alone where its key is a helper's. It can
+ * be found only where the settings cap the sessions of an identity: without a cap there may be any
+ * number of one, too many for a chain of the table.
  */
 unsigned identities_enter(struct identities *ids, struct session *s,
                           const struct conf_service *conf);
 /* It is gone, or s->psk is about to change; `conf` is what it entered with. Harmless on one that
  * did not enter. */
 void identities_leave(struct identities *ids, struct session *s, const struct conf_service *conf);
+/* How many of this worker's sessions can be found by an identity in a service. */
+unsigned identities_count(const struct identities *ids, unsigned service, const uint8_t *identity,
+                          size_t len);
 /* Of this worker's sessions of an identity in a service, other than `except`: the longest idle, or
  * NULL. */
 struct session *identities_idlest(const struct identities *ids, unsigned service,

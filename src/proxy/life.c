@@ -102,8 +102,9 @@ static uint32_t wanted_source(const struct relay *r, const struct session *s)
 {
     const struct conf_service *conf = life_conf(r, s);
 
-    return conf->identity_source != NULL ? conf->identity_source[psk_index(conf->psk, s->psk)]
-                                         : UPSTREAM_ANY;
+    if (conf->identity_source == NULL || s->is_given)
+        return UPSTREAM_ANY;
+    return conf->identity_source[psk_index(conf->psk, s->psk)];
 }
 
 void life_leave_source(struct relay *r, struct session *s)
@@ -329,7 +330,7 @@ static enum fate sink_deliver(void *arg, size_t len)
     struct session *s = t->session;
 
     s->used = t->now;
-    if (s->is_metered && !policies_draw(life_conf(t->relay, s), s->psk, len, t->now)) {
+    if (s->is_metered && !policy_draw(life_conf(t->relay, s), s, len, t->now)) {
         peers_touch(&t->relay->peers, s);
         return FATE_DROP_POLICY_RATE;
     }
@@ -353,6 +354,12 @@ static bool sink_may_alert(void *arg)
     return gate_may_alert(t->relay->gate, &t->route->peer, t->now);
 }
 
+static bool sink_may_ask(void *arg)
+{
+    const struct turn *t = arg;
+    return gate_may_ask(t->relay->gate, &t->route->peer, t->now);
+}
+
 struct session_sink life_sink(struct turn *t)
 {
     return (struct session_sink){.reserve = sink_reserve,
@@ -360,6 +367,7 @@ struct session_sink life_sink(struct turn *t)
                                  .plain_room = sink_plain_room,
                                  .deliver = sink_deliver,
                                  .may_alert = sink_may_alert,
+                                 .may_ask = sink_may_ask,
                                  .arg = t};
 }
 
@@ -375,6 +383,14 @@ static void note_failure(struct relay *r, const struct session *s, enum session_
         return;
     if (session_identity(s, &len) != NULL)
         gate_note_failure(r->gate, &s->peer, now);
+}
+
+void life_doubt(struct relay *r, struct session *s, enum fate fate, uint64_t now)
+{
+    if (fate != FATE_DROP_FORGED || s->state != SESSION_HANDSHAKE || s->pending->is_doubted)
+        return;
+    s->pending->is_doubted = true;
+    report_doubt(s, life_conf(r, s), &r->failed_lines, now);
 }
 
 static void leave_gate(struct relay *r, struct session *s)
@@ -422,31 +438,38 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     life_update_gauges(r);
 }
 
-/* This worker has no other: another one does. */
-static void ask_elsewhere(struct relay *r, const struct session *s)
+static void ask_elsewhere(struct relay *r, const struct session *s, unsigned room)
 {
-    struct relay_identity who = {.service = s->service, .len = s->psk->identity_len};
+    struct relay_identity who = {
+        .service = s->service, .len = s->psk->identity_len, .is_given = s->is_given, .room = room};
 
+    if (r->parts.elsewhere.end_one == NULL)
+        return;
     memcpy(who.identity, s->psk->identity, who.len);
     r->parts.elsewhere.end_one(r->parts.elsewhere.arg, &who);
 }
 
-/* More sessions of one identity than it may have: the longest idle gives way, here or elsewhere. */
+/* More sessions of one identity than it may have: the longest idle gives way, here or elsewhere. By
+ * a key that a helper gave each worker knows of its own sessions alone, so the others are told how
+ * many there may be. */
 static void limit_identity(struct relay *r, struct session *s, unsigned count, uint64_t now)
 {
     unsigned max = policy_session_cap(life_conf(r, s), s);
-    struct session *victim;
+    struct session *victim = NULL;
 
     if (count > 1)
         report_shared(s, life_conf(r, s), count, &r->shared_lines, now);
-    if (max == 0 || count <= max)
+    if (max == 0)
         return;
-    victim =
-        identities_idlest(&r->identities, s->service, s->psk->identity, s->psk->identity_len, s);
+    if (count > max)
+        victim = identities_idlest(&r->identities, s->service, s->psk->identity,
+                                   s->psk->identity_len, s);
     if (victim != NULL)
         life_end(r, victim, SESSION_END_ELSEWHERE, now);
-    else if (r->parts.elsewhere.end_one != NULL)
-        ask_elsewhere(r, s);
+    if (s->is_given)
+        ask_elsewhere(r, s, count < max ? max - count : 0);
+    else if (count > max && victim == NULL)
+        ask_elsewhere(r, s, 0);
 }
 
 unsigned life_enter_identity(struct relay *r, struct session *s)

@@ -35,6 +35,7 @@ struct relay {
     struct session_memory memory;
     struct peers peers;
     struct identities identities;
+    struct keyring *keyring;
     struct gate *gate;
     struct seen *seen; /* hellos whose cookie was used */
     struct timers timers;
@@ -79,6 +80,8 @@ void life_leave_source(struct relay *r, struct session *s);
 /* Where the session of a turn leaves what goes out; borrows `t`. */
 struct session_sink life_sink(struct turn *t);
 
+/* The fate of a record in a handshake: the first that does not open is told. */
+void life_doubt(struct relay *r, struct session *s, enum fate fate, uint64_t now);
 /* The one place where a session, or a handshake that became none, ends; frees it. */
 void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now);
 /* An open session, with s->psk of its service's keys, is counted among those of its identity, and

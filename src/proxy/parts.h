@@ -7,6 +7,7 @@
 
 #include "dtls/psk.h"
 #include "proxy/balance.h"
+#include "proxy/keyring.h"
 #include "proxy/listener.h"
 #include "proxy/stats.h"
 #include "proxy/upstream.h"
@@ -19,10 +20,12 @@ struct relay_identity {
     unsigned service;
     size_t len;
     uint8_t identity[PSK_IDENTITY_MAX];
+    bool is_given; /* its key is a helper's: all that are asked end what there is no room for */
+    unsigned room; /* sessions that it may still have, over those who have not been asked yet */
 };
 
 /* How to ask the other workers to end one session of an identity, the longest idle one that the
- * first asked has. NULL: there are no others. */
+ * first asked has; or, where each counts for itself, all beyond some. NULL: there are no others. */
 struct relay_elsewhere {
     void (*end_one)(void *arg, const struct relay_identity *who);
     void *arg;
@@ -45,6 +48,7 @@ struct relay_parts {
     struct service_stats *services; /* by index; NULL: not counted apart */
     struct listener **listeners;    /* by index; borrowed */
     struct relay_elsewhere elsewhere;
+    struct keyring_asker asker; /* zeroed: there is none, and no service names a helper */
 };
 
 #endif

@@ -5,6 +5,7 @@
 #include "proxy/policy.h"
 
 #include "conf/policies.h"
+#include "proxy/keyring.h"
 
 #include <string.h>
 
@@ -21,15 +22,26 @@ static bool has_suite(const char *suites, const char *name)
     return false;
 }
 
+static const struct conf_policy *find(const struct conf_service *conf, const struct session *s)
+{
+    return s->is_given ? policies_at(conf, keyring_policy(s->psk)) : policies_find(conf, s->psk);
+}
+
 bool policy_is_over(const struct conf_service *conf, const struct session *s, uint64_t wall)
 {
+    const struct conf_policy *p;
+
+    if (s->is_given) {
+        p = find(conf, s);
+        return p != NULL && policies_is_over(p, wall);
+    }
     return wall >= psk_end(conf->psk, s->psk);
 }
 
 enum session_end policy_fault(const struct conf_service *conf, const struct session *s,
                               uint64_t wall)
 {
-    const struct conf_policy *p = policies_find(conf, s->psk);
+    const struct conf_policy *p = find(conf, s);
 
     if (p == NULL)
         return SESSION_END_NOT_YET;
@@ -44,21 +56,28 @@ enum session_end policy_fault(const struct conf_service *conf, const struct sess
 
 const struct addr *policy_backend(const struct conf_service *conf, const struct session *s)
 {
-    const struct conf_policy *p = policies_find(conf, s->psk);
+    const struct conf_policy *p = find(conf, s);
 
     return p != NULL && p->backend.family != 0 ? &p->backend : NULL;
 }
 
 unsigned policy_session_cap(const struct conf_service *conf, const struct session *s)
 {
-    const struct conf_policy *p = policies_find(conf, s->psk);
+    const struct conf_policy *p = find(conf, s);
 
     return p != NULL && p->max_sessions > 0 ? p->max_sessions : conf->max_sessions_per_identity;
 }
 
 bool policy_has_rate(const struct conf_service *conf, const struct session *s)
 {
-    const struct conf_policy *p = policies_find(conf, s->psk);
+    const struct conf_policy *p = find(conf, s);
 
     return p != NULL && (p->rate_datagrams > 0 || p->rate_bytes > 0);
+}
+
+bool policy_draw(const struct conf_service *conf, const struct session *s, size_t len, uint64_t now)
+{
+    if (s->is_given)
+        return policies_draw_given(conf, keyring_policy(s->psk), s->psk, len, now);
+    return policies_draw(conf, s->psk, len, now);
 }

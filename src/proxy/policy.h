@@ -7,7 +7,8 @@
 
 #include "proxy/session.h"
 
-/* All of them: `conf` is the session's service of the snapshot that s->psk is part of. For a
+/* All of them: `conf` is the session's service of the snapshot that s->psk is part of, or that
+ * the keyring goes by which it is in. For a
  * session that ends because it is no part of it, the service's own settings count. */
 
 /* Why a session may not open or go on at `wall` (ms since 1970 UTC), or SESSION_END_NOT_YET. */
@@ -19,7 +20,10 @@ bool policy_is_over(const struct conf_service *conf, const struct session *s, ui
 const struct addr *policy_backend(const struct conf_service *conf, const struct session *s);
 /* How many sessions its identity may have; 0: no cap. */
 unsigned policy_session_cap(const struct conf_service *conf, const struct session *s);
-/* Its datagrams are to be asked for with policies_draw(). */
+/* Its datagrams are to be asked for with policy_draw(). */
 bool policy_has_rate(const struct conf_service *conf, const struct session *s);
+/* Draws one datagram of `len` bytes from its identity's rate. False: that is too much. */
+bool policy_draw(const struct conf_service *conf, const struct session *s, size_t len,
+                 uint64_t now);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "proxy/relay.h"
 
+#include "proxy/answers.h"
 #include "proxy/backing.h"
 #include "proxy/expiry.h"
 #include "proxy/life.h"
@@ -131,10 +132,7 @@ static enum fate give_record(struct relay *r, struct turn *t, struct session *s,
     enum fate fate = session_from_wire(s, &r->services[s->service], rec, t->now, &sink);
     if (fate == FATE_DROP_FORGED && s->state == SESSION_OPEN)
         report_forgeries(s, life_conf(r, s), &r->forgery_lines, t->now);
-    if (fate == FATE_DROP_FORGED && s->state == SESSION_HANDSHAKE && !s->pending->is_doubted) {
-        s->pending->is_doubted = true;
-        report_doubt(s, life_conf(r, s), &r->failed_lines, t->now);
-    }
+    life_doubt(r, s, fate, t->now);
     life_settle(r, s, t->now);
     return fate;
 }
@@ -263,6 +261,13 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
     life_count(r, s, SERVICE_BACKEND_REFUSED, n);
 }
 
+/* ---- from helpers ---- */
+
+void relay_on_answer(struct relay *r, void *token, const struct helper_answer *answer, uint64_t now)
+{
+    keyring_answer(r->keyring, token, answer, now);
+}
+
 /* ---- time ---- */
 
 static void tick_handshakes(struct relay *r, uint64_t now)
@@ -315,8 +320,10 @@ static uint64_t tick_flows(struct relay *r, size_t service, uint64_t now)
 
 uint64_t relay_tick(struct relay *r, uint64_t now)
 {
+    uint64_t keyring = answers_tick(r, now);
     tick_handshakes(r, now);
     uint64_t next = sooner(timers_next(&r->timers), session_tails_expire(&r->memory, now));
+    next = sooner(next, keyring);
     for (size_t i = 0; i < r->setup.conf->service_count; i++) {
         next = sooner(next, tick_idle(r, i, now));
         next = sooner(next, tick_flows(r, i, now));
@@ -346,9 +353,9 @@ static void use_setup(struct relay *r, struct relay_setup *setup, uint64_t now)
     r->setup = *setup;
     *setup = (struct relay_setup){0};
     for (size_t i = 0; i < conf->service_count; i++)
-        r->services[i] =
-            (struct session_service){conf,   &conf->service[i],   r->setup.tls[i], r->crypt,
-                                     r->kdf, &r->short_tag_tries, &r->memory,      r->expiry.wall0};
+        r->services[i] = (struct session_service){
+            conf,       &conf->service[i], r->setup.tls[i], r->crypt, r->kdf, &r->short_tag_tries,
+            &r->memory, r->keyring,        r->expiry.wall0};
     for (unsigned i = 0; i < conf->service_count; i++)
         backing_use(r, i, now);
     const struct gate_rules rules = {
@@ -371,6 +378,13 @@ struct sweep {
     const struct conf *before; /* of a reload */
 };
 
+static void leave_one(struct session *s, void *arg)
+{
+    const struct sweep *sweep = arg;
+
+    identities_leave(&sweep->relay->identities, s, &sweep->before->service[s->service]);
+}
+
 /* A handshake under way looks its identity up again when it is complete. Those used last come
  * first, so where there are too many of one identity, the longest idle find no place any more. */
 static void rebase_one(struct session *s, void *arg)
@@ -380,8 +394,7 @@ static void rebase_one(struct session *s, void *arg)
     unsigned cap;
 
     gate_enter(r->gate, &s->peer);
-    identities_leave(&r->identities, s, &sweep->before->service[s->service]);
-    session_rebase(s, life_conf(r, s)->psk);
+    session_rebase(s, &r->services[s->service]);
     if (s->ending == SESSION_END_NOT_YET)
         s->ending = policy_fault(life_conf(r, s), s, r->expiry.wall0 + sweep->now);
     if (!life_settle(r, s, sweep->now))
@@ -406,8 +419,11 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
 
     assert(setup->conf->service_count == old.conf->service_count);
     use_setup(r, setup, now);
+    keyring_use_conf(r->keyring, r->setup.conf);
+    peers_each_open(&r->peers, leave_one, &sweep); /* all, for counts to begin anew */
     peers_each_open(&r->peers, rebase_one, &sweep);
     peers_each_open(&r->peers, place_one, &sweep); /* where another has left */
+    keyring_renew(r->keyring, old.conf);
     relay_setup_clear(&old);
 }
 
@@ -474,22 +490,28 @@ static void free_parts(struct relay *r)
     for (size_t i = 0; r->balances != NULL && i < r->service_count; i++)
         balance_clear(&r->balances[i]);
     free(r->balances);
+    keyring_free(r->keyring);
     free(r->services);
 }
 
-static bool make_parts(struct relay *r, size_t service_count)
+static bool make_parts(struct relay *r, const struct conf *conf)
 {
     static const struct gate_rules no_rules;
+    const struct keyring_hooks hooks = {
+        .asker = r->parts.asker, .tell = answers_tell, .arg = r, .stats = r->parts.stats};
+    size_t service_count = conf->service_count;
 
     r->crypt = record_crypt_new();
     r->kdf = keys_kdf_new();
     r->gate = gate_new(&no_rules);
     r->seen = seen_new();
+    r->keyring = keyring_new(conf, &hooks);
     r->services = calloc(service_count, sizeof *r->services);
     r->balances = calloc(service_count, sizeof *r->balances);
     r->service_count = service_count;
     if (r->crypt == NULL || r->kdf == NULL || r->gate == NULL || r->seen == NULL ||
-        r->services == NULL || r->balances == NULL || !identities_init(&r->identities))
+        r->keyring == NULL || r->services == NULL || r->balances == NULL ||
+        !identities_init(&r->identities))
         return false;
     if (peers_init(&r->peers, service_count, 1, 1))
         return true;
@@ -497,15 +519,18 @@ static bool make_parts(struct relay *r, size_t service_count)
     return false;
 }
 
-bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t now)
+bool relay_end_one(struct relay *r, struct relay_identity *who, uint64_t now)
 {
-    struct session *s =
-        identities_idlest(&r->identities, who->service, who->identity, who->len, NULL);
+    unsigned count = identities_count(&r->identities, who->service, who->identity, who->len);
+    unsigned stays = who->is_given ? who->room : count - 1;
 
-    if (s == NULL)
+    if (count == 0)
         return false;
-    life_end(r, s, SESSION_END_ELSEWHERE, now);
-    return true;
+    for (; count > stays; count--)
+        life_end(r, identities_idlest(&r->identities, who->service, who->identity, who->len, NULL),
+                 SESSION_END_ELSEWHERE, now);
+    who->room -= who->is_given ? count : 0;
+    return !who->is_given;
 }
 
 /* The sources stay as they are for the life of the process; the backends may change. */
@@ -533,7 +558,7 @@ struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *set
     r->next_id = parts->worker + 1;
     timers_init(&r->timers);
     session_prepare(&r->memory);
-    if (!add_services(r, setup->conf) || !make_parts(r, setup->conf->service_count)) {
+    if (!add_services(r, setup->conf) || !make_parts(r, setup->conf)) {
         cookie_secrets_wipe(&r->cookies);
         free_parts(r);
         free(r);

@@ -30,6 +30,10 @@ void relay_from_stranger(struct relay *r, const struct udp_datagram *d);
 /* `n` ICMP refusals came from the backend of `session`. */
 void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now);
 
+/* What has become of a question that the asker of the parts was given. */
+void relay_on_answer(struct relay *r, void *token, const struct helper_answer *answer,
+                     uint64_t now);
+
 /* Does what is due: repeats flights, ends what has timed out. Returns when to call again (ms), or
  * TIMER_NEVER. Call it after each turn. */
 uint64_t relay_tick(struct relay *r, uint64_t now);
@@ -38,9 +42,10 @@ void relay_flush(struct relay *r);
 
 /* A reload: takes over *setup and rebases every session on it. */
 void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now);
-/* Asked by another worker: ends the longest idle session of an identity. False: there is none here.
- */
-bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t now);
+/* Asked by another worker: ends the longest idle session of an identity; or, where its key is a
+ * helper's, all those that it has no room for. True: nobody else needs to be asked; else as much
+ * less room is left as there are sessions here. */
+bool relay_end_one(struct relay *r, struct relay_identity *who, uint64_t now);
 /* News or an order about one backend. */
 void relay_tell(struct relay *r, const struct relay_order *order, uint64_t now);
 /* For anybody to look at, as long as the relay is there. */

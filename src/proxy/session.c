@@ -17,14 +17,6 @@
  */
 #define SHORT_TAG_TRIES 100000
 
-const char *session_end_text(enum session_end why)
-{
-#define SESSION_END_TEXT(name, text) text,
-    static const char *const texts[] = {SESSION_ENDS(SESSION_END_TEXT)};
-#undef SESSION_END_TEXT
-    return texts[why];
-}
-
 uint64_t session_hello_print(const uint8_t random[WIRE_RANDOM])
 {
     /* The client chose it at random; the second half has no clock in it. */
@@ -36,6 +28,13 @@ static void want_end(struct session *s, enum session_end why)
 {
     if (s->ending == SESSION_END_NOT_YET)
         s->ending = why;
+}
+
+static struct key_source source_of(const struct session_service *service)
+{
+    return (struct key_source){service->conf, service->keyring,
+                               (unsigned)(service->conf - service->snapshot->service),
+                               service->wall0};
 }
 
 /* ---- associations of our own ---- */
@@ -293,6 +292,24 @@ static void take_engine(struct session *s, const struct handshake_result *result
         s->plain_max = max;
 }
 
+void session_rebase(struct session *s, const struct session_service *service)
+{
+    const struct key_source source = source_of(service);
+    bool is_given = s->is_given;
+
+    switch (key_source_renew(&source, &s->psk, &is_given)) {
+    case KEY_SAME:
+        s->is_given = is_given;
+        break;
+    case KEY_CHANGED:
+        want_end(s, SESSION_END_KEY_CHANGED);
+        break;
+    case KEY_GONE:
+        want_end(s, SESSION_END_IDENTITY_REMOVED);
+        break;
+    }
+}
+
 static void complete(struct session *s, const struct session_service *service, uint64_t now)
 {
     struct session_pending *p = s->pending;
@@ -309,19 +326,29 @@ static void complete(struct session *s, const struct session_service *service, u
         take_engine(s, &result);
     bytes_wipe(&result, sizeof result);
     /* The keys may have changed since the handshake began. */
-    session_rebase(s, service->conf->psk);
+    session_rebase(s, service);
+    if (s->ending != SESSION_END_NOT_YET)
+        return; /* s->psk is the old snapshot's or the handshake's; session_free() lets go of it */
     handshake_free(p->handshake);
     p->handshake = NULL;
-    if (s->ending != SESSION_END_NOT_YET)
-        return; /* s->psk is the old snapshot's; session_free() lets go of it */
     conf_unref(p->snapshot);
     p->snapshot = NULL;
+}
+
+static void ask_keys(struct session *s, const struct session_service *service, uint64_t now,
+                     const struct session_sink *sink)
+{
+    const struct key_source source = source_of(service);
+    const struct key_asker asker = {s, sink->may_ask, sink->arg};
+
+    key_source_ask(&source, &s->pending->questions, s->pending->handshake, &asker, now);
 }
 
 /* After each step of the handshake: sends what it has written and sees what became of it. */
 static void follow(struct session *s, const struct session_service *service, uint64_t now,
                    const struct session_sink *sink)
 {
+    ask_keys(s, service, now, sink);
     send_flight(s, sink);
     switch (handshake_state(s->pending->handshake)) {
     case HANDSHAKE_PENDING:
@@ -339,6 +366,7 @@ static struct handshake *begin_handshake(const struct session_service *service,
                                          const struct wire_record *rec, uint64_t now)
 {
     const struct conf_service *conf = service->conf;
+    const struct key_source source = source_of(service);
     const struct handshake_params params = {
         .tls = service->tls,
         .keys = conf->psk,
@@ -346,6 +374,7 @@ static struct handshake *begin_handshake(const struct session_service *service,
         .kdf = service->kdf,
         .mtu = conf->mtu,
         .require_ems = conf->ems == CONF_EMS_REQUIRE,
+        .may_ask = key_source_has_helper(&source),
         .alert_unknown = conf->unknown_identity == CONF_UNKNOWN_ALERT,
         .retransmit_first = conf->retransmit_first,
         .retransmit_cap = conf->retransmit_cap,
@@ -370,6 +399,7 @@ static struct session *make_room(struct session_memory *memory, const struct sui
         return NULL;
     }
     s->pending->session = s;
+    key_questions_init(&s->pending->questions);
     if (suite != NULL)
         s->association.suite = suite;
     return s;
@@ -413,6 +443,7 @@ struct session *session_new(const struct session_service *service, const struct 
 
 static void free_pending(struct session_pending *p)
 {
+    key_questions_stop(&p->questions);
     handshake_free(p->handshake);
     conf_unref(p->snapshot);
     slab_give(p);
@@ -434,6 +465,8 @@ void session_place(struct session *s, const struct session_service *service)
 
 void session_free(struct session *s)
 {
+    if (s->is_given)
+        keyring_leave(s->psk);
     if (s->is_placed)
         session_tail_drop(&s->tail);
     else
@@ -492,6 +525,18 @@ enum back_fate session_from_plain(struct session *s, const struct session_servic
     return fate;
 }
 
+enum fate session_set_key(struct session *s, const struct session_service *service,
+                          enum keyring_verdict verdict, const struct psk *named, uint64_t now,
+                          const struct session_sink *sink)
+{
+    if (s->state != SESSION_HANDSHAKE)
+        return FATE_HANDSHAKE;
+    const struct key_source source = source_of(service);
+    enum fate fate = key_source_tell(&source, s->pending->handshake, verdict, named, now);
+    follow(s, service, now, sink);
+    return fate;
+}
+
 void session_on_timer(struct session *s, const struct session_service *service, uint64_t now,
                       const struct session_sink *sink)
 {
@@ -518,56 +563,4 @@ void session_say_goodbye(struct session *s, const struct session_service *servic
         engine_set_sink(s->legacy.engine, on_legacy_record, &out);
         engine_close(s->legacy.engine);
     }
-}
-
-void session_rebase(struct session *s, const struct psk_set *set)
-{
-    const struct psk *old = s->psk;
-    const struct psk *now = psk_find(set, old->identity, old->identity_len);
-
-    if (now == NULL)
-        want_end(s, SESSION_END_IDENTITY_REMOVED);
-    else if (!psk_same_key(old, now))
-        want_end(s, SESSION_END_KEY_CHANGED);
-    else
-        s->psk = now;
-}
-
-/* ---- what the log tells ---- */
-
-/* NULL: it is complete. */
-static const struct handshake *handshake_of(const struct session *s)
-{
-    return s->is_placed ? NULL : s->pending->handshake;
-}
-
-const char *session_why(const struct session *s)
-{
-    const struct handshake *h = handshake_of(s);
-
-    return h != NULL ? handshake_why(h) : "";
-}
-
-const uint8_t *session_identity(const struct session *s, size_t *len)
-{
-    const struct handshake *h = handshake_of(s);
-
-    *len = 0;
-    if (s->psk == NULL)
-        return h != NULL ? handshake_identity(h, len) : NULL;
-    *len = s->psk->identity_len;
-    return s->psk->identity;
-}
-
-const char *session_suite_name(const struct session *s)
-{
-    if (s->state == SESSION_OPEN)
-        return s->association.suite->name;
-    return s->state == SESSION_LEGACY ? engine_suite_name(s->legacy.engine) : "";
-}
-
-const char *session_version_name(const struct session *s)
-{
-    return s->state == SESSION_LEGACY && engine_version(s->legacy.engine) == WIRE_DTLS10 ? "1.0"
-                                                                                         : "1.2";
 }

@@ -16,6 +16,7 @@
 #include "dtls/handshake.h"
 #include "dtls/record.h"
 #include "proxy/gate.h"
+#include "proxy/key_source.h"
 #include "proxy/session_memory.h"
 #include "proxy/session_tail.h"
 
@@ -78,7 +79,8 @@ struct session_service {
     struct keys_kdf *kdf;
     struct rate *short_tag_tries; /* the worker's bound on forgeries under CCM_8 */
     struct session_memory *memory;
-    uint64_t wall0; /* ms since 1970 UTC when `now` was 0 */
+    struct keyring *keyring; /* the worker's, of keys that helpers know; NULL: there is none */
+    uint64_t wall0;          /* ms since 1970 UTC when `now` was 0 */
 };
 
 struct flow; /* proxy/upstream.h */
@@ -94,6 +96,7 @@ struct session_pending {
     uint64_t hello_print;               /* all of it */
     struct handshake_farewell farewell; /* once it is complete */
     size_t mtu;
+    struct key_questions questions;
     bool is_doubted; /* a Finished did not open, and the log has been told */
 };
 
@@ -106,7 +109,8 @@ struct session {
     struct list idle;       /* among the open sessions of its service, longest idle first; or among
                                pending handshakes */
     struct addr peer;
-    const struct psk *psk; /* of the current snapshot; NULL while the identity is not known */
+    const struct psk *psk; /* of the current snapshot, or the keyring's (is_given); NULL while the
+                              identity is not known */
     struct flow *flow;     /* the relay's; NULL while there is none */
     union {
         struct session_pending *pending; /* until is_placed */
@@ -124,7 +128,8 @@ struct session {
     uint64_t opened : 48;
     uint64_t plain_max : 15; /* largest plaintext the client takes in a record */
     bool is_metered : 1;     /* its identity has a rate */
-    uint64_t id : 48;
+    uint64_t id : 47;
+    bool is_given : 1;                            /* `psk` is a helper's: keyring_leave() */
     uint64_t backend_port : 16;                   /* of the newest flow, 0: none yet */
     uint64_t in_datagrams : SESSION_NUMBER_BITS;  /* plaintext for the backend */
     uint64_t service : 16;                        /* index */
@@ -156,6 +161,8 @@ struct session_sink {
     enum fate (*deliver)(void *arg, size_t len);
     /* May a plaintext alert be sent now? Asked once for each. */
     bool (*may_alert)(void *arg);
+    /* May a helper be asked for one more identity of this handshake? Asked once for each. */
+    bool (*may_ask)(void *arg);
     void *arg;
 };
 
@@ -182,6 +189,11 @@ enum fate session_from_wire(struct session *s, const struct session_service *ser
 enum back_fate session_from_plain(struct session *s, const struct session_service *service,
                                   const uint8_t *plain, size_t len,
                                   const struct session_sink *sink);
+/* A seat of the handshake waits no more: keyring_hooks has what this is. Returns what has become of
+ * a record that was held for it. */
+enum fate session_set_key(struct session *s, const struct session_service *service,
+                          enum keyring_verdict verdict, const struct psk *named, uint64_t now,
+                          const struct session_sink *sink);
 /* The handshake's time has come: repeats a flight or gives up (s->ending). */
 void session_on_timer(struct session *s, const struct session_service *service, uint64_t now,
                       const struct session_sink *sink);
@@ -194,8 +206,9 @@ void session_say_goodbye(struct session *s, const struct session_service *servic
 /* A fingerprint of a hello's random, to know a late copy by. */
 uint64_t session_hello_print(const uint8_t random[WIRE_RANDOM]);
 /* After a reload: looks the identity up anew. Sets s->ending when it is gone or has another key;
- * then s->psk still points into the old set, for the log. */
-void session_rebase(struct session *s, const struct psk_set *set);
+ * then s->psk still points to where it did, for the log. What the files lack is left to the helper,
+ * whose answer comes later. */
+void session_rebase(struct session *s, const struct session_service *service);
 
 /* Why a handshake has failed, in more words than s->ending. Borrowed until session_free(). */
 const char *session_why(const struct session *s);

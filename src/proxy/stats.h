@@ -32,7 +32,13 @@
     X(flows_closed, "backend sockets closed")                                                      \
     X(flows_failed, "backend sockets that could not be opened")                                    \
     X(flows_moved, "flows that left a backend that was down or gone for another one")              \
-    X(flows_hopeless, "flows opened while no backend was up")
+    X(flows_hopeless, "flows opened while no backend was up")                                      \
+    X(keys_asked, "identities that a psk-helper was asked for")                                    \
+    X(keys_found, "answers of a psk-helper with a key")                                            \
+    X(keys_none, "answers of a psk-helper without one")                                            \
+    X(keys_cached, "identities for which a psk-helper's answer of late was there")                 \
+    X(keys_late, "questions that a psk-helper did not answer in time")                             \
+    X(keys_failed, "questions that a psk-helper could not be asked, or did not answer at all")
 
 /* X(name, text): what there is now. */
 #define STATS_GAUGES(X)                                                                            \

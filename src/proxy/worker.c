@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/timer.h"
+#include "proxy/helper.h"
 #include "proxy/mailbox.h"
 
 #include <errno.h>
@@ -58,6 +59,7 @@ struct worker {
     struct udp_inbox *inbox;
     struct udp_outbox *outbox;
     struct upstream *upstream;
+    struct helpers *helpers;
     struct listener **listeners;
     size_t listener_count;
     struct listener *unfinished; /* the rest of its batch waits for the next turn; or NULL */
@@ -239,6 +241,28 @@ static void on_refused(void *arg, void *owner, unsigned n)
     relay_refused(w->relay, owner, n, now_of(w));
 }
 
+static void on_helper_answer(void *arg, void *token, const struct helper_answer *answer)
+{
+    struct worker *w = arg;
+
+    relay_on_answer(w->relay, token, answer, now_of(w));
+}
+
+static const char *on_question(void *arg, unsigned service, const char *path,
+                               const struct helper_question *q)
+{
+    struct worker *w = arg;
+
+    return helpers_ask(w->helpers, service, path, q);
+}
+
+static void on_helper_reset(void *arg, unsigned service, const char *why)
+{
+    struct worker *w = arg;
+
+    helpers_reset(w->helpers, service, why);
+}
+
 /* What is due later than the loop wakes anyway is looked at then. */
 static void arm_tick(struct worker *w, uint64_t at, uint64_t now)
 {
@@ -339,8 +363,12 @@ static bool make_relay(struct worker *w, const struct worker_params *params,
                                 .stats = &w->stats,
                                 .services = w->services,
                                 .listeners = w->listeners,
-                                .elsewhere = {on_elsewhere, w}};
+                                .elsewhere = {on_elsewhere, w},
+                                .asker = {on_question, on_helper_reset, w}};
 
+    w->helpers = helpers_new(w->base, on_helper_answer, w);
+    if (!w->helpers)
+        return false;
     w->relay = relay_new(&parts, setup, params->cookies);
     return w->relay != NULL;
 }
@@ -374,6 +402,7 @@ static void free_parts(struct worker *w)
 {
     if (w->relay)
         relay_free(w->relay);
+    helpers_free(w->helpers);
     for (size_t i = 0; i < w->listener_count; i++)
         listener_free(w->listeners[i]);
     free(w->listeners);

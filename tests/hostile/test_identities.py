@@ -8,6 +8,7 @@ import time
 
 import pytest
 from lib.gate import IDENTITY, KEY
+from lib.helper import Helper
 from raw import keys, wire
 from raw.cases import ALL_SUITES, plain, suites
 from raw.wire import DATA, HANDSHAKE
@@ -39,6 +40,32 @@ def test_T_24_unknown_identity_looks_like_a_wrong_key(client, start, psk, intact
     gate.wait_event("handshake failed", len(claims), reason="handshake timed out")
     seen = [[(rec.type, rec.epoch, rec.seq, len(rec.body)) for rec in c.probe()] for c in trying]
     assert seen[0] == seen[1] == seen[2] != []
+    intact(by=client(gate, suite=suite).handshake())
+
+
+@suites(ALL_SUITES)
+def test_T_24_a_helper_s_names_are_no_different(client, start, tmp_path, intact, request, suite):
+    """The same where a helper knows the one name and not the other, when it is asked and behind
+    that."""
+    answers = {b"dev-1": KEY.hex().encode() + b"\n"}
+    helper = Helper(tmp_path / "helper", lambda name: answers.get(name, b"none\n"), delay=0.05)
+    request.addfinalizer(helper.end)
+    gate = start(
+        keys={"other": os.urandom(16)},
+        psk_helper=helper.path,
+        **{"retransmit_first": "200ms", "retransmit_cap": "10s", "handshake_timeout": "1s"},
+    )
+    for turn in (1, 2):
+        trying = []
+        for identity in (b"nobody", b"dev-1"):
+            c = client(gate, identity=identity, key=os.urandom(16), suite=suite)
+            c.begin()
+            assert c.answers(*c.flight()) == []
+            trying.append(c)
+        gate.wait_event("handshake failed", 2 * turn, reason="handshake timed out")
+        assert sorted(helper.asked) == [b"dev-1", b"nobody"]
+        seen = [[(rec.type, rec.epoch, rec.seq, len(rec.body)) for rec in c.probe()] for c in trying]
+        assert seen[0] == seen[1] != []
     intact(by=client(gate, suite=suite).handshake())
 
 

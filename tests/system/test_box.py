@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from lib.gate import KEY, Gate, until
+from lib.helper import Helper
 from lib.programs import s_client
 
 NOBODY = 65534
@@ -159,6 +160,37 @@ def test_all_work_is_done_in_the_box(start, place, keys, client, backend, public
     g.end()
     assert "stopped" in g.log.text()
     assert DENIED not in full.read_text() + g.log.text() + g.stderr.text()
+
+
+def test_helpers_are_asked_from_the_box(start, place, client, public_path, request):
+    """Also one that comes back, and behind a reload that reads a folder of key files."""
+
+    def helper():
+        one = Helper(public_path / "helper", lambda name: KEY.hex().encode() + b"\n")
+        os.chmod(one.path, 0o666)
+        request.addfinalizer(one.end)
+        return one
+
+    folder = public_path / "keys.d"
+    folder.mkdir(0o755)
+    for name in ("one", "two"):
+        (folder / name).write_text(f"{name}:{KEY.hex()}\n")
+        (folder / name).chmod(0o600)
+        if os.geteuid() == 0:
+            os.chown(folder / name, NOBODY, NOBODY)
+    first = helper()
+    service = {**place, "psk-file": folder, "psk-helper": first.path, "psk-helper-cache": "1s"}
+    g = start({"workers": 2}, service)
+    assert_boxed(g, start.was_root)
+    old = client(g, "dev-2", KEY).connect()
+    assert old.is_alive() and client(g, "two").connect().is_alive()
+    first.end()
+    second = helper()
+    assert "reloaded" in g.reload()
+    assert client(g, "dev-3", KEY).connect(repeat=0.3).is_alive()
+    assert old.is_alive() and b"dev-3" in second.asked
+    g.end()
+    assert DENIED not in g.log.text() + g.stderr.text()
 
 
 def test_openssl_talks_through_the_box(start, place):

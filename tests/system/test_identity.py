@@ -7,6 +7,7 @@ import pytest
 
 from lib.control import Control
 from lib.gate import KEY, until
+from lib.helper import Helper
 from lib.programs import s_client
 
 KEYS = {"dev-1": KEY, "dev-2": KEY, "tech": KEY}
@@ -18,13 +19,25 @@ def utc(seconds):
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@pytest.fixture(params=["file", "helper"])
+def source(request, tmp_path, psk):
+    """The settings by which a service knows KEYS."""
+    if request.param == "file":
+        yield {"psk-file": psk(KEYS)}
+        return
+    answers = {name.encode(): key.hex().encode() + b"\n" for name, key in KEYS.items()}
+    helper = Helper(tmp_path / "helper", lambda identity: answers.get(identity, b"none\n"))
+    yield {"psk-file": psk({}), "psk-helper": helper.path}
+    helper.end()
+
+
 @pytest.fixture
-def start(gate, settings, psk, echo):
+def start(gate, settings, source, echo):
     """start({"dev-*": {"max-sessions": 1}}, option=value): a gate with one service in front of
     `echo`; its `policies()` writes other sections and reloads."""
 
     def make(policies, daemon=(), **service):
-        place = {"listen": "127.0.0.1:0", "backend": echo.address, "psk-file": psk(KEYS)}
+        place = {"listen": "127.0.0.1:0", "backend": echo.address, **source}
 
         def write(sections):
             named = {f"identity {pattern}": keys for pattern, keys in sections.items()}
@@ -167,7 +180,10 @@ def test_the_cap_of_an_identity_is_its_own(start, client, workers):
     assert [e["identity"] for e in g.events("session end")] == ["dev-1", "tech"]
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+# Of a helper's names each worker counts the sessions for itself: test_psk_helper has more of them.
+@pytest.mark.parametrize(
+    ("source", "workers"), [("file", 1), ("file", 4), ("helper", 1)], indirect=["source"]
+)
 def test_a_reload_that_lowers_the_cap_ends_sessions(start, client, workers):
     g = start({}, daemon={"workers": workers})
     many = [client(g, "tech").connect() for _ in range(6)]
@@ -305,6 +321,7 @@ def test_sections_from_the_command_line(gate, settings, psk, echo, client):
     assert client(g.address("one"), "tech").connect().is_alive()
 
 
+@pytest.mark.parametrize("source", ["file"], indirect=True)
 def test_a_section_for_nobody_is_told(start):
     g = start({"dev-*": {}, "dev-1": {"max-sessions": 1}, "tehc": {}, "tech": {}})
     (line,) = g.log.find("is for nobody")
@@ -312,6 +329,12 @@ def test_a_section_for_nobody_is_told(start):
     assert line.endswith("2 such in all")
     g.policies({"dev-1": {"max-sessions": 1}, "dev-*": {}})
     assert len(g.log.find("is for nobody")) == 1
+
+
+@pytest.mark.parametrize("source", ["helper"], indirect=True)
+def test_a_helper_may_know_anybody(start):
+    g = start({"dev-*": {}, "tehc": {"max-sessions": 1}})
+    assert not g.log.find("is for nobody")
 
 
 def test_T_prints_sections_that_are_read_back(run, settings, psk):

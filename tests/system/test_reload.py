@@ -208,3 +208,18 @@ def test_a_reload_without_changes_says_so_in_one_line(gate, echo):
     assert [re.sub(r"^\S+ ", "", line) for line in g.log.lines[count:]] == [
         "info dtlsgate: reloaded"
     ]
+
+
+def test_a_folder_of_keys_is_read_again(gate, echo, client, psk, tmp_path):
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    psk({"dev-1": KEY}, "keys/one")
+    g = gate(echo, psk_file=folder, handshake_timeout="1s")
+    c = client(g).connect()
+    psk({"dev-2": NEW_KEY}, "keys/two")
+    g.reload()
+    assert client(g, "dev-2", NEW_KEY).connect().is_alive()
+    assert c.is_alive()
+    (folder / "one").unlink()
+    g.reload()
+    assert c.wait_closed()

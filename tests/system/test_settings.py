@@ -1,6 +1,8 @@
 """Every mistake in the settings has a message: FILE:LINE: section.key: what is wrong, what would
 be right; all at once, exit status 2, and nothing starts."""
 
+import os
+
 import pytest
 
 from lib.gate import KEY
@@ -48,6 +50,9 @@ SERVICE = {
         "/nonexistent/psk",
         '"/nonexistent/psk" cannot be used; cure what is said of it above',
     ),
+    "psk-helper": ("/" + "h" * 107, f'"/{"h" * 95}..." is not a text of 0 to 107 bytes'),
+    "psk-helper-timeout": ("49ms", f'"49ms" is not a time from 50ms to 1m {TIME}'),
+    "psk-helper-cache": ("0", f'"0" is not a time from 1s to 1d {TIME}'),
     "allow-weak-keys": ("maybe", '"maybe" is not yes or no'),
     "unknown-identity": ("shout", '"shout" is not one of hide, alert'),
     "min-version": ("1.1", '"1.1" is not one of 1.0, 1.2'),
@@ -384,9 +389,31 @@ def test_a_key_file_that_is_open_to_others(errors, place, mode, what):
     assert errors(ini_of(place))[0] == f"{place['psk-file']}: {why}"
 
 
+def test_a_folder_of_key_files(errors, place, tmp_path, psk, run, settings):
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    psk({"dev-1": KEY}, "keys/one")
+    psk({"dev-2": KEY}, "keys/two")
+    (folder / "two.bak").write_text("nonsense")
+    place["psk-file"] = folder
+    assert run("-c", settings({"service coap": place}), "-t").returncode == 0
+    psk({"dev-3": KEY, "dev-1": KEY}, "keys/three")
+    assert errors(ini_of(place))[0] == (
+        f'{folder}/three:2: identity "dev-1": is in {folder}/one:1 already; remove one of the two'
+    )
+    (folder / "three").unlink()
+    folder.chmod(0o777)
+    assert errors(ini_of(place))[0] == (
+        f"{folder}: is writable by others (mode 0777); chmod o-w it"
+    )
+
+
 def test_a_key_file_that_is_none(errors, place, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
     for path, why in (
-        (tmp_path, "is not a regular file"),
+        (tmp_path / "fifo", "is not a regular file"),
+        (tmp_path / "folder", "holds no identity; write lines of IDENTITY:HEXKEY"),
         (tmp_path / "none", "cannot be opened: No such file or directory"),
     ):
         place["psk-file"] = path

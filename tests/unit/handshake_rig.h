@@ -32,7 +32,7 @@ struct rig_options {
     const char *identity;      /* NULL: "known" */
     const char *key;           /* the client's, in hex; NULL: the right one */
     const char *hint;
-    bool old_devices, dtls10, no_extended_master, alert_unknown;
+    bool old_devices, dtls10, no_extended_master, alert_unknown, may_ask;
     uint8_t fragment_code; /* TLSEXT_max_fragment_length_... */
     size_t mtu;            /* of the server; 0: 1400 */
     uint64_t hello_seq;    /* record number of the hello; 0: the client's, which is 1 */
@@ -271,6 +271,7 @@ static inline struct rig *rig_new(const struct rig_options *options)
         .crypt = record_crypt_new(),
         .kdf = keys_kdf_new(),
         .mtu = options->mtu > 0 ? options->mtu : 1400,
+        .may_ask = options->may_ask,
         .alert_unknown = options->alert_unknown,
         .retransmit_first = 1000,
         .retransmit_cap = 4000,

@@ -73,6 +73,12 @@ struct world {
 };
 
 static struct world *world;
+/* Whom the next world's relay asks for keys; zeroed: nobody. */
+static struct keyring_asker world_asker;
+/* And the other workers; zeroed: there are none. */
+static struct relay_elsewhere world_elsewhere;
+/* Called behind each datagram of a client that the relay was given; NULL: nothing is. */
+static void (*world_behind)(void);
 
 unsigned listener_index(const struct listener *l)
 {
@@ -294,6 +300,8 @@ static inline void world_begin(const char *const overrides[], unsigned workers)
     assert_non_null(world);
     world->now = 1000000;
     parts.stats = &world->stats;
+    parts.asker = world_asker;
+    parts.elsewhere = world_elsewhere;
     log_capture();
     cookie_secrets_init(&world->cookies);
     world->relay = relay_new(&parts, &setup, &world->cookies);
@@ -338,6 +346,8 @@ static inline void world_from(uint16_t port, unsigned listener, const void *data
 
     d.local.port = (uint16_t)(d.local.port + listener);
     relay_from_client(world->relay, &l, &d, world->now);
+    if (world_behind != NULL)
+        world_behind();
 }
 
 /* The oldest datagram that left, valid until more do; NULL: none. */

@@ -201,6 +201,15 @@ static void test_a_prefix_must_have_room_for_the_identities(void **state)
                  "has 3 identities; give a larger prefix");
 }
 
+static void test_an_address_of_ones_own_needs_a_name_that_is_known(void **state)
+{
+    (void)state;
+    assert_error(SOURCE "127.64.0.0/10\nsource-by = identity\npsk-helper = /run/keys\n",
+                 "x.ini:7: service.a.psk-helper: does not go with source-by = identity, whose "
+                 "identities have to be known beforehand; leave one of the two out");
+    conf_unref(load_good(SOURCE "127.64.0.0/10\npsk-helper = /run/keys\n", NULL));
+}
+
 static void test_borrowed_addresses_and_own_ones_exclude_each_other(void **state)
 {
     (void)state;
@@ -262,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_a_prefix_must_have_room_for_the_sessions),
         cmocka_unit_test(test_an_identity_needs_a_prefix),
         cmocka_unit_test(test_a_prefix_must_have_room_for_the_identities),
+        cmocka_unit_test(test_an_address_of_ones_own_needs_a_name_that_is_known),
         cmocka_unit_test(test_borrowed_addresses_and_own_ones_exclude_each_other),
         cmocka_unit_test(test_a_borrowed_address_is_of_the_backends_family),
         cmocka_unit_test(test_policies_must_fit_the_source_of_their_service),

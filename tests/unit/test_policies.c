@@ -28,6 +28,7 @@ static unsigned mark_of(const struct conf *c, size_t service, const char *identi
 
     assert_non_null(psk);
     p = policies_find(s, psk);
+    assert_ptr_equal(policies_at(s, policies_match(s, psk)), p); /* if a helper knew it */
     return p ? p->max_sessions : 0;
 }
 

@@ -415,7 +415,10 @@ static enum session_end rebase_on(const char *keys)
     write_file("keys", keys, 0600);
     struct conf *next = load_good(MINIMAL, usual);
     const struct psk *old = w.session->psk;
-    session_rebase(w.session, next->service[0].psk);
+    struct session_service rebased = w.service;
+    rebased.snapshot = next;
+    rebased.conf = &next->service[0];
+    session_rebase(w.session, &rebased);
     enum session_end why = w.session->ending;
     if (why == SESSION_END_NOT_YET)
         assert_ptr_equal(w.session->psk, psk_find(next->service[0].psk, (const uint8_t *)"me", 2));

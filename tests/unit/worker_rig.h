@@ -153,6 +153,12 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
     mailbox_ring(rung);
 }
 
+void relay_on_answer(struct relay *r, void *token, const struct helper_answer *answer, uint64_t now)
+{
+    say(r, token == r && answer->verdict == HELPER_FAILED && now > 0 ? 'a' : '?');
+    mailbox_ring(rung);
+}
+
 /* Wants to be asked twice, for the loop may wake a little early and has to come again. */
 uint64_t relay_tick(struct relay *r, uint64_t now)
 {
@@ -226,7 +232,7 @@ void relay_end_all(struct relay *r, uint64_t now)
     say(r, now > 0 ? 'E' : '?');
 }
 
-bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t now)
+bool relay_end_one(struct relay *r, struct relay_identity *who, uint64_t now)
 {
     say(r, now > 0 && who->len == 2 && memcmp(who->identity, "me", 2) == 0 ? '1' : '?');
     return who->service == 0;
