@@ -4,9 +4,6 @@
  */
 #include "base/log.h"
 
-#include "base/bytes.h"
-#include "base/clock.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,10 +14,6 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#define LINE_SIZE 2048
-/* What closes a line that was cut always fits: a quote, a brace, a newline (or NUL). */
-#define LINE_LIMIT (LINE_SIZE - 3)
-
 #define LIMIT_BURST 10
 #define LIMIT_PER_SECOND 1
 
@@ -28,12 +21,6 @@ enum sink { SINK_STDERR, SINK_SYSLOG, SINK_FILE };
 
 /* What waits is written at once, and PIPE_BUF is what a pipe takes as a whole or not at all. */
 #define HELD_SIZE 4096
-
-/* One that is being written, in room for LINE_SIZE bytes. */
-struct line {
-    size_t len;
-    char *text;
-};
 
 /* A thread's lines that are not written yet, and behind them the room for its next one. */
 static _Thread_local struct {
@@ -56,128 +43,12 @@ static char file_path[PATH_MAX];
 /* That file was not there before. */
 static bool is_new;
 
-static const char *const level_names[] = {
-    [LOG_LEVEL_ERROR] = "error",
-    [LOG_LEVEL_WARNING] = "warning",
-    [LOG_LEVEL_INFO] = "info",
-    [LOG_LEVEL_DEBUG] = "debug",
-};
-
 static const int syslog_priorities[] = {
     [LOG_LEVEL_ERROR] = LOG_ERR,
     [LOG_LEVEL_WARNING] = LOG_WARNING,
     [LOG_LEVEL_INFO] = LOG_INFO,
     [LOG_LEVEL_DEBUG] = LOG_DEBUG,
 };
-
-/* All of `text`, which is ours and clean, or nothing. */
-static bool put(struct line *l, const char *text)
-{
-    size_t len = strlen(text);
-
-    if (l->len + len > LINE_LIMIT)
-        return false;
-    memcpy(l->text + l->len, text, len);
-    l->len += len;
-    return true;
-}
-
-/* As much of a foreign text as fits. ASCII only: a line is then valid in any encoding, cut or not.
- */
-static void put_foreign(struct line *l, const char *text, bool escape)
-{
-    char *at = l->text + l->len;
-    const char *end = l->text + LINE_LIMIT;
-
-    for (; *text != '\0'; text++) {
-        char c = *text >= 0x20 && *text < 0x7f ? *text : '?';
-        bool escaped = escape && (c == '"' || c == '\\');
-
-        if (at + (escaped ? 2 : 1) > end)
-            break;
-        if (escaped)
-            *at++ = '\\';
-        *at++ = c;
-    }
-    l->len = (size_t)(at - l->text);
-}
-
-/* False when not even the opening quote fits; the closing one always does. */
-static bool put_quoted(struct line *l, const char *text)
-{
-    if (!put(l, "\""))
-        return false;
-    put_foreign(l, text, true);
-    l->text[l->len++] = '"';
-    return true;
-}
-
-static bool put_number(struct line *l, long long number)
-{
-    char text[1 + DECIMAL_MAX + 1] = "-";
-    bool is_negative = number < 0;
-    uint64_t size = is_negative ? 0 - (uint64_t)number : (uint64_t)number;
-
-    text[1 + decimal_encode(text + 1, size)] = '\0';
-    return put(l, is_negative ? text : text + 1);
-}
-
-static bool put_value(struct line *l, const struct log_field *f, bool json)
-{
-    if (f->text == NULL)
-        return put_number(l, f->number);
-    if (json || f->text[0] == '\0' || strpbrk(f->text, " \"=") != NULL)
-        return put_quoted(l, f->text);
-    put_foreign(l, f->text, false);
-    return true;
-}
-
-/* The fields that fit, in order; one whose key is cut off is left out with all that follow. */
-static void put_fields(struct line *l, const struct log_field *f, bool json)
-{
-    for (; f != NULL && f->key != NULL; f++) {
-        size_t start = l->len;
-
-        if (!put(l, json ? ",\"" : " ") || !put(l, f->key) || !put(l, json ? "\":" : "=") ||
-            !put_value(l, f, json)) {
-            l->len = start;
-            return;
-        }
-    }
-}
-
-/* The heads below are far shorter than a line, so what put() returns needs no look there. */
-static void build_json(struct line *l, enum log_level level, const char *message,
-                       const struct log_field *fields)
-{
-    char time_text[CLOCK_TEXT_MAX];
-
-    put(l, "{\"time\":\"");
-    put(l, clock_wall_text(time_text));
-    put(l, "\",\"level\":\"");
-    put(l, level_names[level]);
-    put(l, "\",\"message\":");
-    put_quoted(l, message);
-    put_fields(l, fields, true);
-    l->text[l->len++] = '}';
-}
-
-static void build_text(struct line *l, enum log_level level, const char *message,
-                       const struct log_field *fields)
-{
-    char time_text[CLOCK_TEXT_MAX];
-
-    if (sink != SINK_SYSLOG) {
-        put(l, clock_wall_text(time_text));
-        put(l, " ");
-    }
-    put(l, level_names[level]);
-    put(l, " ");
-    put_foreign(l, message, false);
-    if (fields != NULL && fields->key != NULL)
-        put(l, ":");
-    put_fields(l, fields, false);
-}
 
 /* How much of it went; where a line cannot be written there is no one left to tell. */
 static size_t write_some(const char *text, size_t len)
@@ -219,24 +90,24 @@ void log_hold(void)
 
 static void emit(enum log_level level, const char *message, const struct log_field *fields)
 {
-    struct line l = {.len = 0};
+    const struct line_head head = {(enum log_format)line_format, level, sink == SINK_SYSLOG,
+                                   message};
+    char *text;
+    size_t len;
 
     if (held.len > HELD_SIZE - LINE_SIZE)
         log_flush();
-    l.text = held.text + held.len;
-    if (line_format == LOG_FORMAT_JSON)
-        build_json(&l, level, message, fields);
-    else
-        build_text(&l, level, message, fields);
+    text = held.text + held.len;
+    len = line_build(text, &head, fields);
     if (is_echoed && sink != SINK_STDERR && level <= LOG_LEVEL_WARNING)
-        dprintf(STDERR_FILENO, "%.*s\n", (int)l.len, l.text);
+        dprintf(STDERR_FILENO, "%.*s\n", (int)len, text);
     if (sink == SINK_SYSLOG) {
-        l.text[l.len] = '\0';
-        syslog(syslog_priorities[level], "%s", l.text);
+        text[len] = '\0';
+        syslog(syslog_priorities[level], "%s", text);
         return;
     }
-    l.text[l.len++] = '\n';
-    held.len += l.len;
+    text[len++] = '\n';
+    held.len += len;
     if (!held.is_wanted || level <= LOG_LEVEL_WARNING)
         log_flush();
 }

@@ -7,15 +7,13 @@
 #ifndef DTLSGATE_BASE_LOG_H
 #define DTLSGATE_BASE_LOG_H
 
+#include "base/line.h"
 #include "base/rate.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
-enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 /* Where lines go. `target`: "stderr", "syslog", or the absolute path of a file (mode 0640 when it
  * is made). May be called again at a reload: on false the old target stays in use and `why` tells.
@@ -50,14 +48,7 @@ void log_hold(void);
 void log_flush(void);
 
 /* For events with fields. Text: "<subject>: k=v k="v w" …"; JSON: each field a member beside
- * "message": "<subject>". `fields` end with a NULL key. */
-struct log_field {
-    const char *key;
-    /* In text format it is quoted, with \\ and \" inside, when it is empty or holds ' ', '"' or
-     * '='. */
-    const char *text;
-    long long number; /* counts when text is NULL */
-};
+ * "message": "<subject>". */
 void log_event(enum log_level level, const char *subject, const struct log_field *fields);
 
 /* A limit for lines that strangers can cause: at most ten at once, then one per second; one per
