@@ -44,8 +44,12 @@ void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * error, or until there are 2 KB of them; in order, always. Who calls this calls log_flush() before
  * it waits for anything. Not for syslog, which takes each line as it comes. */
 void log_hold(void);
-/* Writes what this thread has held back, in one write(2). */
+/* Writes what this thread has held back, in one write(2). Lines that cannot be written, say on a
+ * full disk, are lost; the next that gets through has one before it, "log lines lost", that tells
+ * how many. */
 void log_flush(void);
+/* How many that were in all; not for syslog, which does not say. */
+uint64_t log_lost(void);
 
 /* For events with fields. Text: "<subject>: k=v k="v w" …"; JSON: each field a member beside
  * "message": "<subject>". */
