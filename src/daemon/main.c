@@ -10,6 +10,7 @@
 #include "daemon/box.h"
 #include "daemon/cmdline.h"
 #include "daemon/http.h"
+#include "daemon/logs.h"
 #include "daemon/master.h"
 #include "daemon/notify.h"
 #include "daemon/passed.h"
@@ -149,7 +150,7 @@ static void close_control(struct process *p)
                     p->conf->daemon.control_socket, strerror(errno));
 }
 
-/* Everything that the operator can have got wrong, told at once; then the log. */
+/* Everything that the operator can have got wrong, told at once; then the logs. */
 static bool open_all(struct process *p, struct errors *errors)
 {
     const struct conf_daemon *daemon = &p->conf->daemon;
@@ -170,11 +171,8 @@ static bool open_all(struct process *p, struct errors *errors)
     }
     if (!is_fine)
         return false;
-    if (!background_allows(daemon, why, sizeof(why)) ||
-        !log_open(daemon->log, daemon->log_format, why, sizeof(why))) {
-        errors_add(errors, "%s: daemon.log: %s", source, why);
+    if (!logs_open(daemon, source, errors))
         return false;
-    }
     priv_give_log(&p->priv);
     log_set_level(cmdline_log_level(p->cmdline, daemon->log_level));
     return open_control(p, source, errors);

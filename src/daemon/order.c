@@ -378,7 +378,7 @@ static const struct command commands[] = {
     {"end", "ID|identity:NAME", "end a session, or all of an identity", 1, 1, true, run_end},
     {"reload", "", "take the settings and keys anew, as HUP does, and tell what is wrong", 0, 0,
      true, run_reload},
-    {"reopen", "", "open the log file anew, as USR1 does", 0, 0, true, run_reopen},
+    {"reopen", "", "open the log files anew, as USR1 does", 0, 0, true, run_reopen},
     {"drain", "", "begin no more handshakes; sessions go on", 0, 0, true, run_drain},
     {"undrain", "", "take new handshakes again", 0, 0, true, run_undrain},
     {"backend", "SERVICE ADDR:PORT drain|up", "no new flows to a backend, or again", 3, 3, true,

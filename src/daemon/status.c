@@ -3,6 +3,8 @@
  */
 #include "daemon/status.h"
 
+#include "base/access.h"
+#include "base/log.h"
 #include "conf/value.h"
 #include "daemon/process.h"
 #include "dtls/tlsctx.h"
@@ -130,6 +132,8 @@ void status_write(const struct status *s, uint64_t now_ms, struct json *j)
     json_open_object(j, "totals");
     json_number(j, "drops", status_drops(&sum));
     write_stats(&sum, j);
+    json_number(j, "log_lost", log_lost());
+    json_number(j, "access_log_lost", access_lost());
     json_close(j);
     json_close(j);
 }

@@ -4,7 +4,9 @@
  */
 #include "proxy/life.h"
 
+#include "base/access.h"
 #include "conf/policies.h"
+#include "proxy/account.h"
 #include "proxy/policy.h"
 #include "proxy/pp2.h"
 #include "proxy/report.h"
@@ -392,11 +394,14 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
     const struct session_sink sink = life_sink(&turn);
     struct stats *stats = r->parts.stats;
-    uint32_t source = life_source(s); /* while the flow is there */
+    uint32_t source = life_source(s); /* this and the next while the flow is there */
+    struct addr backend = {0};
 
     /* The client has said goodbye itself, or holds newer keys under the same address. */
     if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED)
         session_say_goodbye(s, &r->services[s->service], &sink);
+    if (s->flow != NULL)
+        backend = life_backend(r, s);
     life_close_flow(r, s); /* what it had to send may still meet a refusal, which the log counts */
     if (s->is_placed) {
         stats_add(&stats->sessions_ended, 1);
@@ -404,6 +409,11 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
         if (why == SESSION_END_EVICTED)
             stats_add(&stats->sessions_evicted, 1);
         report_end(s, life_conf(r, s), source, why, now);
+        if (access_is_on()) {
+            const struct account_way way = {&route.local, backend.family != 0 ? &backend : NULL,
+                                            source};
+            account_write(s, life_conf(r, s), &way, why, now);
+        }
     } else {
         stats_add(&stats->handshakes_failed, 1);
         life_count(r, s, SERVICE_HANDSHAKES_FAILED, 1);

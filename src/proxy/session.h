@@ -18,6 +18,7 @@
 #include "proxy/gate.h"
 #include "proxy/session_memory.h"
 #include "proxy/session_tail.h"
+#include "proxy/tally.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -121,7 +122,8 @@ struct session {
     bool is_indexed : 1;         /* it can be found by its identity, too */
     uint64_t backend_source : 5; /* of the newest flow with a socket of its own: which address of
                                     the settings' list */
-    uint64_t opened : 48;
+    uint64_t opened : 47;
+    bool has_tally : 1;      /* in front of it: session_tally() */
     uint64_t plain_max : 15; /* largest plaintext the client takes in a record */
     bool is_metered : 1;     /* its identity has a rate */
     uint64_t id : 48;
@@ -202,6 +204,11 @@ const char *session_why(const struct session *s);
 /* The identity that the client has named: proven once the session is open, before that a claim.
  * NULL with 0: none yet. */
 const uint8_t *session_identity(const struct session *s, size_t *len);
+/* What the access log will tell of it; NULL: it began when there was none. */
+static inline struct tally *session_tally(const struct session *s)
+{
+    return s->has_tally ? (struct tally *)(uintptr_t)s - 1 : NULL;
+}
 const char *session_suite_name(const struct session *s);
 const char *session_version_name(const struct session *s); /* "1.2" or "1.0" */
 

@@ -12,6 +12,8 @@ DAEMON = {
     "log": ("relative/path", '"relative/path" is not stderr, syslog or an absolute path'),
     "log-level": ("loud", '"loud" is not one of error, warning, info, debug'),
     "log-format": ("xml", '"xml" is not one of text, json'),
+    "access-log": ("relative", '"relative" is not stderr, syslog or an absolute path, or empty'),
+    "access-log-format": ("xml", '"xml" is not one of text, json'),
     "max-sessions": ("0", '"0" is not a number from 1 to 10000000'),
     "max-handshakes": ("many", '"many" is not a number from 1 to 1000000'),
     "socket-buffer": ("1k", '"1k" is not a size from 64k to 256m (k, m or g)'),
