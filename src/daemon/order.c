@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "conf/spell.h"
 #include "conf/value.h"
+#include "daemon/events.h"
 #include "daemon/words.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 
 #define LIMIT_MOST 10000000
+#define TRACE_MS_MOST (24 * 60 * 60 * UINT64_C(1000))
 
 struct command;
 
@@ -218,6 +220,36 @@ static void run_end(struct call *c)
     o->ask = INQUIRY_END;
 }
 
+static bool set_duration(struct call *c, const char *text)
+{
+    static const struct option duration = {.type = OPTION_TIME, .min = 1000, .max = TRACE_MS_MOST};
+    char why[VALUE_WHY_MAX];
+
+    if (value_set(&duration, &c->order->trace_ms, text, why, sizeof(why)))
+        return true;
+    order_refuse(c->order, "the time %s", why);
+    return false;
+}
+
+/* One identity's events as they happen. */
+static void run_trace(struct call *c)
+{
+    struct order *o = c->order;
+
+    if (!set_identity(c, c->arg[0]))
+        return;
+    if (c->count == 2 || (c->count == 3 && strcmp(c->arg[1], "--for") != 0)) {
+        order_refuse(o, "trace takes an identity and --for TIME");
+        return;
+    }
+    if (c->count == 3 && !set_duration(c, c->arg[2]))
+        return;
+    o->kind = ORDER_TRACE;
+    o->ask = INQUIRY_TRACE;
+    begin_answer(o);
+    show_list(&o->show, "events", "event");
+}
+
 static void run_reload(struct call *c)
 {
     c->order->kind = ORDER_RELOAD;
@@ -387,6 +419,8 @@ static const struct command commands[] = {
     {"log-level", "LEVEL", "error, warning, info or debug, until the next reload", 1, 1, true,
      run_log_level},
     {"config", "", "the settings in effect, without keys", 0, 0, false, run_config},
+    {"trace", "IDENTITY [--for TIME]", "its handshakes and records as they happen", 1, 3, true,
+     run_trace},
     {"version", "", "the versions of dtlsgate and its libraries", 0, 0, false, run_version},
     {"help", "", "this list; each command also takes --json", 0, 0, false, run_help},
     {.name = NULL},
@@ -453,9 +487,22 @@ void order_clear(struct order *o)
 
 /* ---- what comes later ---- */
 
+static void show_events(struct order *o, const struct inquiry *q)
+{
+    for (size_t i = 0; i < q->count; i++) {
+        show_item(&o->show);
+        event_show(&o->show, &q->event[i]);
+        show_item_end(&o->show);
+    }
+}
+
 void order_slice(struct order *o, const struct inquiry *q, const struct conf *conf)
 {
     o->count += q->count;
+    if (q->kind == INQUIRY_TRACE) {
+        show_events(o, q);
+        return;
+    }
     if (q->kind == INQUIRY_END)
         return;
     for (size_t i = 0; i < q->count; i++) {

@@ -273,14 +273,18 @@ void life_keep_flow(struct relay *r, struct session *s, uint64_t now)
 
 static uint8_t *sink_reserve(void *arg, size_t max)
 {
-    const struct turn *t = arg;
-    return udp_outbox_reserve(t->relay->parts.outbox, max);
+    struct turn *t = arg;
+    uint8_t *room = udp_outbox_reserve(t->relay->parts.outbox, max);
+    t->out = room;
+    return room;
 }
 
 static void sink_commit(void *arg, size_t len)
 {
     const struct turn *t = arg;
     struct relay *r = t->relay;
+    if (r->traces.count > 0)
+        trace_out(&r->traces, t->session, t->out, len, t->now);
     listener_commit(r->parts.listeners[t->route->listener], r->parts.outbox, len, &t->route->peer,
                     &t->route->local);
     stats_add(&r->parts.stats->client_sent, 1);
@@ -394,6 +398,8 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
     const struct session_sink sink = life_sink(&turn);
     struct stats *stats = r->parts.stats;
+    if (r->traces.count > 0)
+        trace_end(&r->traces, s, why, now);
     uint32_t source = life_source(s); /* this and the next while the flow is there */
     struct addr backend = {0};
 
@@ -481,6 +487,8 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
         life_end(r, victim, SESSION_END_EVICTED, now);
     peers_add(&r->peers, s);
     report_open(s, &route.local, life_conf(r, s));
+    if (r->traces.count > 0)
+        trace_open(&r->traces, s, now);
     session_place(s, &r->services[s->service]);
     gate_enter(r->gate, &s->peer);
     limit_identity(r, s, life_enter_identity(r, s), now);

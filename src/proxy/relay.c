@@ -128,7 +128,11 @@ static enum fate give_record(struct relay *r, struct turn *t, struct session *s,
     const struct session_sink sink = life_sink(t);
 
     t->session = s;
+    if (r->traces.count > 0)
+        trace_mark(&r->traces);
     enum fate fate = session_from_wire(s, &r->services[s->service], rec, t->now, &sink);
+    if (r->traces.count > 0)
+        trace_in(&r->traces, s, rec, fate, t->now);
     if (fate == FATE_DROP_FORGED && s->state == SESSION_OPEN)
         report_forgeries(s, life_conf(r, s), &r->forgery_lines, t->now);
     if (fate == FATE_DROP_FORGED && s->state == SESSION_HANDSHAKE && !s->pending->is_doubted) {
@@ -232,7 +236,10 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
     s->used = now;
     peers_touch(&r->peers, s);
     note_answer(r, s, now);
-    count_back(r, d, session_from_plain(s, &r->services[s->service], d->data, d->len, &sink));
+    enum back_fate fate = session_from_plain(s, &r->services[s->service], d->data, d->len, &sink);
+    if (r->traces.count > 0)
+        trace_backend(&r->traces, s, d->len, fate, now);
+    count_back(r, d, fate);
     return life_settle(r, s, now);
 }
 
@@ -309,6 +316,8 @@ static uint64_t tick_flows(struct relay *r, size_t service, uint64_t now)
 
 uint64_t relay_tick(struct relay *r, uint64_t now)
 {
+    if (r->traces.count > 0)
+        traces_expire(&r->traces, now);
     tick_handshakes(r, now);
     uint64_t next = sooner(timers_next(&r->timers), session_tails_expire(&r->memory, now));
     for (size_t i = 0; i < r->setup.conf->service_count; i++) {
@@ -422,7 +431,7 @@ void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
 
 void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)
 {
-    r->expiry.wall0 = wall - now;
+    r->expiry.wall0 = r->traces.wall0 = wall - now;
     for (size_t i = 0; i < r->setup.conf->service_count; i++)
         r->services[i].wall0 = r->expiry.wall0;
 }
@@ -541,6 +550,7 @@ void relay_free(struct relay *r)
 {
     if (r == NULL)
         return;
+    traces_clear(&r->traces);
     peers_clear(&r->peers);
     identities_clear(&r->identities);
     session_memory_clear(&r->memory);

@@ -95,6 +95,7 @@ struct session_pending {
     uint64_t hello_print;               /* all of it */
     struct handshake_farewell farewell; /* once it is complete */
     size_t mtu;
+    bool is_traced;  /* somebody who looks has been told of its hello */
     bool is_doubted; /* a Finished did not open, and the log has been told */
 };
 
