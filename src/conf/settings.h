@@ -35,6 +35,7 @@ struct conf_daemon {
     enum log_format log_format;
     char *access_log; /* NULL: none; else as `log` */
     enum log_format access_log_format;
+    char *trace_keylog;      /* NULL: none is permitted */
     unsigned max_sessions;   /* in all; each worker holds its share */
     unsigned max_handshakes; /* pending ones, in all; each worker holds its share */
     size_t socket_buffer;    /* bytes asked for each public socket and way */

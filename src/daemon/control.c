@@ -208,6 +208,7 @@ static void begin_trace(struct client *c)
 {
     c->stage = TRACING;
     c->inquiry->trace = ++c->control->traces;
+    c->inquiry->wants_keys = c->order.wants_keys;
     if (c->order.trace_ms > 0)
         c->until = clock_now_ms() + c->order.trace_ms;
     bufferevent_enable(c->buffer, EV_READ);
@@ -246,7 +247,10 @@ static void log_order(const struct client *c, const void *line, size_t len)
         {NULL, NULL, 0},
     };
 
-    log_event(c->order.is_change ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "control", fields);
+    if (c->order.wants_keys && c->order.kind == ORDER_TRACE)
+        log_event(LOG_LEVEL_WARNING, "control", fields);
+    else
+        log_event(c->order.is_change ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "control", fields);
 }
 
 static void obey(struct client *c, const void *line, size_t len)

@@ -87,6 +87,7 @@ static void show_details(struct show *s, const struct trace_event *e)
         show_number(s, "events", e->number);
         break;
     case TRACE_HELLO:
+    case TRACE_KEYS:
         break;
     }
 }
@@ -96,7 +97,7 @@ void event_show(struct show *s, const struct trace_event *e)
     static const char *const words[] = {
         [TRACE_HELLO] = "hello",       [TRACE_IN] = "in",     [TRACE_OUT] = "out",
         [TRACE_BACKEND] = "backend",   [TRACE_OPEN] = "open", [TRACE_END] = "end",
-        [TRACE_LEFT_OUT] = "left-out",
+        [TRACE_LEFT_OUT] = "left-out", [TRACE_KEYS] = "keys",
     };
     char time_text[CLOCK_TEXT_MAX], peer[ADDR_TEXT_MAX];
 

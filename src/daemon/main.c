@@ -19,6 +19,7 @@
 #include "daemon/review.h"
 #include "daemon/sockets.h"
 #include "daemon/unixsock.h"
+#include "dtls/keylog.h"
 #include "dtls/psk.h"
 #include "dtls/tlsctx.h"
 
@@ -173,6 +174,10 @@ static bool open_all(struct process *p, struct errors *errors)
         return false;
     if (!logs_open(daemon, source, errors))
         return false;
+    if (daemon->trace_keylog != NULL && !keylog_open(daemon->trace_keylog, why, sizeof(why))) {
+        errors_add(errors, "%s: daemon.trace-keylog: %s", source, why);
+        return false;
+    }
     priv_give_log(&p->priv);
     log_set_level(cmdline_log_level(p->cmdline, daemon->log_level));
     return open_control(p, source, errors);
@@ -270,6 +275,7 @@ out:
     errors_clear(&errors);
     sockets_close(&p.sockets);
     passed_close();
+    keylog_close();
     conf_unref(p.conf);
     notify_close();
     pidfile_close();

@@ -9,6 +9,7 @@
 #include "conf/value.h"
 #include "daemon/events.h"
 #include "daemon/words.h"
+#include "dtls/keylog.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -231,6 +232,19 @@ static bool set_duration(struct call *c, const char *text)
     return false;
 }
 
+/* The one at *at; one with a value moves it on. */
+static bool set_trace_option(struct call *c, size_t *at)
+{
+    if (strcmp(c->arg[*at], "--keylog") == 0) {
+        c->order->wants_keys = true;
+        return true;
+    }
+    if (strcmp(c->arg[*at], "--for") == 0 && *at + 1 < c->count)
+        return set_duration(c, c->arg[++*at]);
+    order_refuse(c->order, "trace takes an identity, --for TIME and --keylog");
+    return false;
+}
+
 /* One identity's events as they happen. */
 static void run_trace(struct call *c)
 {
@@ -238,12 +252,13 @@ static void run_trace(struct call *c)
 
     if (!set_identity(c, c->arg[0]))
         return;
-    if (c->count == 2 || (c->count == 3 && strcmp(c->arg[1], "--for") != 0)) {
-        order_refuse(o, "trace takes an identity and --for TIME");
+    for (size_t i = 1; i < c->count; i++)
+        if (!set_trace_option(c, &i))
+            return;
+    if (o->wants_keys && !keylog_is_open()) {
+        order_refuse(o, "no key log is permitted; daemon.trace-keylog says where one may be");
         return;
     }
-    if (c->count == 3 && !set_duration(c, c->arg[2]))
-        return;
     o->kind = ORDER_TRACE;
     o->ask = INQUIRY_TRACE;
     begin_answer(o);
@@ -419,8 +434,8 @@ static const struct command commands[] = {
     {"log-level", "LEVEL", "error, warning, info or debug, until the next reload", 1, 1, true,
      run_log_level},
     {"config", "", "the settings in effect, without keys", 0, 0, false, run_config},
-    {"trace", "IDENTITY [--for TIME]", "its handshakes and records as they happen", 1, 3, true,
-     run_trace},
+    {"trace", "IDENTITY [--for TIME] [--keylog]", "its handshakes and records as they happen", 1, 4,
+     true, run_trace},
     {"version", "", "the versions of dtlsgate and its libraries", 0, 0, false, run_version},
     {"help", "", "this list; each command also takes --json", 0, 0, false, run_help},
     {.name = NULL},

@@ -40,6 +40,7 @@ struct order {
     const char *name;  /* of the command; "": there is none such */
     bool is_change;    /* worth a line in the log */
     struct show show;  /* the answer as far as it is made; owned */
+    bool wants_keys;   /* of ORDER_TRACE: in the key log; worth a warning */
     uint64_t trace_ms; /* of ORDER_TRACE: how long; 0: until nobody listens */
     /* of ORDER_WALK and ORDER_TRACE */
     enum inquiry_kind ask;

@@ -155,6 +155,7 @@ static void fetch(struct relay *r, struct inquiry *q, uint64_t now)
     struct trace_view view = {.id = q->trace,
                               .identity_len = q->filter.identity_len,
                               .identity = q->filter.identity,
+                              .wants_keys = q->wants_keys,
                               .event = q->event,
                               .limit = q->limit};
 

@@ -67,6 +67,7 @@ struct inquiry {
     uint64_t cursor; /* 0 at first; afterwards where the next slice begins, 0: nothing is left */
     size_t count;    /* so many rows or events, or sessions ended */
     uint64_t trace;  /* its number, for INQUIRY_TRACE */
+    bool wants_keys; /* the same: its handshakes go to the key log */
     bool is_refused; /* no further trace fits */
     union {
         struct inquiry_row row[INQUIRY_ROWS];

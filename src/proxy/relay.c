@@ -4,6 +4,7 @@
  */
 #include "proxy/relay.h"
 
+#include "dtls/keylog.h"
 #include "proxy/backing.h"
 #include "proxy/expiry.h"
 #include "proxy/life.h"
@@ -342,6 +343,15 @@ static unsigned share_of(const struct relay *r, unsigned cap)
     return (cap + r->parts.worker_count - 1) / r->parts.worker_count;
 }
 
+/* Where somebody traces the identity and has asked for that. */
+static void write_keys(void *arg, const struct session *s, const struct handshake_result *keys)
+{
+    struct relay *r = arg;
+
+    if (r->traces.count > 0 && trace_keys(&r->traces, s, s->opened))
+        report_keys(s, life_conf(r, s), keylog_write(keys->client_random, keys->master));
+}
+
 static void use_setup(struct relay *r, struct relay_setup *setup)
 {
     const struct conf *conf = setup->conf;
@@ -349,9 +359,16 @@ static void use_setup(struct relay *r, struct relay_setup *setup)
     r->setup = *setup;
     *setup = (struct relay_setup){0};
     for (size_t i = 0; i < conf->service_count; i++)
-        r->services[i] =
-            (struct session_service){conf,   &conf->service[i],   r->setup.tls[i], r->crypt,
-                                     r->kdf, &r->short_tag_tries, &r->memory,      r->expiry.wall0};
+        r->services[i] = (struct session_service){.snapshot = conf,
+                                                  .conf = &conf->service[i],
+                                                  .tls = r->setup.tls[i],
+                                                  .crypt = r->crypt,
+                                                  .kdf = r->kdf,
+                                                  .short_tag_tries = &r->short_tag_tries,
+                                                  .memory = &r->memory,
+                                                  .wall0 = r->expiry.wall0,
+                                                  .on_keys = write_keys,
+                                                  .arg = r};
     for (unsigned i = 0; i < conf->service_count; i++)
         backing_use(r, i);
     const struct gate_rules rules = {

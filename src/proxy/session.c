@@ -311,6 +311,8 @@ static void complete(struct session *s, const struct session_service *service, u
         take_keys(s, &result);
     else
         take_engine(s, &result);
+    if (service->on_keys != NULL)
+        service->on_keys(service->arg, s, &result);
     bytes_wipe(&result, sizeof result);
     /* The keys may have changed since the handshake began. */
     session_rebase(s, service->conf->psk);

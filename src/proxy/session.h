@@ -69,6 +69,8 @@ struct session_route {
     unsigned listener; /* its index in the worker */
 };
 
+struct session;
+
 /* What a session needs of its worker for one service; outlives the session or is swapped by
  * session_rebase(). */
 struct session_service {
@@ -80,6 +82,9 @@ struct session_service {
     struct rate *short_tag_tries; /* the worker's bound on forgeries under CCM_8 */
     struct session_memory *memory;
     uint64_t wall0; /* ms since 1970 UTC when `now` was 0 */
+    /* Called when a handshake is complete, for a key log; `keys` is wiped behind it. */
+    void (*on_keys)(void *arg, const struct session *s, const struct handshake_result *keys);
+    void *arg;
 };
 
 struct flow; /* proxy/upstream.h */

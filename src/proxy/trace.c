@@ -18,6 +18,7 @@ struct trace {
     uint64_t fetched; /* ms */
     size_t identity_len;
     uint8_t identity[PSK_IDENTITY_MAX];
+    bool wants_keys;
     uint64_t left_out; /* behind those in the list */
     unsigned count, mark;
     struct trace_event event[EVENTS_MAX];
@@ -147,6 +148,21 @@ void trace_end(struct traces *all, const struct session *s, unsigned reason, uin
     append_all(all, s, &event);
 }
 
+bool trace_keys(struct traces *all, const struct session *s, uint64_t now)
+{
+    struct trace_event event = event_of(all, s, TRACE_KEYS, now);
+    bool is_wanted = false;
+
+    for (unsigned i = 0; i < all->count; i++) {
+        struct trace *t = all->list[i];
+        if (!t->wants_keys || !is_of(t, s))
+            continue;
+        is_wanted = true;
+        insert(t, t->count, &event);
+    }
+    return is_wanted;
+}
+
 /* ---- who looks ---- */
 
 static struct trace *find(struct traces *all, uint64_t id)
@@ -164,6 +180,7 @@ static struct trace *add(struct traces *all, const struct trace_view *v)
     if (t == NULL)
         return NULL;
     t->id = v->id;
+    t->wants_keys = v->wants_keys;
     t->identity_len = v->identity_len;
     memcpy(t->identity, v->identity, t->identity_len);
     all->list[all->count++] = t;

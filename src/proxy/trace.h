@@ -24,6 +24,7 @@ enum trace_what {
     TRACE_BACKEND,  /* a datagram of its backend; `back_fate` tells */
     TRACE_OPEN,     /* the session is open; `number`: ms that the handshake took */
     TRACE_END,      /* of a session or a handshake */
+    TRACE_KEYS,     /* went to the key log */
     TRACE_LEFT_OUT, /* `number` events are missing here */
 };
 
@@ -55,6 +56,7 @@ struct trace_view {
     uint64_t id; /* unique, of the trace */
     size_t identity_len;
     const uint8_t *identity;
+    bool wants_keys;
     struct trace_event *event; /* room for `limit` of them */
     size_t limit, count;
     bool has_more;
@@ -80,6 +82,8 @@ void trace_backend(struct traces *all, const struct session *s, size_t len, enum
                    uint64_t now);
 /* While it still has ->pending. */
 void trace_open(struct traces *all, const struct session *s, uint64_t now);
+/* A handshake is complete. True: somebody wants its keys. */
+bool trace_keys(struct traces *all, const struct session *s, uint64_t now);
 /* `reason`: of enum session_end. */
 void trace_end(struct traces *all, const struct session *s, unsigned reason, uint64_t now);
 

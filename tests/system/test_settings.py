@@ -30,6 +30,7 @@ DAEMON = {
     "control-socket": (f"/{'s' * 107}", f'"/{"s" * 95}..." is not a text of 0 to 107 bytes'),
     "control-mode": ("rw", '"rw" is not an octal mode from 0000 to 0777'),
     "control-group": ("g" * 33, f'"{"g" * 33}" is not a text of 0 to 32 bytes'),
+    "trace-keylog": (f"/{'k' * 4095}", f'"/{"k" * 95}..." is not a text of 0 to 4095 bytes'),
     "http": ("localhost:9684", f'"localhost:9684" has "localhost:9684", {NUMERIC}'),
     "http-name": ("h" * 254, f'"{"h" * 96}..." is not a text of 0 to 253 bytes'),
     "resolve-interval": ("2d", '"2d" is not a time from 1s to 1d, or 0 (ms, s, m, h or d)'),

@@ -1,12 +1,15 @@
 """trace: what one device's handshakes and records come to, as they happen."""
 
 import json
+import shutil
+import socket
+import struct
 import subprocess
 
 import pytest
 
 from lib.control import Control, connect, ctl_path
-from lib.dtls import Refused
+from lib.dtls import DTLS10, Refused
 from lib.gate import KEY, Log, environment, fields, until
 
 KEYS = {"dev-1": KEY, "dev-2": KEY}
@@ -213,11 +216,144 @@ def finds_room(g):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("trace", "usage: trace IDENTITY [--for TIME] [--json]"),
-        ("trace a --for", "trace takes an identity and --for TIME"),
-        ("trace a --until 5s", "trace takes an identity and --for TIME"),
+        ("trace", "usage: trace IDENTITY [--for TIME] [--keylog] [--json]"),
+        ("trace a --for", "trace takes an identity, --for TIME and --keylog"),
+        ("trace a --until 5s", "trace takes an identity, --for TIME and --keylog"),
+        (
+            "trace a --keylog",
+            "no key log is permitted; daemon.trace-keylog says where one may be",
+        ),
         ("trace a --for 5y", 'the time is not a time from 1s to 1d (ms, s, m, h or d)'),
     ],
 )
 def test_what_is_wrong_is_refused(traced, line, reason):
     assert traced().control.refusal(line)[0] == reason
+
+
+class Capture:
+    """All datagrams of a client, as a capture file of what was on the wire."""
+
+    def __init__(self, c):
+        self.client, self.packets = c, []
+        self.send, self.receive = c.send_datagram, c.datagram
+        c.send_datagram, c.datagram = self.on_send, self.on_receive
+
+    def on_send(self, datagram):
+        self.note(self.client.socket.getsockname(), self.client.socket.getpeername(), datagram)
+        self.send(datagram)
+
+    def on_receive(self, timeout):
+        datagram = self.receive(timeout)
+        if datagram:
+            self.note(self.client.socket.getpeername(), self.client.socket.getsockname(), datagram)
+        return datagram
+
+    def note(self, source, to, datagram):
+        udp = struct.pack("!HHHH", source[1], to[1], 8 + len(datagram), 0) + datagram
+        addresses = socket.inet_aton(source[0]) + socket.inet_aton(to[0])
+        ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + addresses
+        self.packets.append(ip + udp)
+
+    def write(self, path):
+        with open(path, "wb") as f:
+            f.write(struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101))
+            for n, packet in enumerate(self.packets):
+                f.write(struct.pack("<IIII", n, 0, len(packet), len(packet)) + packet)
+
+
+def plaintexts(capture, keys, port):
+    """What tshark reads of the application data."""
+    done = subprocess.run(
+        ["tshark", "-r", capture, "-d", f"udp.port=={port},dtls", "-o", f"tls.keylog_file:{keys}"]
+        + ["-Y", "data", "-T", "fields", "-e", "data.data"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return [bytes.fromhex(line) for line in done.stdout.split()]
+
+
+# tshark 4.0 opens no ChaCha20-Poly1305 in DTLS.
+@pytest.mark.parametrize(
+    ("suite", "version", "how"),
+    [
+        ("PSK-AES128-GCM-SHA256", None, {}),
+        ("PSK-AES128-GCM-SHA256", None, {"ems": False}),
+        ("PSK-AES128-CCM8", None, {}),
+        ("DHE-PSK-AES128-GCM-SHA256", None, {}),
+        ("ECDHE-PSK-AES128-CBC-SHA256", None, {}),
+        ("PSK-AES256-GCM-SHA384", None, {}),
+        ("PSK-AES128-CBC-SHA", DTLS10, {}),
+    ],
+)
+def test_wireshark_reads_what_the_key_log_has(
+    traced, trace, client, tmp_path, suite, version, how
+):
+    assert shutil.which("tshark"), "install tshark"
+    keys, file = tmp_path / "keys.log", tmp_path / "session.pcap"
+    g = traced(
+        min_version="1.0",
+        ciphers="ALL:PSK:PSK-AES128-CBC-SHA",
+        daemon={"trace-keylog": keys},
+    )
+    assert keys.stat().st_mode & 0o777 == 0o600
+    assert client(g, "dev-1").connect().is_alive()  # not traced yet
+    t = trace(g, "dev-1", "--keylog")
+    assert client(g, "dev-2").connect().is_alive()  # of somebody else
+    how = dict(how, version=version) if version else how
+    c = client(g, "dev-1", ciphers=suite, **how)
+    capture = Capture(c)
+    c.connect()
+    for text in (b"in the clear", b"and again"):
+        assert c.ask(text) == text
+    t.wait("event=keys")
+    c.close()
+    t.wait("event=end")
+    capture.write(file)
+    (line,) = keys.read_text().splitlines()
+    label, random, master = line.split(" ")
+    assert (label, len(random), len(master)) == ("CLIENT_RANDOM", 64, 96)
+    expected = [b"in the clear"] * 2 + [b"and again"] * 2
+    assert plaintexts(file, keys, g.port) == expected
+    assert plaintexts(file, "/dev/null", g.port) == []
+    assert g.log.find(r"warning control: line=.*--keylog.* uid=\d+ pid=\d+")
+    assert g.events("keys written")[0]["identity"] == "dev-1"
+    assert len(g.events("keys written")) == 1
+    assert master not in g.log.text()
+
+
+def test_a_trace_without_keylog_writes_none(traced, trace, client, tmp_path):
+    keys = tmp_path / "keys.log"
+    g = traced(daemon={"trace-keylog": keys})
+    t = trace(g, "dev-1")
+    assert client(g, "dev-1").connect().is_alive()
+    t.wait("event=backend")
+    assert keys.read_text() == ""
+    assert not g.log.find("warning control")
+
+
+@pytest.mark.parametrize("kind", ["open", "folder", "link"])
+def test_a_key_log_that_others_could_read_is_refused(run, settings, psk, tmp_path, kind):
+    keys = tmp_path / "keys.log"
+    if kind == "folder":
+        keys.mkdir()
+    elif kind == "link":
+        keys.symlink_to(tmp_path / "other")
+    else:
+        keys.touch(0o644)
+    ini = settings(
+        {
+            "daemon": {"trace-keylog": keys},
+            "service a": {
+                "listen": "127.0.0.1:0",
+                "backend": "127.0.0.1:5683",
+                "psk-file": psk({"dev-1": KEY}),
+            },
+        }
+    )
+    done = run("-c", ini)
+    assert done.returncode == 2
+    assert f"daemon.trace-keylog: cannot use {keys}: " in done.stderr
+    assert not (tmp_path / "other").exists()
