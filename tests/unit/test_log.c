@@ -475,12 +475,9 @@ static void test_syslog_as_json(void **state)
 
 static void test_logging_keeps_errno(void **state)
 {
-    int full = open("/dev/full", O_WRONLY);
-
     (void)state;
-    if (full < 0)
+    if (access("/dev/full", W_OK) != 0)
         skip();
-    close(full);
     open_target("/dev/full", LOG_FORMAT_TEXT);
     errno = EXDEV;
     log_info("x");
