@@ -127,13 +127,15 @@ void status_write(const struct status *s, uint64_t now_ms, struct json *j)
     json_number(j, "handshakes", s->conf->daemon.max_handshakes);
     json_close(j);
     write_process(j);
+    json_open_object(j, "logs");
+    json_number(j, "log_lost", log_lost());
+    json_number(j, "access_log_lost", access_lost());
+    json_close(j);
     write_services(s, j);
     write_workers(s, j);
     json_open_object(j, "totals");
     json_number(j, "drops", status_drops(&sum));
     write_stats(&sum, j);
-    json_number(j, "log_lost", log_lost());
-    json_number(j, "access_log_lost", access_lost());
     json_close(j);
     json_close(j);
 }

@@ -290,15 +290,17 @@ def test_one_that_cannot_be_opened_is_told_at_the_start(run, settings, psk, tmp_
     assert f"daemon.access-log: cannot open {tmp_path}/no/file: No such file" in done.stderr
 
 
-def test_a_full_disk_is_told_and_counted(logged, client):
+def test_a_full_disk_is_told_and_counted(logged, client, tmp_path):
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
-    g = logged("/dev/full")
+    g = logged("/dev/full", daemon={"control-socket": tmp_path / "s"})
     for _ in range(3):
         c = client(g).connect()
         assert c.is_alive()
         c.close()
     g.wait_event("access log loses lines", reason="No space left on device")
+    counters = Control(tmp_path / "s").json("status")["counters"]
+    assert 0 < counters["access_log_lost"] <= 3 and counters["log_lost"] == 0
     assert g.end()["access_log_lost"] == 3
     assert len(g.log.find("access log loses lines")) == 1
 
