@@ -49,21 +49,31 @@ uint64_t clock_wall_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+static void write_ms(unsigned ms, char text[CLOCK_TEXT_MAX])
+{
+    text[MS_OFFSET] = (char)('0' + ms / 100);
+    text[MS_OFFSET + 1] = (char)('0' + ms / 10 % 10);
+    text[MS_OFFSET + 2] = (char)('0' + ms % 10);
+}
+
+const char *clock_text(uint64_t wall_ms, char buf[CLOCK_TEXT_MAX])
+{
+    write_second((time_t)(wall_ms / 1000), buf);
+    write_ms((unsigned)(wall_ms % 1000), buf);
+    return buf;
+}
+
 const char *clock_wall_text(char buf[CLOCK_TEXT_MAX])
 {
     /* Of this thread's last second. */
     static _Thread_local char text[CLOCK_TEXT_MAX];
     static _Thread_local time_t second;
     struct timespec ts;
-    unsigned ms;
 
     clock_gettime(CLOCK_REALTIME, &ts);
     if (ts.tv_sec != second || text[0] == '\0')
         write_second(second = ts.tv_sec, text);
     memcpy(buf, text, CLOCK_TEXT_MAX);
-    ms = (unsigned)(ts.tv_nsec / 1000000);
-    buf[MS_OFFSET] = (char)('0' + ms / 100);
-    buf[MS_OFFSET + 1] = (char)('0' + ms / 10 % 10);
-    buf[MS_OFFSET + 2] = (char)('0' + ms % 10);
+    write_ms((unsigned)(ts.tv_nsec / 1000000), buf);
     return buf;
 }

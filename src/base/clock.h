@@ -22,5 +22,7 @@ uint64_t clock_wall_ms(void);
 /* "2026-11-22T13:30:40.123Z", UTC. `buf` holds CLOCK_TEXT_MAX bytes. Returns buf. */
 #define CLOCK_TEXT_MAX 96 /* room for any int in each place, for the compiler's peace */
 const char *clock_wall_text(char buf[CLOCK_TEXT_MAX]);
+/* The same of a time that has been: ms since 1970 UTC. */
+const char *clock_text(uint64_t wall_ms, char buf[CLOCK_TEXT_MAX]);
 
 #endif

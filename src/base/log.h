@@ -7,15 +7,13 @@
 #ifndef DTLSGATE_BASE_LOG_H
 #define DTLSGATE_BASE_LOG_H
 
+#include "base/line.h"
 #include "base/rate.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
-enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 /* Where lines go. `target`: "stderr", "syslog", or the absolute path of a file (mode 0640 when it
  * is made). May be called again at a reload: on false the old target stays in use and `why` tells.
@@ -46,18 +44,15 @@ void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * error, or until there are 2 KB of them; in order, always. Who calls this calls log_flush() before
  * it waits for anything. Not for syslog, which takes each line as it comes. */
 void log_hold(void);
-/* Writes what this thread has held back, in one write(2). */
+/* Writes what this thread has held back, in one write(2). Lines that cannot be written, say on a
+ * full disk, are lost; the next that gets through has one before it, "log lines lost", that tells
+ * how many. */
 void log_flush(void);
+/* How many that were in all; not for syslog, which does not say. */
+uint64_t log_lost(void);
 
 /* For events with fields. Text: "<subject>: k=v k="v w" …"; JSON: each field a member beside
- * "message": "<subject>". `fields` end with a NULL key. */
-struct log_field {
-    const char *key;
-    /* In text format it is quoted, with \\ and \" inside, when it is empty or holds ' ', '"' or
-     * '='. */
-    const char *text;
-    long long number; /* counts when text is NULL */
-};
+ * "message": "<subject>". */
 void log_event(enum log_level level, const char *subject, const struct log_field *fields);
 
 /* A limit for lines that strangers can cause: at most ten at once, then one per second; one per

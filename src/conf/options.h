@@ -15,7 +15,7 @@
 enum option_type {
     OPTION_TEXT,     /* char *; empty means NULL */
     OPTION_PATH,     /* char *, absolute or relative to the working directory; not empty */
-    OPTION_LOG,      /* char *; "stderr", "syslog" or an absolute path */
+    OPTION_LOG,      /* char *; "stderr", "syslog" or an absolute path; with .zero empty as well */
     OPTION_COUNT,    /* unsigned */
     OPTION_SIZE,     /* size_t; "64k", "4m" */
     OPTION_TIME,     /* uint64_t ms; "300ms", "30s", "5m", "2h", "1d"; a bare number is seconds */

@@ -41,6 +41,9 @@ struct conf_daemon {
     char *log;        /* stderr, syslog, or a path */
     enum log_level log_level;
     enum log_format log_format;
+    char *access_log; /* NULL: none; else as `log` */
+    enum log_format access_log_format;
+    char *trace_keylog;      /* NULL: none is permitted */
     unsigned max_sessions;   /* in all; each worker holds its share */
     unsigned max_handshakes; /* pending ones, in all; each worker holds its share */
     size_t socket_buffer;    /* bytes asked for each public socket and way */

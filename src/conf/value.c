@@ -129,7 +129,7 @@ const char *value_allowed(const struct option *o, char *buf, size_t size)
         snprintf(buf, size, "a path");
         break;
     case OPTION_LOG:
-        snprintf(buf, size, "stderr, syslog or an absolute path");
+        snprintf(buf, size, "stderr, syslog or an absolute path%s", o->zero ? ", or empty" : "");
         break;
     case OPTION_COUNT:
     case OPTION_SIZE:
@@ -204,8 +204,8 @@ static bool is_allowed_text(const struct option *o, const char *text)
         return false;
     if (o->type == OPTION_PROBE)
         return strcmp(text, "none") == 0 || probe_is_valid(text);
-    return o->type != OPTION_LOG || *text == '/' || strcmp(text, "stderr") == 0 ||
-           strcmp(text, "syslog") == 0;
+    return o->type != OPTION_LOG || *text == '/' || (*text == '\0' && o->zero) ||
+           strcmp(text, "stderr") == 0 || strcmp(text, "syslog") == 0;
 }
 
 static bool set_text(const struct option *o, char **field, const char *text, struct reason why)

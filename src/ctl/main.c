@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifndef RUNSTATEDIR
 #define RUNSTATEDIR "/run"
@@ -67,12 +68,16 @@ static enum exit_status ask(struct talk *t, const char *const word[], size_t cou
     enum talk_verdict verdict = answer != NULL ? talk_verdict(t, answer) : TALK_NONE;
     FILE *to = verdict == TALK_FINE || wants_json(word, count) ? stdout : stderr;
     char part[4096];
-    size_t n;
+    ssize_t n;
 
     if (verdict != TALK_FINE)
         complain(t);
-    while (verdict != TALK_NONE && (n = fread(part, 1, sizeof(part), answer)) > 0)
-        fwrite(part, 1, n, to);
+    /* As it comes: a trace goes on for long. */
+    while (verdict != TALK_NONE && (n = read(fileno(answer), part, sizeof(part))) > 0) {
+        fwrite(part, 1, (size_t)n, to);
+        if (fflush(to) != 0)
+            break;
+    }
     if (answer != NULL)
         fclose(answer);
     if (verdict == TALK_NONE)

@@ -87,6 +87,9 @@ FILE *talk_ask(struct talk *t, const char *const word[], size_t count)
         goto out;
     }
     answer = fdopen(fd, "r");
+    if (answer == NULL)
+        goto out;
+    setvbuf(answer, NULL, _IONBF, 0); /* behind the first line it may be read in other ways */
     fd = -1;
 out:
     if (fd >= 0)

@@ -113,9 +113,9 @@ void background_failed(int status)
         tell_caller((unsigned char)status);
 }
 
-bool background_allows(const struct conf_daemon *daemon, char *why, size_t why_size)
+bool background_allows(const char *target, char *why, size_t why_size)
 {
-    if (!is_in_background || strcmp(daemon->log, "stderr") != 0)
+    if (!is_in_background || strcmp(target, "stderr") != 0)
         return true;
     snprintf(why, why_size, "behind -d nobody reads stderr; choose syslog or a file");
     return false;

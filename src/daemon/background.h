@@ -5,9 +5,8 @@
 #ifndef DTLSGATE_DAEMON_BACKGROUND_H
 #define DTLSGATE_DAEMON_BACKGROUND_H
 
-#include "conf/conf.h"
-
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Goes on in a process that belongs to nobody, with what is logged as a warning or worse on stderr,
  * too. True there; false in the caller's process, once there is an exit status for it in *status.
@@ -19,9 +18,9 @@ void background_ready(void);
 /* It has come to nothing: what the caller exits with. The same holds. */
 void background_failed(int status);
 
-/* Whether the settings can be served with: the log must not go to a stderr that leads nowhere.
- * False with `why`; always true in the foreground. */
-bool background_allows(const struct conf_daemon *daemon, char *why, size_t why_size)
+/* Whether a log may go there: not to a stderr that leads nowhere. False with `why`; always true in
+ * the foreground. */
+bool background_allows(const char *target, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 
 #endif

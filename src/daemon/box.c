@@ -63,6 +63,8 @@ static const int allowed[] = {
     SCMP_SYS(getdents64), SCMP_SYS(lseek), SCMP_SYS(lstat), SCMP_SYS(newfstatat), SCMP_SYS(open),
     SCMP_SYS(openat), SCMP_SYS(pread64), SCMP_SYS(read), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
     SCMP_SYS(readv), SCMP_SYS(stat), SCMP_SYS(statx), SCMP_SYS(write), SCMP_SYS(writev),
+    /* the way to the thread that writes the access log */
+    SCMP_SYS(pipe2),
     /* at the end: the file with our process id, the control socket's name */
     SCMP_SYS(ftruncate), SCMP_SYS(unlink), SCMP_SYS(unlinkat),
     /* memory */

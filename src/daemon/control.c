@@ -27,22 +27,24 @@
 #define LITTLE_WAITS (16 * 1024)
 #define MUCH_WAITS (64 * 1024)
 #define LOGGED_LINE_MAX 256
+#define TRACE_PAUSE_MS 100 /* how old an event may be when it is told */
 
-enum stage { READING, WALKING, WAITING_FOR_RELOAD, ANSWERED };
+enum stage { READING, WALKING, TRACING, WAITING_FOR_RELOAD, ANSWERED };
 
 struct client {
     struct list node;
     struct control *control;
     struct bufferevent *buffer; /* NULL: it is gone, and a worker still has the inquiry */
-    struct event *deadline;     /* of its line */
+    struct event *deadline;     /* of its line; of a trace when to ask again */
     struct unixsock_peer peer;
     enum stage stage;
     struct order order;
     bool has_told;           /* a part of the answer is on its way */
     unsigned worker;         /* whose turn it is in the walk */
     uint64_t reload;         /* the number of the reload that answers it */
+    uint64_t until;          /* ms; when its trace is over, 0: with the connection */
     bool is_asking;          /* the inquiry is with the worker */
-    struct inquiry *inquiry; /* of a walk */
+    struct inquiry *inquiry; /* of a walk or a trace */
 };
 
 struct control {
@@ -52,6 +54,7 @@ struct control {
     struct list clients;
     unsigned count;
     uint64_t reloads; /* begun so far */
+    uint64_t traces;  /* the same */
     struct log_limit refused_lines, failed_lines;
 };
 
@@ -125,6 +128,49 @@ static void ask_next(struct client *c)
         fail(c, "out of memory, or dtlsgate is stopping");
 }
 
+/* ---- a trace: all workers in turn, and a pause ---- */
+
+static void pause_trace(struct client *c)
+{
+    const struct timeval pause = {.tv_usec = TRACE_PAUSE_MS * 1000};
+
+    c->worker = 0;
+    if (send_made(c) && event_add(c->deadline, &pause) != 0)
+        fail(c, "out of memory");
+}
+
+static void take_events(struct client *c)
+{
+    const struct inquiry *q = c->inquiry;
+
+    if (q->is_refused) {
+        fail(c, "there are as many traces as there may be, or no memory for one");
+        return;
+    }
+    order_slice(&c->order, q, NULL);
+    if (q->cursor == 0)
+        c->worker++;
+    if (c->worker == fleet_count(c->control->params.fleet) ||
+        evbuffer_get_length(bufferevent_get_output(c->buffer)) + c->order.show.text.len >
+            MUCH_WAITS)
+        pause_trace(c);
+    else
+        ask_next(c);
+}
+
+/* What its reader does not take stays with the workers, who count what they have no room for. */
+static void go_on_tracing(struct client *c)
+{
+    if (c->until > 0 && clock_now_ms() >= c->until) {
+        order_finish(&c->order);
+        answer(c);
+    } else if (evbuffer_get_length(bufferevent_get_output(c->buffer)) > LITTLE_WAITS) {
+        pause_trace(c);
+    } else {
+        ask_next(c);
+    }
+}
+
 static void take_slice(struct client *c)
 {
     const struct control_params *params = &c->control->params;
@@ -151,8 +197,22 @@ static void on_slice(struct inquiry *q)
     c->is_asking = false;
     if (c->buffer == NULL)
         free_client(c);
+    else if (c->stage == TRACING)
+        take_events(c);
     else
         take_slice(c);
+}
+
+/* A trace ends with its connection, so that one's end has to be seen. */
+static void begin_trace(struct client *c)
+{
+    c->stage = TRACING;
+    c->inquiry->trace = ++c->control->traces;
+    c->inquiry->wants_keys = c->order.wants_keys;
+    if (c->order.trace_ms > 0)
+        c->until = clock_now_ms() + c->order.trace_ms;
+    bufferevent_enable(c->buffer, EV_READ);
+    ask_next(c);
 }
 
 static void walk(struct client *c)
@@ -162,11 +222,15 @@ static void walk(struct client *c)
         fail(c, "out of memory");
         return;
     }
-    c->stage = WALKING;
     c->inquiry->owner = c;
     c->inquiry->on_done = on_slice;
     c->inquiry->kind = c->order.ask;
     c->inquiry->filter = c->order.filter;
+    if (c->order.kind == ORDER_TRACE) {
+        begin_trace(c);
+        return;
+    }
+    c->stage = WALKING;
     bufferevent_setwatermark(c->buffer, EV_WRITE, LITTLE_WAITS, 0);
     ask_next(c);
 }
@@ -183,7 +247,10 @@ static void log_order(const struct client *c, const void *line, size_t len)
         {NULL, NULL, 0},
     };
 
-    log_event(c->order.is_change ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "control", fields);
+    if (c->order.wants_keys && c->order.kind == ORDER_TRACE)
+        log_event(LOG_LEVEL_WARNING, "control", fields);
+    else
+        log_event(c->order.is_change ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "control", fields);
 }
 
 static void obey(struct client *c, const void *line, size_t len)
@@ -196,6 +263,7 @@ static void obey(struct client *c, const void *line, size_t len)
     log_order(c, line, len);
     switch (c->order.kind) {
     case ORDER_WALK:
+    case ORDER_TRACE:
         walk(c);
         break;
     case ORDER_RELOAD:
@@ -217,6 +285,8 @@ static void on_read(struct bufferevent *buffer, void *arg)
     char *line;
     size_t len;
 
+    if (c->stage == TRACING)
+        evbuffer_drain(in, evbuffer_get_length(in));
     if (c->stage != READING)
         return;
     line = evbuffer_readln(in, &len, EVBUFFER_EOL_CRLF);
@@ -246,7 +316,7 @@ static void on_event(struct bufferevent *buffer, short what, void *arg)
 {
     struct client *c = arg;
 
-    if ((what & BEV_EVENT_EOF) == 0)
+    if ((what & BEV_EVENT_EOF) == 0 || c->stage == TRACING)
         close_client(c);
     else if (c->stage == READING && evbuffer_get_length(bufferevent_get_input(buffer)) > 0)
         fail(c, "the line has no end");
@@ -256,9 +326,14 @@ static void on_event(struct bufferevent *buffer, short what, void *arg)
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
+    struct client *c = arg;
+
     (void)fd;
     (void)what;
-    fail(arg, "no line came in time");
+    if (c->stage == TRACING)
+        go_on_tracing(c);
+    else
+        fail(c, "no line came in time");
 }
 
 /* ---- who comes in ---- */

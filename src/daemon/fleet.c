@@ -4,6 +4,7 @@
  */
 #include "daemon/fleet.h"
 
+#include "base/access.h"
 #include "base/log.h"
 #include "dtls/cookie.h"
 #include "proxy/mailbox.h"
@@ -411,5 +412,7 @@ void fleet_log_totals(const struct fleet *f)
 
     fleet_sum(f, &sum);
     stats_each(&sum, add_total, &totals);
+    add_total(&totals, "log_lost", log_lost());
+    add_total(&totals, "access_log_lost", access_lost());
     log_event(LOG_LEVEL_INFO, "totals", totals.field);
 }

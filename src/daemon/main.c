@@ -10,6 +10,7 @@
 #include "daemon/box.h"
 #include "daemon/cmdline.h"
 #include "daemon/http.h"
+#include "daemon/logs.h"
 #include "daemon/master.h"
 #include "daemon/notify.h"
 #include "daemon/passed.h"
@@ -18,6 +19,7 @@
 #include "daemon/review.h"
 #include "daemon/sockets.h"
 #include "daemon/unixsock.h"
+#include "dtls/keylog.h"
 #include "dtls/psk.h"
 #include "dtls/tlsctx.h"
 
@@ -149,7 +151,7 @@ static void close_control(struct process *p)
                     p->conf->daemon.control_socket, strerror(errno));
 }
 
-/* Everything that the operator can have got wrong, told at once; then the log. */
+/* Everything that the operator can have got wrong, told at once; then the logs. */
 static bool open_all(struct process *p, struct errors *errors)
 {
     const struct conf_daemon *daemon = &p->conf->daemon;
@@ -170,9 +172,10 @@ static bool open_all(struct process *p, struct errors *errors)
     }
     if (!is_fine)
         return false;
-    if (!background_allows(daemon, why, sizeof(why)) ||
-        !log_open(daemon->log, daemon->log_format, why, sizeof(why))) {
-        errors_add(errors, "%s: daemon.log: %s", source, why);
+    if (!logs_open(daemon, source, errors))
+        return false;
+    if (daemon->trace_keylog != NULL && !keylog_open(daemon->trace_keylog, why, sizeof(why))) {
+        errors_add(errors, "%s: daemon.trace-keylog: %s", source, why);
         return false;
     }
     priv_give_log(&p->priv);
@@ -272,6 +275,7 @@ out:
     errors_clear(&errors);
     sockets_close(&p.sockets);
     passed_close();
+    keylog_close();
     conf_unref(p.conf);
     notify_close();
     pidfile_close();

@@ -12,6 +12,7 @@
 #include "daemon/fleet.h"
 #include "daemon/health.h"
 #include "daemon/http.h"
+#include "daemon/logs.h"
 #include "daemon/notify.h"
 #include "daemon/review.h"
 #include "daemon/status.h"
@@ -68,18 +69,6 @@ struct master {
     enum log_level log_level;
 };
 
-/* The log as `next` wants it. Opened anew only where it differs, for the file's name may be out of
- * our reach by now. */
-static bool switch_log(const struct conf *running, const struct conf *next, char *why,
-                       size_t why_size)
-{
-    const struct conf_daemon *a = &running->daemon, *b = &next->daemon;
-
-    if (strcmp(a->log, b->log) == 0 && a->log_format == b->log_format)
-        return true;
-    return background_allows(b, why, why_size) && log_open(b->log, b->log_format, why, why_size);
-}
-
 /* libevent's own words, on whichever thread. Limited, for where the kernel refuses to watch more
  * sockets, each datagram may lead to one. */
 static void on_library_words(int severity, const char *text)
@@ -120,8 +109,7 @@ static struct fleet_settings *prepare(struct master *m, const struct conf *next,
         errors_add(errors, "%s: %s", source, why);
         return NULL;
     }
-    if (!switch_log(m->conf, next, why, sizeof(why))) {
-        errors_add(errors, "%s: daemon.log: %s", source, why);
+    if (!logs_switch(&m->conf->daemon, &next->daemon, source, errors)) {
         fleet_discard(settings);
         return NULL;
     }
@@ -258,7 +246,7 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 static bool reopen_log(void *arg, char *why, size_t why_size)
 {
     (void)arg;
-    if (!log_reopen(why, why_size))
+    if (!logs_reopen(why, why_size))
         return false;
     log_info("dtlsgate: log reopened");
     return true;
@@ -472,7 +460,7 @@ static bool start(struct master *m)
     char why[256];
 
     assert(m->state == STARTING);
-    if (!fleet_start(m->fleet, why, sizeof(why))) {
+    if (!logs_start(why, sizeof(why)) || !fleet_start(m->fleet, why, sizeof(why))) {
         log_error("dtlsgate: %s", why);
         return false;
     }
@@ -521,6 +509,7 @@ void master_free(struct master *m)
             event_free(m->watch[i]);
     health_free(m->health);
     fleet_free(m->fleet); /* its workers may hold what http has asked for */
+    logs_stop();
     http_free(m->http);
     if (m->base != NULL)
         event_base_free(m->base);
@@ -582,6 +571,7 @@ bool master_run(struct master *m)
     }
     hold_signals();
     box_report(clock_now_ms());
+    logs_stop();
     fleet_log_totals(m->fleet);
     log_info("dtlsgate: stopped");
     return true;

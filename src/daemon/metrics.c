@@ -3,7 +3,9 @@
  */
 #include "daemon/metrics.h"
 
+#include "base/access.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "conf/value.h"
 #include "daemon/process.h"
 #include "dtls/tlsctx.h"
@@ -159,6 +161,10 @@ static void write_state(const struct status *s, struct text *out)
         {{"reload_last_success_timestamp_seconds", "", "gauge",
           "when the settings in effect were taken"},
          (double)s->reload.last_taken_at},
+        {{"log_lost", "_total", "counter", "lines of the log that could not be written"},
+         (double)log_lost()},
+        {{"access_log_lost", "_total", "counter", "lines of the access log that could not be"},
+         (double)access_lost()},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)

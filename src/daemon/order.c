@@ -7,7 +7,9 @@
 #include "base/bytes.h"
 #include "conf/spell.h"
 #include "conf/value.h"
+#include "daemon/events.h"
 #include "daemon/words.h"
+#include "dtls/keylog.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -16,6 +18,7 @@
 #include <string.h>
 
 #define LIMIT_MOST 10000000
+#define TRACE_MS_MOST (24 * 60 * 60 * UINT64_C(1000))
 
 struct command;
 
@@ -218,6 +221,50 @@ static void run_end(struct call *c)
     o->ask = INQUIRY_END;
 }
 
+static bool set_duration(struct call *c, const char *text)
+{
+    static const struct option duration = {.type = OPTION_TIME, .min = 1000, .max = TRACE_MS_MOST};
+    char why[VALUE_WHY_MAX];
+
+    if (value_set(&duration, &c->order->trace_ms, text, why, sizeof(why)))
+        return true;
+    order_refuse(c->order, "the time %s", why);
+    return false;
+}
+
+/* The one at *at; one with a value moves it on. */
+static bool set_trace_option(struct call *c, size_t *at)
+{
+    if (strcmp(c->arg[*at], "--keylog") == 0) {
+        c->order->wants_keys = true;
+        return true;
+    }
+    if (strcmp(c->arg[*at], "--for") == 0 && *at + 1 < c->count)
+        return set_duration(c, c->arg[++*at]);
+    order_refuse(c->order, "trace takes an identity, --for TIME and --keylog");
+    return false;
+}
+
+/* One identity's events as they happen. */
+static void run_trace(struct call *c)
+{
+    struct order *o = c->order;
+
+    if (!set_identity(c, c->arg[0]))
+        return;
+    for (size_t i = 1; i < c->count; i++)
+        if (!set_trace_option(c, &i))
+            return;
+    if (o->wants_keys && !keylog_is_open()) {
+        order_refuse(o, "no key log is permitted; daemon.trace-keylog says where one may be");
+        return;
+    }
+    o->kind = ORDER_TRACE;
+    o->ask = INQUIRY_TRACE;
+    begin_answer(o);
+    show_list(&o->show, "events", "event");
+}
+
 static void run_reload(struct call *c)
 {
     c->order->kind = ORDER_RELOAD;
@@ -387,7 +434,7 @@ static const struct command commands[] = {
     {"end", "ID|identity:NAME", "end a session, or all of an identity", 1, 1, true, run_end},
     {"reload", "", "take the settings and keys anew, as HUP does, and tell what is wrong", 0, 0,
      true, run_reload},
-    {"reopen", "", "open the log file anew, as USR1 does", 0, 0, true, run_reopen},
+    {"reopen", "", "open the log files anew, as USR1 does", 0, 0, true, run_reopen},
     {"drain", "", "begin no more handshakes; sessions go on", 0, 0, true, run_drain},
     {"undrain", "", "take new handshakes again", 0, 0, true, run_undrain},
     {"backend", "SERVICE ADDR:PORT drain|up", "no new flows to a backend, or again", 3, 3, true,
@@ -398,6 +445,8 @@ static const struct command commands[] = {
     {"log-level", "LEVEL", "error, warning, info or debug, until the next reload", 1, 1, true,
      run_log_level},
     {"config", "", "the settings in effect, without keys", 0, 0, false, run_config},
+    {"trace", "IDENTITY [--for TIME] [--keylog]", "its handshakes and records as they happen", 1, 4,
+     true, run_trace},
     {"version", "", "the versions of dtlsgate and its libraries", 0, 0, false, run_version},
     {"help", "", "this list; each command also takes --json", 0, 0, false, run_help},
     {.name = NULL},
@@ -464,9 +513,22 @@ void order_clear(struct order *o)
 
 /* ---- what comes later ---- */
 
+static void show_events(struct order *o, const struct inquiry *q)
+{
+    for (size_t i = 0; i < q->count; i++) {
+        show_item(&o->show);
+        event_show(&o->show, &q->event[i]);
+        show_item_end(&o->show);
+    }
+}
+
 void order_slice(struct order *o, const struct inquiry *q, const struct conf *conf)
 {
     o->count += q->count;
+    if (q->kind == INQUIRY_TRACE) {
+        show_events(o, q);
+        return;
+    }
     if (q->kind == INQUIRY_END)
         return;
     for (size_t i = 0; i < q->count; i++) {

@@ -32,14 +32,17 @@ enum order_kind {
     ORDER_WALK, /* ask the workers, one after the other, and give what they tell to order_slice() */
     ORDER_RELOAD, /* reload, and give what came of it to order_reloaded() */
     ORDER_STOP,   /* the answer is complete; stop once it is sent */
+    ORDER_TRACE,  /* ask all workers again and again, and give what they tell to order_slice() */
 };
 
 struct order {
     enum order_kind kind;
-    const char *name; /* of the command; "": there is none such */
-    bool is_change;   /* worth a line in the log */
-    struct show show; /* the answer as far as it is made; owned */
-    /* of ORDER_WALK */
+    const char *name;  /* of the command; "": there is none such */
+    bool is_change;    /* worth a line in the log */
+    struct show show;  /* the answer as far as it is made; owned */
+    bool wants_keys;   /* of ORDER_TRACE: in the key log; worth a warning */
+    uint64_t trace_ms; /* of ORDER_TRACE: how long; 0: until nobody listens */
+    /* of ORDER_WALK and ORDER_TRACE */
     enum inquiry_kind ask;
     struct inquiry_filter filter;
     bool is_single; /* one session is meant */

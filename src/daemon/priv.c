@@ -4,6 +4,7 @@
  */
 #include "daemon/priv.h"
 
+#include "base/access.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -167,8 +168,13 @@ bool priv_check(const struct priv *p, const char *source, struct errors *errors)
 
 void priv_give_log(const struct priv *p)
 {
-    if (p->is_wanted && geteuid() == 0 && !log_give(p->uid, p->gid))
+    if (!p->is_wanted || geteuid() != 0)
+        return;
+    if (!log_give(p->uid, p->gid))
         log_warning("dtlsgate: the log cannot be made the one of %s: %s", p->user, strerror(errno));
+    if (access_is_on() && !access_give(p->uid, p->gid))
+        log_warning("dtlsgate: the access log cannot be made the one of %s: %s", p->user,
+                    strerror(errno));
 }
 
 bool priv_drop(const struct priv *p, char *why, size_t why_size)
@@ -202,5 +208,9 @@ void priv_check_files(const struct priv *p, const struct conf *conf, const char 
     if (!log_reopen(why, sizeof(why)))
         log_warning("dtlsgate: user %s %s (daemon.log); it cannot be opened anew until it is "
                     "theirs (chown)",
+                    name_of(p), why);
+    if (access_is_on() && !access_reopen(why, sizeof(why)))
+        log_warning("dtlsgate: user %s %s (daemon.access-log); it cannot be opened anew until it "
+                    "is theirs (chown)",
                     name_of(p), why);
 }

@@ -38,7 +38,7 @@ bool priv_find(struct priv *p, const struct conf_daemon *daemon, const char *sou
 /* Whether we may become that user: an error, too, as above. */
 bool priv_check(const struct priv *p, const char *source, struct errors *errors)
     __attribute__((warn_unused_result));
-/* A log file that the start has made becomes that user's, who has to open it anew after a rotation.
+/* Log files that the start has made become that user's, who has to open them anew after a rotation.
  */
 void priv_give_log(const struct priv *p);
 /* Gives up all capabilities, but for CAP_NET_RAW where that is to stay. False with errno. Call it

@@ -3,6 +3,8 @@
  */
 #include "daemon/status.h"
 
+#include "base/access.h"
+#include "base/log.h"
 #include "conf/value.h"
 #include "daemon/process.h"
 #include "dtls/tlsctx.h"
@@ -162,6 +164,10 @@ void status_write(const struct status *s, uint64_t now_ms, struct json *j)
     json_number(j, "handshakes", s->conf->daemon.max_handshakes);
     json_close(j);
     write_process(j);
+    json_open_object(j, "logs");
+    json_number(j, "log_lost", log_lost());
+    json_number(j, "access_log_lost", access_lost());
+    json_close(j);
     write_services(s, now_ms, j);
     write_workers(s, j);
     json_open_object(j, "totals");

@@ -4,6 +4,7 @@
  */
 #include "daemon/view.h"
 
+#include "base/access.h"
 #include "base/clock.h"
 #include "conf/value.h"
 #include "dtls/psk.h"
@@ -149,6 +150,8 @@ void view_status(struct show *s, const struct view *v)
     show_workers(s, v);
     show_open(s, "counters");
     stats_each(&total, show_counter, s);
+    show_counter(s, "log_lost", log_lost());
+    show_counter(s, "access_log_lost", access_lost());
     show_close(s);
 }
 

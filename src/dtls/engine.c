@@ -295,6 +295,12 @@ const char *engine_suite_name(const struct engine *e)
     return SSL_CIPHER_get_name(SSL_get_current_cipher(e->ssl));
 }
 
+void engine_master(const struct engine *e, uint8_t master[KEYS_MASTER])
+{
+    memset(master, 0, KEYS_MASTER);
+    (void)SSL_SESSION_get_master_key(SSL_get_session(e->ssl), master, KEYS_MASTER);
+}
+
 uint16_t engine_version(const struct engine *e)
 {
     return (uint16_t)SSL_version(e->ssl);

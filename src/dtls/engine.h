@@ -69,6 +69,8 @@ void engine_close(struct engine *e);
 enum suite_exchange engine_exchange(const struct engine *e);
 const char *engine_suite_name(const struct engine *e);
 /* WIRE_DTLS10 or WIRE_DTLS12. */
+/* The master secret, which is all zero while there is none. */
+void engine_master(const struct engine *e, uint8_t master[KEYS_MASTER]);
 uint16_t engine_version(const struct engine *e);
 /* The largest plaintext the client takes in one record (RFC 6066 4). */
 size_t engine_max_fragment(const struct engine *e);

@@ -558,10 +558,13 @@ void handshake_finish(struct handshake *h, struct handshake_result *out)
     out->extended_master_secret = h->extended_master_secret;
     out->own_records = h->suite != NULL;
     out->farewell = h->farewell;
+    memcpy(out->client_random, h->client_random, WIRE_RANDOM);
     if (out->own_records) {
         out->association = h->chosen->association;
+        memcpy(out->master, h->chosen->master, KEYS_MASTER);
         return;
     }
+    engine_master(h->engine, out->master);
     out->engine = h->engine;
     h->engine = NULL;
 }

@@ -106,7 +106,8 @@ struct handshake_result {
     bool own_records; /* AEAD: association and farewell are set; else `engine` is */
     struct association association;
     struct handshake_farewell farewell;
-    struct engine *engine; /* the caller's from now on */
+    struct engine *engine;                                   /* the caller's from now on */
+    uint8_t client_random[WIRE_RANDOM], master[KEYS_MASTER]; /* for a key log; to be wiped */
 };
 /* Once, in HANDSHAKE_DONE. All datagrams must have been taken before. The handshake can then only
  * be freed. */

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define EPOCH 1 /* the only protected one: renegotiation is refused */
-#define WINDOW_SIZE 64
 
 struct record_crypt {
     struct aead_contexts *aead;
@@ -124,7 +123,7 @@ bool record_window_allows(const struct record_window *w, uint64_t seq)
 {
     if (seq > w->top)
         return true;
-    return w->top - seq < WINDOW_SIZE && !(w->map >> (w->top - seq) & 1);
+    return w->top - seq < RECORD_WINDOW && !(w->map >> (w->top - seq) & 1);
 }
 
 void record_window_mark(struct record_window *w, uint64_t seq)
@@ -132,9 +131,9 @@ void record_window_mark(struct record_window *w, uint64_t seq)
     if (seq > w->top) {
         uint64_t ahead = seq - w->top;
 
-        w->map = ahead < WINDOW_SIZE ? w->map << ahead | 1 : 1;
+        w->map = ahead < RECORD_WINDOW ? w->map << ahead | 1 : 1;
         w->top = seq;
-    } else if (w->top - seq < WINDOW_SIZE) {
+    } else if (w->top - seq < RECORD_WINDOW) {
         w->map |= UINT64_C(1) << (w->top - seq);
     }
 }

@@ -17,7 +17,9 @@
 /* What a record grows by at most: header, explicit nonce, tag. */
 #define RECORD_OVERHEAD_MAX (WIRE_RECORD_HEADER + 8 + 16)
 
-/* RFC 6347 4.1.2.6: 64 records, the newest is bit 0. All zero: nothing seen yet. */
+#define RECORD_WINDOW 64
+
+/* RFC 6347 4.1.2.6: RECORD_WINDOW records, the newest is bit 0. All zero: nothing seen yet. */
 struct record_window {
     uint64_t top; /* highest sequence number seen */
     uint64_t map; /* bit n: top - n was seen */

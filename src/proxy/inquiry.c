@@ -152,10 +152,28 @@ static void take_latest(struct relay *r, struct inquiry *q, uint64_t now)
     free(end);
 }
 
+static void fetch(struct relay *r, struct inquiry *q, uint64_t now)
+{
+    struct trace_view view = {.id = q->trace,
+                              .identity_len = q->filter.identity_len,
+                              .identity = q->filter.identity,
+                              .wants_keys = q->wants_keys,
+                              .event = q->event,
+                              .limit = q->limit};
+
+    q->is_refused = !trace_fetch(&r->traces, &view, now);
+    q->count = view.count;
+    q->cursor = view.has_more;
+}
+
 void relay_inquire(struct relay *r, struct inquiry *q, uint64_t now)
 {
     assert(q->kind == INQUIRY_END || (q->limit > 0 && q->limit <= INQUIRY_ROWS));
     q->count = 0;
+    if (q->kind == INQUIRY_TRACE) {
+        fetch(r, q, now);
+        return;
+    }
     if (q->kind != INQUIRY_RECENT) {
         walk(r, q, q->kind == INQUIRY_END ? INQUIRY_ROWS : q->limit, now);
         return;

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/prefix.h"
 #include "dtls/psk.h"
+#include "proxy/trace.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,7 @@ enum inquiry_kind {
     INQUIRY_LIST,   /* in no order */
     INQUIRY_RECENT, /* those used last, the latest first; a single slice */
     INQUIRY_END,    /* ends them, with goodbye */
+    INQUIRY_TRACE,  /* fetches what has happened to an identity since the last time */
 };
 
 /* Which sessions: those for which all that is set holds. */
@@ -64,8 +66,14 @@ struct inquiry {
     struct inquiry_filter filter;
     size_t limit;    /* at most so many in this slice, 1 to INQUIRY_ROWS; not for INQUIRY_END */
     uint64_t cursor; /* 0 at first; afterwards where the next slice begins, 0: nothing is left */
-    size_t count;    /* so many rows, or sessions ended */
-    struct inquiry_row row[INQUIRY_ROWS];
+    size_t count;    /* so many rows or events, or sessions ended */
+    uint64_t trace;  /* its number, for INQUIRY_TRACE */
+    bool wants_keys; /* the same: its handshakes go to the key log */
+    bool is_refused; /* no further trace fits */
+    union {
+        struct inquiry_row row[INQUIRY_ROWS];
+        struct trace_event event[INQUIRY_ROWS];
+    };
 };
 
 struct relay;

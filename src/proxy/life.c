@@ -4,7 +4,9 @@
  */
 #include "proxy/life.h"
 
+#include "base/access.h"
 #include "conf/policies.h"
+#include "proxy/account.h"
 #include "proxy/policy.h"
 #include "proxy/pp2.h"
 #include "proxy/report.h"
@@ -272,14 +274,18 @@ void life_keep_flow(struct relay *r, struct session *s, uint64_t now)
 
 static uint8_t *sink_reserve(void *arg, size_t max)
 {
-    const struct turn *t = arg;
-    return udp_outbox_reserve(t->relay->parts.outbox, max);
+    struct turn *t = arg;
+    uint8_t *room = udp_outbox_reserve(t->relay->parts.outbox, max);
+    t->out = room;
+    return room;
 }
 
 static void sink_commit(void *arg, size_t len)
 {
     const struct turn *t = arg;
     struct relay *r = t->relay;
+    if (r->traces.count > 0)
+        trace_out(&r->traces, t->session, t->out, len, t->now);
     listener_commit(r->parts.listeners[t->route->listener], r->parts.outbox, len, &t->route->peer,
                     &t->route->local);
     stats_add(&r->parts.stats->client_sent, 1);
@@ -410,11 +416,16 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
     const struct session_sink sink = life_sink(&turn);
     struct stats *stats = r->parts.stats;
-    uint32_t source = life_source(s); /* while the flow is there */
+    if (r->traces.count > 0)
+        trace_end(&r->traces, s, why, now);
+    uint32_t source = life_source(s); /* this and the next while the flow is there */
+    struct addr backend = {0};
 
     /* The client has said goodbye itself, or holds newer keys under the same address. */
     if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED)
         session_say_goodbye(s, &r->services[s->service], &sink);
+    if (s->flow != NULL)
+        backend = life_backend(r, s);
     life_close_flow(r, s); /* what it had to send may still meet a refusal, which the log counts */
     if (s->is_placed) {
         stats_add(&stats->sessions_ended, 1);
@@ -422,6 +433,11 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
         if (why == SESSION_END_EVICTED)
             stats_add(&stats->sessions_evicted, 1);
         report_end(s, life_conf(r, s), source, why, now);
+        if (access_is_on()) {
+            const struct account_way way = {&route.local, backend.family != 0 ? &backend : NULL,
+                                            source};
+            account_write(s, life_conf(r, s), &way, why, now);
+        }
     } else {
         stats_add(&stats->handshakes_failed, 1);
         life_count(r, s, SERVICE_HANDSHAKES_FAILED, 1);
@@ -496,6 +512,8 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
         life_end(r, victim, SESSION_END_EVICTED, now);
     peers_add(&r->peers, s);
     report_open(s, &route.local, life_conf(r, s));
+    if (r->traces.count > 0)
+        trace_open(&r->traces, s, now);
     session_place(s, &r->services[s->service]);
     gate_enter(r->gate, &s->peer);
     limit_identity(r, s, life_enter_identity(r, s), now);

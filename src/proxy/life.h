@@ -12,6 +12,7 @@
 #include "proxy/peers.h"
 #include "proxy/seen.h"
 #include "proxy/setup.h"
+#include "proxy/trace.h"
 
 /* What expiry goes by; zeroed it knows of no end. Wall times are ms since 1970 UTC. */
 struct expiry {
@@ -41,6 +42,7 @@ struct relay {
     struct timers timers;
     struct expiry expiry;
     struct rate short_tag_tries;
+    struct traces traces;
     struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines, refused_lines,
         fate_lines, backend_lines;
     uint64_t next_id;
@@ -53,8 +55,9 @@ struct turn {
     const struct session_route *route;
     struct session *session; /* NULL while it is being made */
     uint64_t now;
-    uint8_t *head;   /* what the backend gets begins here: the room reserved last */
-    size_t head_len; /* a PROXY header's, in front of the plaintext; 0: none */
+    const uint8_t *out; /* what the client gets: the room reserved last */
+    uint8_t *head;      /* what the backend gets begins here: the room reserved last */
+    size_t head_len;    /* a PROXY header's, in front of the plaintext; 0: none */
 };
 
 /* The settings of a session's service. */

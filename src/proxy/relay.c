@@ -4,6 +4,7 @@
  */
 #include "proxy/relay.h"
 
+#include "dtls/keylog.h"
 #include "proxy/answers.h"
 #include "proxy/backing.h"
 #include "proxy/expiry.h"
@@ -129,7 +130,11 @@ static enum fate give_record(struct relay *r, struct turn *t, struct session *s,
     const struct session_sink sink = life_sink(t);
 
     t->session = s;
+    if (r->traces.count > 0)
+        trace_mark(&r->traces);
     enum fate fate = session_from_wire(s, &r->services[s->service], rec, t->now, &sink);
+    if (r->traces.count > 0)
+        trace_in(&r->traces, s, rec, fate, t->now);
     if (fate == FATE_DROP_FORGED && s->state == SESSION_OPEN)
         report_forgeries(s, life_conf(r, s), &r->forgery_lines, t->now);
     life_doubt(r, s, fate, t->now);
@@ -236,7 +241,10 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
     s->used = now;
     peers_touch(&r->peers, s);
     note_answer(r, s, d->len, now);
-    count_back(r, d, session_from_plain(s, &r->services[s->service], d->data, d->len, &sink));
+    enum back_fate fate = session_from_plain(s, &r->services[s->service], d->data, d->len, &sink);
+    if (r->traces.count > 0)
+        trace_backend(&r->traces, s, d->len, fate, now);
+    count_back(r, d, fate);
     return life_settle(r, s, now);
 }
 
@@ -321,6 +329,8 @@ static uint64_t tick_flows(struct relay *r, size_t service, uint64_t now)
 uint64_t relay_tick(struct relay *r, uint64_t now)
 {
     uint64_t keyring = answers_tick(r, now);
+    if (r->traces.count > 0)
+        traces_expire(&r->traces, now);
     tick_handshakes(r, now);
     uint64_t next = sooner(timers_next(&r->timers), session_tails_expire(&r->memory, now));
     next = sooner(next, keyring);
@@ -346,6 +356,15 @@ static unsigned share_of(const struct relay *r, unsigned cap)
     return (cap + r->parts.worker_count - 1) / r->parts.worker_count;
 }
 
+/* Where somebody traces the identity and has asked for that. */
+static void write_keys(void *arg, const struct session *s, const struct handshake_result *keys)
+{
+    struct relay *r = arg;
+
+    if (r->traces.count > 0 && trace_keys(&r->traces, s, s->opened))
+        report_keys(s, life_conf(r, s), keylog_write(keys->client_random, keys->master));
+}
+
 static void use_setup(struct relay *r, struct relay_setup *setup, uint64_t now)
 {
     const struct conf *conf = setup->conf;
@@ -353,9 +372,16 @@ static void use_setup(struct relay *r, struct relay_setup *setup, uint64_t now)
     r->setup = *setup;
     *setup = (struct relay_setup){0};
     for (size_t i = 0; i < conf->service_count; i++)
-        r->services[i] = (struct session_service){
-            conf,       &conf->service[i], r->setup.tls[i], r->crypt, r->kdf, &r->short_tag_tries,
-            &r->memory, r->keyring,        r->expiry.wall0};
+        r->services[i] = (struct session_service){.snapshot = conf,
+                                                  .conf = &conf->service[i],
+                                                  .tls = r->setup.tls[i],
+                                                  .crypt = r->crypt,
+                                                  .kdf = r->kdf,
+                                                  .short_tag_tries = &r->short_tag_tries,
+                                                  .memory = &r->memory,
+                                                  .wall0 = r->expiry.wall0,
+                                                  .on_keys = write_keys,
+                                                  .arg = r};
     for (unsigned i = 0; i < conf->service_count; i++)
         backing_use(r, i, now);
     const struct gate_rules rules = {
@@ -444,7 +470,7 @@ void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
 
 void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)
 {
-    r->expiry.wall0 = wall - now;
+    r->expiry.wall0 = r->traces.wall0 = wall - now;
     for (size_t i = 0; i < r->setup.conf->service_count; i++)
         r->services[i].wall0 = r->expiry.wall0;
 }
@@ -572,6 +598,7 @@ void relay_free(struct relay *r)
 {
     if (r == NULL)
         return;
+    traces_clear(&r->traces);
     peers_clear(&r->peers);
     identities_clear(&r->identities);
     session_memory_clear(&r->memory);

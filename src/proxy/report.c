@@ -104,6 +104,20 @@ void report_flow(const struct session *s, const struct conf_service *service,
     log_event(LOG_LEVEL_INFO, "session flow", fields);
 }
 
+void report_keys(const struct session *s, const struct conf_service *service, bool is_written)
+{
+    char peer[ADDR_TEXT_MAX], identity[IDENTITY_TEXT_MAX];
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"peer", addr_format(&s->peer, peer), 0},
+        {"identity", identity_text(s, identity), 0},
+        {NULL, NULL, 0},
+    };
+
+    log_event(LOG_LEVEL_WARNING, is_written ? "keys written" : "keys not written", fields);
+}
+
 void report_end(const struct session *s, const struct conf_service *service, uint32_t source,
                 enum session_end why, uint64_t now)
 {

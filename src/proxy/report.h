@@ -26,6 +26,8 @@ struct report_way {
  * per second. The backend is told where the settings leave a choice. */
 void report_flow(const struct session *s, const struct conf_service *service,
                  const struct report_way *way, struct log_limit *limit, uint64_t now);
+/* A warning that its keys were written to the key log, or could not be. */
+void report_keys(const struct session *s, const struct conf_service *service, bool is_written);
 /* One line when an open session ends; `source` is the number of its address. */
 void report_end(const struct session *s, const struct conf_service *service, uint32_t source,
                 enum session_end why, uint64_t now);

@@ -169,6 +169,8 @@ static enum fate from_wire_open(struct session *s, const struct session_service 
     check_limits(s, service);
     if (verdict != RECORD_OK)
         return fate_of(verdict);
+    if (s->has_tally)
+        tally_record(session_tally(s), rec->seq);
     if (rec->type == WIRE_ALERT)
         return take_alert(s, service, plain, len, sink);
     if (rec->type == WIRE_HANDSHAKE)
@@ -231,6 +233,8 @@ static enum fate from_wire_legacy(struct session *s, const struct wire_record *r
     switch (engine_read(s->legacy.engine, rec->whole, WIRE_RECORD_HEADER + rec->len,
                         sink->plain_room(sink->arg), &len)) {
     case ENGINE_READ_DATA:
+        if (s->has_tally)
+            tally_record(session_tally(s), rec->seq);
         return deliver(s, len, sink);
     case ENGINE_READ_NOTHING: /* libssl does not say whether it was forged, a replay or a repeat */
         return rec->type == WIRE_DATA ? FATE_DROP_FORGED : FATE_CONTROL;
@@ -324,6 +328,8 @@ static void complete(struct session *s, const struct session_service *service, u
         take_keys(s, &result);
     else
         take_engine(s, &result);
+    if (service->on_keys != NULL)
+        service->on_keys(service->arg, s, &result);
     bytes_wipe(&result, sizeof result);
     /* The keys may have changed since the handshake began. */
     session_rebase(s, service);
@@ -387,15 +393,19 @@ static struct handshake *begin_handshake(const struct session_service *service,
 }
 
 /* By now the handshake has settled the suite, so the session gets no more room than it needs. */
-static struct session *make_room(struct session_memory *memory, const struct suite *suite)
+static struct session *make_room(struct session_memory *memory, const struct suite *suite,
+                                 bool has_tally)
 {
-    struct session *s = slab_take(session_memory_of(memory, suite));
+    struct session *s;
+    struct tally *piece = slab_take(session_memory_of(memory, suite, has_tally));
 
-    if (s == NULL)
+    if (piece == NULL)
         return NULL;
+    s = (struct session *)(void *)(has_tally ? piece + 1 : piece);
+    s->has_tally = has_tally;
     s->pending = slab_take(&memory->pending);
     if (s->pending == NULL) {
-        slab_give(s);
+        slab_give(piece);
         return NULL;
     }
     s->pending->session = s;
@@ -409,6 +419,7 @@ void session_prepare(struct session_memory *m)
 {
     static const struct session_sizes sizes = {
         .session = offsetof(struct session, association.keys),
+        .tally = sizeof(struct tally),
         .pending = sizeof(struct session_pending),
         .tail = sizeof(struct session_tail),
     };
@@ -426,7 +437,8 @@ struct session *session_new(const struct session_service *service, const struct 
 
     if (handshake == NULL)
         return NULL;
-    s = make_room(service->memory, handshake_suite(handshake));
+    s = make_room(service->memory, handshake_suite(handshake),
+                  service->snapshot->daemon.access_log != NULL);
     if (s == NULL) {
         handshake_free(handshake);
         return NULL;
@@ -460,6 +472,9 @@ void session_place(struct session *s, const struct session_service *service)
         session_tail_make(&s->tail, service->memory, s->opened);
     if (s->tail != NULL)
         s->tail->farewell = p->farewell;
+    if (s->has_tally)
+        tally_begin(session_tally(s), s->state == SESSION_OPEN ? s->association.window.top : 0,
+                    s->opened - p->born);
     free_pending(p);
 }
 
@@ -473,7 +488,7 @@ void session_free(struct session *s)
         free_pending(s->pending);
     if (s->state == SESSION_LEGACY)
         engine_free(s->legacy.engine);
-    slab_give(s);
+    slab_give(s->has_tally ? (void *)session_tally(s) : s);
 }
 
 /* ---- what comes in ---- */
@@ -503,8 +518,11 @@ enum fate session_from_wire(struct session *s, const struct session_service *ser
         fate = from_wire_legacy(s, rec, sink);
         break;
     }
-    if (fate_is_drop(fate))
-        count_drop(s);
+    if (!fate_is_drop(fate))
+        return fate;
+    count_drop(s);
+    if (s->has_tally)
+        tally_client_drop(session_tally(s), fate, rec->seq);
     return fate;
 }
 
@@ -519,9 +537,11 @@ enum back_fate session_from_plain(struct session *s, const struct session_servic
     if (fate == BACK_SEALED) {
         s->out_datagrams++;
         s->out_bytes += len;
-    } else {
-        count_drop(s);
+        return fate;
     }
+    count_drop(s);
+    if (s->has_tally)
+        tally_backend_drop(session_tally(s), fate);
     return fate;
 }
 

@@ -19,6 +19,7 @@
 #include "proxy/key_source.h"
 #include "proxy/session_memory.h"
 #include "proxy/session_tail.h"
+#include "proxy/tally.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -69,6 +70,8 @@ struct session_route {
     unsigned listener; /* its index in the worker */
 };
 
+struct session;
+
 /* What a session needs of its worker for one service; outlives the session or is swapped by
  * session_rebase(). */
 struct session_service {
@@ -81,6 +84,9 @@ struct session_service {
     struct session_memory *memory;
     struct keyring *keyring; /* the worker's, of keys that helpers know; NULL: there is none */
     uint64_t wall0;          /* ms since 1970 UTC when `now` was 0 */
+    /* Called when a handshake is complete, for a key log; `keys` is wiped behind it. */
+    void (*on_keys)(void *arg, const struct session *s, const struct handshake_result *keys);
+    void *arg;
 };
 
 struct flow; /* proxy/upstream.h */
@@ -97,6 +103,7 @@ struct session_pending {
     struct handshake_farewell farewell; /* once it is complete */
     size_t mtu;
     struct key_questions questions;
+    bool is_traced;  /* somebody who looks has been told of its hello */
     bool is_doubted; /* a Finished did not open, and the log has been told */
 };
 
@@ -125,7 +132,8 @@ struct session {
     bool is_indexed : 1;         /* it can be found by its identity, too */
     uint64_t backend_source : 5; /* of the newest flow with a socket of its own: which address of
                                     the settings' list */
-    uint64_t opened : 48;
+    uint64_t opened : 47;
+    bool has_tally : 1;      /* in front of it: session_tally() */
     uint64_t plain_max : 15; /* largest plaintext the client takes in a record */
     bool is_metered : 1;     /* its identity has a rate */
     uint64_t id : 47;
@@ -215,6 +223,11 @@ const char *session_why(const struct session *s);
 /* The identity that the client has named: proven once the session is open, before that a claim.
  * NULL with 0: none yet. */
 const uint8_t *session_identity(const struct session *s, size_t *len);
+/* What the access log will tell of it; NULL: it began when there was none. */
+static inline struct tally *session_tally(const struct session *s)
+{
+    return s->has_tally ? (struct tally *)(uintptr_t)s - 1 : NULL;
+}
 const char *session_suite_name(const struct session *s);
 const char *session_version_name(const struct session *s); /* "1.2" or "1.0" */
 

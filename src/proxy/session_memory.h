@@ -8,17 +8,20 @@
 #include "base/slab.h"
 #include "dtls/keys.h"
 
+#include <stdbool.h>
+
 #define SESSION_SIZES 3
 
 struct session_memory {
     struct slab sessions[SESSION_SIZES]; /* by the length of the suite's keys */
+    struct slab tallied[SESSION_SIZES];  /* the same, with a tally in front */
     struct slab pending, tails;
     struct list tails_by_age; /* proxy/session_tail */
 };
 
 /* How long things are: a session without its keys, what it has besides before and after. */
 struct session_sizes {
-    size_t session, pending, tail;
+    size_t session, tally, pending, tail;
 };
 
 /* It must stay where it is, and outlives its sessions. */
@@ -26,7 +29,8 @@ void session_memory_init(struct session_memory *m, const struct session_sizes *s
 /* All are back by then. */
 void session_memory_clear(struct session_memory *m);
 
-/* Where the sessions of a suite lie; NULL: those that libssl keeps. */
-struct slab *session_memory_of(struct session_memory *m, const struct suite *suite);
+/* Where the sessions of a suite lie, those with a tally or those without; NULL: those that libssl
+ * keeps. */
+struct slab *session_memory_of(struct session_memory *m, const struct suite *suite, bool has_tally);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "proxy/worker.h"
 
+#include "base/access.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/timer.h"
@@ -289,6 +290,7 @@ static void end_turn(struct worker *w)
     log_flush(); /* who has an answer finds in the log what led to it */
     relay_flush(w->relay);
     log_flush();
+    access_flush();
     w->now = 0;
 }
 

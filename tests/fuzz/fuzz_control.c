@@ -136,7 +136,12 @@ static void walk(struct order *o, const uint8_t *data, size_t size)
     q->kind = o->ask;
     q->count = order_rows(o) < 2 ? 1 : 2;
     require(order_rows(o) >= 1 && order_rows(o) <= INQUIRY_ROWS);
-    for (size_t i = 0; i < q->count; i++) {
+    for (size_t i = 0; q->kind == INQUIRY_TRACE && i < q->count; i++) {
+        q->event[i].what = (uint8_t)(size % (TRACE_LEFT_OUT + 1));
+        q->event[i].type = data[0];
+        q->event[i].fate = (uint8_t)(size % FATE_COUNT);
+    }
+    for (size_t i = 0; q->kind != INQUIRY_TRACE && i < q->count; i++) {
         q->row[i].identity_len = size < PSK_IDENTITY_MAX ? size : PSK_IDENTITY_MAX;
         memcpy(q->row[i].identity, data, q->row[i].identity_len);
     }
@@ -176,7 +181,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct order o;
 
     order_take(&o, data, size, &hooks);
-    if (o.kind == ORDER_WALK)
+    if (o.kind == ORDER_WALK || o.kind == ORDER_TRACE)
         walk(&o, data, size);
     else if (o.kind == ORDER_RELOAD)
         reload(&o, data, size);

@@ -320,7 +320,7 @@ def test_version_and_help(start, control, run):
     names = [command["name"] for command in control.json("help")["commands"]]
     assert names == [
         *("status", "sessions", "session", "end", "reload", "reopen", "drain", "undrain"),
-        *("backend", "backends", "stop", "log-level", "config", "version", "help"),
+        *("backend", "backends", "stop", "log-level", "config", "trace", "version", "help"),
     ]
     for name in names:
         assert re.search(rf"^{name}\b", control("help"), re.M)
@@ -348,7 +348,7 @@ def test_what_changes_something_is_logged(start, control, path):
         (b"--json\n", "no command; help lists them"),
         (b"sessoins\n", "unknown command; did you mean sessions?"),
         (b"xyzzy\n", "unknown command; help lists them"),
-        (b"trace dev-1\n", "unknown command; help lists them"),
+        (b"trcae dev-1\n", "unknown command; did you mean trace?"),
         (b"session\n", "usage: session ID [--json]"),
         (b"status please\n", "usage: status [--json]"),
         (b"session x\n", "a session's id is a number; sessions lists them"),

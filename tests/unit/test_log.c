@@ -475,18 +475,17 @@ static void test_syslog_as_json(void **state)
 
 static void test_logging_keeps_errno(void **state)
 {
-    int full = open("/dev/full", O_WRONLY);
-
     (void)state;
-    if (full < 0)
+    if (access("/dev/full", W_OK) != 0)
         skip();
-    close(full);
     open_target("/dev/full", LOG_FORMAT_TEXT);
     errno = EXDEV;
     log_info("x");
     assert_int_equal(errno, EXDEV);
     log_event(LOG_LEVEL_INFO, "x", NULL);
     assert_int_equal(errno, EXDEV);
+    open_fresh(LOG_FORMAT_TEXT);
+    log_info("what was lost is told here");
 }
 
 static void *write_lines(void *arg)

@@ -125,6 +125,42 @@ static void test_a_pipe_that_is_nearly_full_takes_what_it_can(void **state)
     unlink(path);
 }
 
+static void open_target(const char *target)
+{
+    if (!log_open(target, LOG_FORMAT_TEXT, why, sizeof why))
+        fail_msg("%s", why);
+}
+
+static void test_lost_lines_are_told_where_one_gets_through(void **state)
+{
+    uint64_t before;
+    const char *at;
+
+    (void)state;
+    if (access("/dev/full", W_OK) != 0)
+        skip();
+    open_fresh();
+    log_warning("what was lost before is told here");
+    before = log_lost();
+    open_target("/dev/full");
+    log_warning("lost");
+    log_info("lost, too");
+    log_flush();
+    assert_int_equal(log_lost() - before, 2);
+    open_fresh();
+    log_info("a line 0");
+    log_info("a line 1");
+    log_flush();
+    assert_int_equal(log_lost() - before, 2);
+    at =
+        strstr(content(), "Z warning log lines lost: lines=2 reason=\"No space left on device\"\n");
+    assert_non_null(at);
+    assert_string_equal(numbers_in(at), "01");
+    log_info("a line 2");
+    log_flush();
+    assert_null(strstr(strstr(content(), " lost:") + 1, " lost:"));
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -148,6 +184,7 @@ int main(void)
         cmocka_unit_test(test_held_lines_leave_together_and_in_order),
         cmocka_unit_test(test_as_many_lines_are_held_as_there_is_room_for),
         cmocka_unit_test(test_a_pipe_that_is_nearly_full_takes_what_it_can),
+        cmocka_unit_test(test_lost_lines_are_told_where_one_gets_through),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -69,6 +69,25 @@ static void test_a_sleeping_session_has_248_bytes(void **state)
     assert_int_equal(blocks, 0);
 }
 
+/* Beside them lies what the access log wants to know, where there is one, and nowhere else. */
+static void test_an_access_log_costs_136_bytes(void **state)
+{
+    static const char *const logged[] = {"daemon.max-sessions=10000",
+                                         "daemon.access-log=/nonexistent/log", NULL};
+    const struct session_memory *m;
+
+    (void)state;
+    world_begin(logged, 1);
+    m = &world->relay->memory;
+    open_many(MANY, NULL);
+    assert_int_equal(m->tallied[0].used + m->tallied[1].used + m->tallied[2].used, MANY);
+    assert_int_equal(m->sessions[0].used + m->sessions[1].used + m->sessions[2].used, 0);
+    assert_int_equal(m->tallied[0].size, 232 + 136);
+    world->is_deaf = true;
+    world_end();
+    assert_int_equal(blocks, 0);
+}
+
 static void test_data_gives_the_last_flight_back(void **state)
 {
     struct dtls_client *c;
@@ -205,6 +224,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_sleeping_session_has_248_bytes),
+        cmocka_unit_test(test_an_access_log_costs_136_bytes),
         cmocka_unit_test(test_data_gives_the_last_flight_back),
         cmocka_unit_test(test_the_last_flight_is_kept_for_four_minutes),
         cmocka_unit_test(test_each_suite_gets_the_room_its_keys_need),
