@@ -8,9 +8,8 @@
 
 #include "dtls/cookie.h"
 #include "proxy/parts.h"
+#include "proxy/regime.h"
 #include "proxy/setup.h"
-
-struct relay;
 
 /* Takes over *setup. NULL: out of memory, *setup is still the caller's. */
 struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *setup,
@@ -39,27 +38,5 @@ void relay_on_answer(struct relay *r, void *token, const struct helper_answer *a
 uint64_t relay_tick(struct relay *r, uint64_t now);
 /* Sends what has been queued, both ways. Call it at the end of each turn. */
 void relay_flush(struct relay *r);
-
-/* A reload: takes over *setup and rebases every session on it. */
-void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now);
-/* Asked by another worker: ends the longest idle session of an identity; or, where its key is a
- * helper's, all those that it has no room for. True: nobody else needs to be asked; else as much
- * less room is left as there are sessions here. */
-bool relay_end_one(struct relay *r, struct relay_identity *who, uint64_t now);
-/* News or an order about one backend. */
-void relay_tell(struct relay *r, const struct relay_order *order, uint64_t now);
-/* For anybody to look at, as long as the relay is there. */
-const struct balance *relay_balance(const struct relay *r, unsigned service);
-/* The wall clock says `wall`, ms since 1970 UTC. Call it before the first turn and from time to
- * time, for it may be set. */
-void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now);
-/* From now on cookies are made and checked with these. */
-void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies);
-/* No new handshakes from now on; those under way are given up. */
-void relay_drain(struct relay *r, uint64_t now);
-/* New handshakes are welcome again. */
-void relay_undrain(struct relay *r);
-/* Says goodbye to every client and ends all sessions. */
-void relay_end_all(struct relay *r, uint64_t now);
 
 #endif
