@@ -63,6 +63,12 @@ static bool is_seen_from_afar(const struct conf *conf, const struct conf_service
     return conf->daemon.http.family != 0 && !addr_is_loopback(&conf->daemon.http);
 }
 
+static bool has_key_log(const struct conf *conf, const struct conf_service *none)
+{
+    (void)none;
+    return conf->daemon.trace_keylog != NULL;
+}
+
 static const struct rule daemon_rules[] = {
     {"socket-buffer", has_tiny_buffer,
      "loses what comes in a burst of some hundred datagrams; 1m or more is better"},
@@ -72,6 +78,9 @@ static const struct rule daemon_rules[] = {
      "may cost up to 85 KB each, all at once; lower it unless there is the memory"},
     {"max-handshakes-per-prefix", has_no_prefix_cap,
      "lets one network take all of max-handshakes; 256 is the default"},
+    {"trace-keylog", has_key_log,
+     "may get the keys of sessions, and lets them be read; set it only while a fault is looked "
+     "for"},
     {"http", is_seen_from_afar,
      "is no loopback address: whoever reaches it can read who the clients are; 127.0.0.1 behind a "
      "proxy that asks for a password is safer"},

@@ -47,6 +47,9 @@ static void test_daemon_settings(void **state)
                 "x.ini: daemon.socket-buffer: 255k loses what comes in a burst of some hundred "
                 "datagrams; 1m or more is better");
     assert_said("[daemon]\nsocket-buffer = 256k\n" MINIMAL, NULL);
+    assert_said("[daemon]\ntrace-keylog = /keys\n" MINIMAL,
+                "x.ini: daemon.trace-keylog: /keys may get the keys of sessions, and lets them be "
+                "read; set it only while a fault is looked for");
     assert_said("[daemon]\nlog-level = debug\n" MINIMAL,
                 "x.ini: daemon.log-level: debug tells of single records and is for finding faults; "
                 "info is enough to run");
