@@ -28,6 +28,8 @@ void engine_free(struct engine *e);
 /* Frees one that waits after its hello and was given no key, and lets the next of the same context
  * have its SSL, unless something of the hello would be left in it. */
 void engine_recycle(struct engine *e, struct tlsctx *ctx);
+/* Before the hello: a connection id of ours, for a client that asks for one. */
+void engine_offer_cid(struct engine *e, const uint8_t own[WIRE_OWN_CID]);
 /* From now on records go there: to be set anew when `arg` goes and the engine stays. */
 void engine_set_sink(struct engine *e, engine_fn on_record, void *arg);
 /* The key of the identity that the client has named, at most ENGINE_KEY_MAX bytes; set it before

@@ -9,6 +9,7 @@
 #include "dtls/candidate.h"
 #include "dtls/finished.h"
 #include "dtls/flight.h"
+#include "dtls/terms.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,18 +35,16 @@ struct handshake {
     uint64_t deadline;
 
     uint8_t client_random[WIRE_RANDOM];
-    uint8_t server_random[WIRE_RANDOM];
-    uint16_t version;
-    uint16_t next_message;     /* message_seq of the ClientKeyExchange */
-    uint16_t next_own_message; /* of the next one that the server writes */
-    const struct suite *suite; /* NULL: the records stay with libssl */
+    uint16_t next_message; /* message_seq of the ClientKeyExchange */
+    struct terms terms;
     enum suite_exchange exchange;
-    bool extended_master_secret;
-    size_t max_fragment;
+    bool has_cid;
+    struct association_cid cid;
     struct transcript *transcript; /* ClientHello to ServerHelloDone; for suites of our own */
 
     struct candidates candidates;
-    struct candidate *chosen; /* the client's; its place is not taken any more */
+    struct candidate *chosen;           /* the client's; its place is not taken any more */
+    union association_room association; /* its own, once its Finished is right */
     struct rate dhe_derivations;
     bool ccs_came, ccs_fed;
     uint8_t held[HELD_MAX]; /* a Finished that came too early */
@@ -70,7 +69,7 @@ static void refuse(struct handshake *h, uint8_t description, const char *why, ui
 {
     uint8_t alert[WIRE_RECORD_HEADER + 2];
 
-    wire_put_record_header(alert, WIRE_ALERT, h->version, 0, 2);
+    wire_put_record_header(alert, WIRE_ALERT, h->terms.version, 0, 2);
     alert[WIRE_RECORD_HEADER] = WIRE_ALERT_FATAL;
     alert[WIRE_RECORD_HEADER + 1] = description;
     flight_clear(&h->flight);
@@ -80,35 +79,6 @@ static void refuse(struct handshake *h, uint8_t description, const char *why, ui
 }
 
 /* ---- what libssl writes ---- */
-
-/* Learns from the plaintext messages what has been negotiated. */
-static void learn_message(struct handshake *h, const struct wire_message *m)
-{
-    struct wire_server_hello hello;
-
-    if (m->type != WIRE_SERVER_HELLO || !wire_is_whole(m) ||
-        !wire_parse_server_hello(m->body, m->length, &hello))
-        return;
-    memcpy(h->server_random, hello.random, WIRE_RANDOM);
-    h->version = hello.version;
-    h->suite = hello.version == WIRE_DTLS12 ? suite_find(hello.suite) : NULL;
-    h->extended_master_secret = hello.extended_master_secret;
-    if (hello.max_fragment > 0)
-        h->max_fragment = hello.max_fragment;
-}
-
-static void learn_plain_record(struct handshake *h, const struct wire_record *rec)
-{
-    struct reader r = reader_of(rec->body, rec->len);
-    struct wire_message m;
-
-    if (rec->type != WIRE_HANDSHAKE)
-        return;
-    while (wire_next_message(&r, &m)) {
-        learn_message(h, &m);
-        h->next_own_message = (uint16_t)(m.seq + 1);
-    }
-}
 
 static void on_record(void *arg, const uint8_t *record, size_t len)
 {
@@ -120,7 +90,7 @@ static void on_record(void *arg, const uint8_t *record, size_t len)
         return;
     flight_add(&h->flight, record, len);
     if (rec.epoch == 0)
-        learn_plain_record(h, &rec);
+        terms_learn(&h->terms, &rec);
 }
 
 /* ---- what libssl is fed ---- */
@@ -155,7 +125,7 @@ static void feed_plain(struct handshake *h, uint8_t type, const uint8_t *body, s
 {
     uint8_t record[WIRE_RECORD_HEADER + WIRE_MESSAGE_HEADER + CANDIDATE_BODY_MAX];
 
-    wire_put_record_header(record, type, h->version, h->fed_seq++, len);
+    wire_put_record_header(record, type, h->terms.version, h->fed_seq++, len);
     memcpy(record + WIRE_RECORD_HEADER, body, len);
     feed(h, record, WIRE_RECORD_HEADER + len, now);
 }
@@ -191,7 +161,7 @@ static void feed_ccs(struct handshake *h, uint64_t now)
 static bool candidate_master(struct handshake *h, const struct candidate *k,
                              uint8_t master[KEYS_MASTER])
 {
-    const struct keys_randoms randoms = {h->client_random, h->server_random};
+    const struct keys_randoms randoms = {h->client_random, h->terms.server_random};
     uint8_t session_hash[48], decoy[PSK_KEY_MAX], shared[KEYS_SHARED_MAX];
     struct keys_secrets secrets = {.psk = decoy};
     bool fine = true;
@@ -208,10 +178,10 @@ static bool candidate_master(struct handshake *h, const struct candidate *k,
             engine_shared_secret(h->engine, k->public_value, k->public_len, shared);
         fine = secrets.shared_len > 0;
     }
-    if (h->extended_master_secret)
+    if (h->terms.extended_master_secret)
         fine = fine && transcript_hash(h->transcript, k->message, k->len, session_hash);
-    fine = fine && keys_master(h->params.kdf, h->suite, &secrets, &randoms,
-                               h->extended_master_secret ? session_hash : NULL, master);
+    fine = fine && keys_master(h->params.kdf, h->terms.suite, &secrets, &randoms,
+                               h->terms.extended_master_secret ? session_hash : NULL, master);
     bytes_wipe(decoy, sizeof decoy);
     bytes_wipe(shared, sizeof shared);
     return fine;
@@ -219,16 +189,17 @@ static bool candidate_master(struct handshake *h, const struct candidate *k,
 
 static bool derive(struct handshake *h, struct candidate *k, uint64_t now)
 {
-    const struct keys_randoms randoms = {h->client_random, h->server_random};
+    const struct keys_randoms randoms = {h->client_random, h->terms.server_random};
 
     if (k->is_derived || k->is_bad)
         return k->is_derived;
     if (h->exchange == EXCHANGE_DHE_PSK &&
         !rate_take(&h->dhe_derivations, DERIVE_PER_SECOND, DERIVE_BURST, now, NULL))
         return false;
-    bool fine = candidate_master(h, k, k->master) &&
-                keys_expand(h->params.kdf, h->suite, k->master, &randoms, &k->association.keys);
-    k->association.suite = h->suite;
+    bool fine =
+        candidate_master(h, k, k->master) &&
+        keys_expand(h->params.kdf, h->terms.suite, k->master, &randoms, &k->association.keys);
+    k->association.suite = h->terms.suite;
     k->is_derived = fine;
     k->is_bad = !fine; /* a public value that is none: not to be tried again */
     return fine;
@@ -237,16 +208,29 @@ static bool derive(struct handshake *h, struct candidate *k, uint64_t now)
 struct opened {
     uint8_t plain[WIRE_PLAINTEXT_MAX];
     size_t len;
+    uint8_t type;
 };
+
+/* A candidate's association with all that the hellos have settled. */
+static void equip(const struct handshake *h, const struct candidate *k, union association_room *out)
+{
+    out->association = k->association;
+    if (h->has_cid)
+        association_set_cid(&out->association, &h->cid);
+}
 
 /* True when the record is sealed with the candidate's keys. Its window stays as it is: a record
  * that will be held comes again. A key that is a decoy opens nothing, by whatever chance. */
 static bool does_open(struct handshake *h, const struct candidate *k, const struct wire_record *rec,
                       struct opened *out)
 {
-    struct association trial = k->association;
+    union association_room trial;
+    struct wire_record inner = *rec;
 
-    bool opens = record_open(h->params.crypt, &trial, rec, out->plain, &out->len) == RECORD_OK;
+    equip(h, k, &trial);
+    bool opens = record_open(h->params.crypt, &trial.association, &inner, out->plain, &out->len) ==
+                 RECORD_OK;
+    out->type = inner.type;
     bytes_wipe(&trial, sizeof trial);
     return opens && k->psk != NULL;
 }
@@ -271,11 +255,11 @@ static bool check_finished(struct handshake *h)
 {
     const struct finished_state state = {
         .kdf = h->params.kdf,
-        .suite = h->suite,
+        .suite = h->terms.suite,
         .transcript = h->transcript,
         .chosen = h->chosen,
         .client_seq = (uint16_t)(h->next_message + 1),
-        .server_seq = h->next_own_message,
+        .server_seq = h->terms.next_message,
     };
 
     return finished_answer(&state, &h->finished, h->farewell.finished);
@@ -286,14 +270,15 @@ static void take_finished(struct handshake *h, const struct opened *opened, uint
 {
     enum finished_verdict verdict =
         finished_take(&h->finished, (uint16_t)(h->next_message + 1), opened->plain, opened->len);
-    struct association *a = &h->chosen->association;
     uint8_t farewell[HANDSHAKE_FAREWELL_MAX];
 
     if (verdict == FINISHED_PARTLY)
         return;
     if (verdict == FINISHED_WRONG || !check_finished(h))
         return refuse(h, WIRE_DECRYPT_ERROR, "the client's Finished is wrong", now);
-    size_t len = finished_write(h->farewell.finished, 0, h->params.crypt, a, farewell);
+    equip(h, h->chosen, &h->association);
+    size_t len = finished_write(h->farewell.finished, 0, h->params.crypt,
+                                &h->association.association, farewell);
     if (len == 0)
         return fail(h, "the Finished cannot be sealed");
     flight_clear(&h->flight);
@@ -307,7 +292,7 @@ static void take_finished(struct handshake *h, const struct opened *opened, uint
 
 static enum fate hold(struct handshake *h, const struct wire_record *rec)
 {
-    h->held_len = WIRE_RECORD_HEADER + rec->len;
+    h->held_len = wire_record_size(rec);
     memcpy(h->held, rec->whole, h->held_len);
     return FATE_HANDSHAKE;
 }
@@ -318,7 +303,7 @@ static enum fate feed_unjudged(struct handshake *h, const struct wire_record *re
     if (h->chosen == NULL || !h->ccs_came)
         return hold(h, rec);
     feed_ccs(h, now);
-    feed(h, rec->whole, WIRE_RECORD_HEADER + rec->len, now);
+    feed(h, rec->whole, wire_record_size(rec), now);
     if (h->state == HANDSHAKE_DONE && h->chosen->psk == NULL) {
         h->state = HANDSHAKE_PENDING;
         fail(h, "unknown identity");
@@ -328,9 +313,9 @@ static enum fate feed_unjudged(struct handshake *h, const struct wire_record *re
 
 static enum fate take_encrypted(struct handshake *h, const struct wire_record *rec, uint64_t now)
 {
-    if (WIRE_RECORD_HEADER + rec->len > HELD_MAX)
+    if (wire_record_size(rec) > HELD_MAX)
         return FATE_DROP_SIZE;
-    if (h->suite == NULL)
+    if (h->terms.suite == NULL)
         return feed_unjudged(h, rec, now);
     if (candidates_newest(&h->candidates) == NULL)
         return hold(h, rec);
@@ -338,6 +323,8 @@ static enum fate take_encrypted(struct handshake *h, const struct wire_record *r
     struct candidate *k = find_opener(h, rec, &opened, now);
     if (k == NULL)
         return FATE_DROP_FORGED;
+    if (opened.type != WIRE_HANDSHAKE)
+        return opened.type == WIRE_DATA ? FATE_DROP_EARLY : FATE_DROP_TYPE;
     if (!h->ccs_came)
         return hold(h, rec);
     record_window_mark(&k->association.window, rec->seq);
@@ -383,7 +370,7 @@ static enum fate take_key_exchange(struct handshake *h, const struct wire_messag
         refuse(h, WIRE_UNKNOWN_PSK_IDENTITY, "unknown identity", now);
         return FATE_HANDSHAKE;
     }
-    if (h->suite == NULL)
+    if (h->terms.suite == NULL)
         feed_key_exchange(h, k, now);
     retry_held(h, now);
     return FATE_HANDSHAKE;
@@ -447,7 +434,7 @@ enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uin
         return take_plain(h, rec, now);
     if (rec->epoch != 1)
         return FATE_DROP_EPOCH;
-    if (rec->type == WIRE_HANDSHAKE)
+    if (rec->type == (h->has_cid ? WIRE_CID : WIRE_HANDSHAKE))
         return take_encrypted(h, rec, now);
     return rec->type == WIRE_DATA ? FATE_DROP_EARLY : FATE_DROP_TYPE;
 }
@@ -458,7 +445,7 @@ enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uin
  * led to, whose fragments libssl has written in order. */
 static bool begin_transcript(struct handshake *h, const struct wire_record *hello)
 {
-    h->transcript = transcript_new(h->params.kdf, h->suite->sha384);
+    h->transcript = transcript_new(h->params.kdf, h->terms.suite->sha384);
     return h->transcript != NULL && transcript_add(h->transcript, hello->body, hello->len) &&
            finished_hash_records(h->transcript, h->flight.records, h->flight.len);
 }
@@ -466,7 +453,7 @@ static bool begin_transcript(struct handshake *h, const struct wire_record *hell
 static void begin(struct handshake *h, const struct wire_record *hello, uint64_t now)
 {
     uint8_t record[WIRE_RECORD_HEADER + WIRE_CIPHERTEXT_MAX];
-    size_t len = WIRE_RECORD_HEADER + hello->len;
+    size_t len = wire_record_size(hello);
 
     memcpy(record, hello->whole, len);
     put_u48(record + 5, FED_SEQ_FIRST);
@@ -474,12 +461,12 @@ static void begin(struct handshake *h, const struct wire_record *hello, uint64_t
     take_status(h, engine_hello(h->engine, record, len), now);
     if (h->state != HANDSHAKE_PENDING)
         return;
-    if (h->version == 0)
+    if (h->terms.version == 0)
         return fail(h, "libssl sent no ServerHello");
-    if (h->params.require_ems && !h->extended_master_secret)
+    if (h->params.require_ems && !h->terms.extended_master_secret)
         return refuse(h, WIRE_HANDSHAKE_FAILURE, "no extended master secret", now);
     h->exchange = engine_exchange(h->engine);
-    if (h->suite == NULL)
+    if (h->terms.suite == NULL)
         return;
     if (!begin_transcript(h, hello))
         return fail(h, "out of memory");
@@ -505,12 +492,16 @@ struct handshake *handshake_new(const struct handshake_params *params,
     }
     memcpy(h->client_random, parsed.random, WIRE_RANDOM);
     h->next_message = (uint16_t)(parsed.message_seq + 1);
-    h->max_fragment = WIRE_PLAINTEXT_MAX;
+    terms_init(&h->terms);
     h->timing = (struct flight_timing){params->retransmit_first, params->retransmit_cap,
                                        params->retransmit_total};
     h->deadline = now + params->timeout;
     flight_init(&h->flight, hello->seq); /* RFC 6347 4.2.1: the answer begins with its number */
+    if (params->offers_cid && terms_may_settle_cid(&parsed, params->mtu))
+        engine_offer_cid(h->engine, params->own_cid);
     begin(h, hello, now);
+    h->has_cid = terms_settle_cid(&h->terms, &parsed, params->own_cid, &h->cid);
+    h->flight.cid_len = h->cid.peer_len;
     return h;
 }
 
@@ -562,7 +553,12 @@ const char *handshake_why(const struct handshake *h)
 
 const struct suite *handshake_suite(const struct handshake *h)
 {
-    return h->suite;
+    return h->terms.suite;
+}
+
+const struct association_cid *handshake_cid(const struct handshake *h)
+{
+    return h->has_cid ? &h->cid : NULL;
 }
 
 const uint8_t *handshake_identity(const struct handshake *h, size_t *len)
@@ -582,12 +578,12 @@ void handshake_finish(struct handshake *h, struct handshake_result *out)
 {
     memset(out, 0, sizeof *out);
     out->psk = h->chosen->psk;
-    out->max_fragment = h->max_fragment;
-    out->extended_master_secret = h->extended_master_secret;
-    out->own_records = h->suite != NULL;
+    out->max_fragment = h->terms.max_fragment;
+    out->extended_master_secret = h->terms.extended_master_secret;
+    out->own_records = h->terms.suite != NULL;
     out->farewell = h->farewell;
     if (out->own_records) {
-        out->association = h->chosen->association;
+        out->room = h->association;
         return;
     }
     out->engine = h->engine;

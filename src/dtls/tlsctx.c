@@ -4,6 +4,7 @@
  */
 #include "dtls/tlsctx.h"
 
+#include "dtls/cid.h"
 #include "dtls/suites.h"
 
 #include <openssl/dh.h>
@@ -169,6 +170,8 @@ static bool configure(SSL_CTX *ctx, const struct tlsctx_params *params, const ch
         1)
         return false;
     if (params->hint != NULL && SSL_CTX_use_psk_identity_hint(ctx, params->hint) != 1)
+        return false;
+    if (params->cid && !cid_enable(ctx))
         return false;
     return SSL_CTX_set_cipher_list(ctx, names) == 1 && set_curves(ctx) && set_dh_group(ctx);
 }

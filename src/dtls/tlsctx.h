@@ -17,6 +17,7 @@ struct tlsctx_params {
     const char *ciphers; /* an OpenSSL cipher string */
     bool old_devices;    /* also DTLS 1.0 and CBC suites, whose records stay with libssl */
     const char *hint;    /* PSK identity hint, or NULL */
+    bool cid;            /* connection ids may be negotiated (RFC 9146) */
 };
 
 struct tlsctx; /* one owner, but handshakes begun with it may outlive it */

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "proxy/policy.h"
+#include "proxy/roam.h"
 
 #include <stdio.h>
 
@@ -101,6 +102,27 @@ void report_flow(const struct session *s, const struct conf_service *service,
     if (limit != NULL)
         *end++ = (struct log_field){"left-out", NULL, skipped};
     log_event(LOG_LEVEL_INFO, "session flow", fields);
+}
+
+void report_move(const struct session *s, const struct conf_service *service,
+                 const struct addr *before, struct log_limit *limit, uint64_t now)
+{
+    char from[ADDR_TEXT_MAX], peer[ADDR_TEXT_MAX], identity[IDENTITY_TEXT_MAX];
+    uint32_t skipped;
+
+    if (!log_wants(LOG_LEVEL_INFO) || !log_allowed(limit, now, &skipped))
+        return;
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"peer", addr_format(&s->peer, peer), 0},
+        {"before", addr_format(before, from), 0},
+        {"identity", identity_text(s, identity), 0},
+        {"moves", NULL, roam_of(&s->association)->moves},
+        {"left-out", NULL, skipped},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_INFO, "session move", fields);
 }
 
 void report_end(const struct session *s, const struct conf_service *service, uint32_t source,

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "dtls/engine.h"
+#include "proxy/roam.h"
 
 #include <assert.h>
 #include <string.h>
@@ -16,14 +17,6 @@
 /* Records under CCM_8 that one worker opens per second; more than clients send, fewer than a flood.
  */
 #define SHORT_TAG_TRIES 100000
-
-const char *session_end_text(enum session_end why)
-{
-#define SESSION_END_TEXT(name, text) text,
-    static const char *const texts[] = {SESSION_ENDS(SESSION_END_TEXT)};
-#undef SESSION_END_TEXT
-    return texts[why];
-}
 
 uint64_t session_hello_print(const uint8_t random[WIRE_RANDOM])
 {
@@ -43,6 +36,8 @@ static void want_end(struct session *s, enum session_end why)
 static void send_record(struct session *s, const struct session_service *service, uint8_t type,
                         const uint8_t *plain, size_t len, const struct session_sink *sink)
 {
+    if (!roam_may_send(&s->association, len))
+        return;
     uint8_t *room = sink->reserve(sink->arg, len + RECORD_OVERHEAD_MAX);
     size_t n = record_seal(service->crypt, &s->association, type, plain, len, room);
     if (n > 0)
@@ -88,6 +83,8 @@ static enum fate take_handshake(struct session *s, const struct session_service 
         send_alert(s, service, WIRE_ALERT_WARNING, WIRE_NO_RENEGOTIATION, sink);
         return FATE_CONTROL;
     }
+    if (!roam_may_send(&s->association, sizeof s->tail->farewell.finished))
+        return FATE_CONTROL;
     uint8_t *room = sink->reserve(sink->arg, HANDSHAKE_FAREWELL_MAX);
     size_t n = handshake_repeat_farewell(&s->tail->farewell, service->crypt, &s->association, room);
     if (n > 0)
@@ -123,6 +120,9 @@ static enum fate fate_of(enum record_verdict verdict)
         return FATE_DROP_REPLAY;
     case RECORD_SIZE:
         return FATE_DROP_SIZE;
+    case RECORD_FORM:
+    case RECORD_INNER:
+        return FATE_DROP_TYPE;
     default:
         return FATE_DROP_FORGED;
     }
@@ -152,27 +152,38 @@ static bool may_try(const struct session *s, const struct session_service *servi
            rate_take(service->short_tag_tries, SHORT_TAG_TRIES, SHORT_TAG_TRIES, now, NULL);
 }
 
+static bool is_known(uint8_t type)
+{
+    return type == WIRE_DATA || type == WIRE_ALERT || type == WIRE_HANDSHAKE;
+}
+
 static enum fate from_wire_open(struct session *s, const struct session_service *service,
                                 const struct wire_record *rec, uint64_t now,
                                 const struct session_sink *sink)
 {
+    struct wire_record inner = *rec;
+    bool is_newest = rec->seq > s->association.window.top;
     size_t len;
 
     assert(s->is_placed);
     if (rec->epoch != 1)
         return FATE_DROP_EPOCH;
-    if (rec->type != WIRE_DATA && rec->type != WIRE_ALERT && rec->type != WIRE_HANDSHAKE)
+    if (rec->type != WIRE_CID && !is_known(rec->type))
         return FATE_DROP_TYPE;
     if (!may_try(s, service, now))
         return FATE_DROP_RATE;
     uint8_t *plain = sink->plain_room(sink->arg);
-    enum record_verdict verdict = record_open(service->crypt, &s->association, rec, plain, &len);
+    enum record_verdict verdict = record_open(service->crypt, &s->association, &inner, plain, &len);
     check_limits(s, service);
     if (verdict != RECORD_OK)
         return fate_of(verdict);
-    if (rec->type == WIRE_ALERT)
+    if (rec->type == WIRE_CID)
+        sink->hear(sink->arg, wire_record_size(rec), is_newest);
+    if (!is_known(inner.type))
+        return FATE_DROP_TYPE;
+    if (inner.type == WIRE_ALERT)
         return take_alert(s, service, plain, len, sink);
-    if (rec->type == WIRE_HANDSHAKE)
+    if (inner.type == WIRE_HANDSHAKE)
         return take_handshake(s, service, plain, len, now, sink);
     drop_farewell(s);
     return deliver(s, len, sink);
@@ -182,6 +193,8 @@ static enum back_fate from_plain_open(struct session *s, const struct session_se
                                       const uint8_t *plain, size_t len,
                                       const struct session_sink *sink)
 {
+    if (!roam_may_send(&s->association, len))
+        return BACK_DROP_UNPROVEN;
     uint8_t *room = sink->reserve(sink->arg, len + RECORD_OVERHEAD_MAX);
     size_t n = record_seal(service->crypt, &s->association, WIRE_DATA, plain, len, room);
     check_limits(s, service);
@@ -226,10 +239,10 @@ static enum fate from_wire_legacy(struct session *s, const struct wire_record *r
 
     if (rec->epoch != 1)
         return FATE_DROP_EPOCH;
-    if (rec->type != WIRE_DATA && rec->type != WIRE_ALERT && rec->type != WIRE_HANDSHAKE)
+    if (!is_known(rec->type))
         return FATE_DROP_TYPE;
     engine_set_sink(s->legacy.engine, on_legacy_record, &out);
-    switch (engine_read(s->legacy.engine, rec->whole, WIRE_RECORD_HEADER + rec->len,
+    switch (engine_read(s->legacy.engine, rec->whole, wire_record_size(rec),
                         sink->plain_room(sink->arg), &len)) {
     case ENGINE_READ_DATA:
         return deliver(s, len, sink);
@@ -278,7 +291,7 @@ static void take_keys(struct session *s, const struct handshake_result *result)
 {
     assert(s->association.suite == result->association.suite);
     s->state = SESSION_OPEN;
-    memcpy(&s->association, &result->association, association_size(result->association.suite));
+    memcpy(&s->association, &result->room, association_length(&result->association));
     s->pending->farewell = result->farewell;
 }
 
@@ -336,10 +349,11 @@ static void follow(struct session *s, const struct session_service *service, uin
 }
 
 static struct handshake *begin_handshake(const struct session_service *service,
-                                         const struct wire_record *rec, uint64_t now)
+                                         const struct wire_record *rec, const uint8_t *cid,
+                                         uint64_t now)
 {
     const struct conf_service *conf = service->conf;
-    const struct handshake_params params = {
+    struct handshake_params params = {
         .tls = service->tls,
         .keys = conf->psk,
         .crypt = service->crypt,
@@ -352,15 +366,20 @@ static struct handshake *begin_handshake(const struct session_service *service,
         .retransmit_total = conf->retransmit_total,
         .timeout = conf->handshake_timeout,
         .wall0 = service->wall0,
+        .offers_cid = cid != NULL,
     };
 
+    if (cid != NULL)
+        memcpy(params.own_cid, cid, WIRE_OWN_CID);
     return handshake_new(&params, rec, now);
 }
 
 /* By now the handshake has settled the suite, so the session gets no more room than it needs. */
-static struct session *make_room(struct session_memory *memory, const struct suite *suite)
+static struct session *make_room(struct session_memory *memory, const struct handshake *handshake)
 {
-    struct session *s = slab_take(session_memory_of(memory, suite));
+    const struct suite *suite = handshake_suite(handshake);
+    const struct association_cid *cid = handshake_cid(handshake);
+    struct session *s = slab_take(session_memory_of(memory, suite, cid));
 
     if (s == NULL)
         return NULL;
@@ -372,6 +391,10 @@ static struct session *make_room(struct session_memory *memory, const struct sui
     s->pending->session = s;
     if (suite != NULL)
         s->association.suite = suite;
+    if (cid != NULL) {
+        association_set_cid(&s->association, cid);
+        roam_of(&s->association)->session = s;
+    }
     return s;
 }
 
@@ -381,6 +404,7 @@ void session_prepare(struct session_memory *m)
         .session = offsetof(struct session, association.keys),
         .pending = sizeof(struct session_pending),
         .tail = sizeof(struct session_tail),
+        .roam = sizeof(struct roam),
     };
 
     /* 232 with the keys of the commonest suites; with its slot in the table not over 248. */
@@ -389,14 +413,14 @@ void session_prepare(struct session_memory *m)
 }
 
 struct session *session_new(const struct session_service *service, const struct wire_record *rec,
-                            uint64_t now, const struct session_sink *sink)
+                            const uint8_t *cid, uint64_t now, const struct session_sink *sink)
 {
-    struct handshake *handshake = begin_handshake(service, rec, now);
+    struct handshake *handshake = begin_handshake(service, rec, cid, now);
     struct session *s;
 
     if (handshake == NULL)
         return NULL;
-    s = make_room(service->memory, handshake_suite(handshake));
+    s = make_room(service->memory, handshake);
     if (s == NULL) {
         handshake_free(handshake);
         return NULL;

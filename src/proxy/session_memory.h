@@ -7,18 +7,24 @@
 
 #include "base/slab.h"
 #include "dtls/keys.h"
+#include "dtls/record.h"
 
 #define SESSION_SIZES 3
 
+/* By the client's connection id: none, a short one, any. */
+#define SESSION_CIDS 3
+
 struct session_memory {
-    struct slab sessions[SESSION_SIZES]; /* by the length of the suite's keys */
+    /* By the length of the suite's keys and of the client's connection id. */
+    struct slab sessions[SESSION_SIZES][SESSION_CIDS];
     struct slab pending, tails;
     struct list tails_by_age; /* proxy/session_tail */
 };
 
-/* How long things are: a session without its keys, what it has besides before and after. */
+/* How long things are: a session without its keys, what it has besides before and after, and what
+ * goes behind its connection ids. */
 struct session_sizes {
-    size_t session, pending, tail;
+    size_t session, pending, tail, roam;
 };
 
 /* It must stay where it is, and outlives its sessions. */
@@ -26,7 +32,11 @@ void session_memory_init(struct session_memory *m, const struct session_sizes *s
 /* All are back by then. */
 void session_memory_clear(struct session_memory *m);
 
-/* Where the sessions of a suite lie; NULL: those that libssl keeps. */
-struct slab *session_memory_of(struct session_memory *m, const struct suite *suite);
+/* Where the sessions of a suite lie; NULL: those that libssl keeps. `cid` is NULL for those without
+ * connection ids. */
+struct slab *session_memory_of(struct session_memory *m, const struct suite *suite,
+                               const struct association_cid *cid);
+/* Where what goes behind the ids begins, behind an association of so many bytes. */
+size_t session_memory_align(size_t length);
 
 #endif
