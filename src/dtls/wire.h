@@ -53,6 +53,7 @@ enum {
 #define WIRE_SEQ_MAX ((UINT64_C(1) << 48) - 1)
 #define WIRE_OWN_CID 8 /* ours have so many bytes, those of clients up to WIRE_CID_MAX */
 #define WIRE_CID_MAX 255
+#define WIRE_CID_AT 11 /* in a record */
 
 struct wire_record {
     uint8_t type;
