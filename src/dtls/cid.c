@@ -1,5 +1,5 @@
 /*
- * cid: libssl's custom extension 54. See the header.
+ * cid: libssl's custom extensions 54 and 61. See the header.
  */
 #include "dtls/cid.h"
 
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define EXTENSION_CID 54
+#define EXTENSION_RRC 61
 
 static int offer_index = -1;
 static pthread_once_t offer_once = PTHREAD_ONCE_INIT;
@@ -24,17 +25,18 @@ static int take(SSL *ssl, unsigned type, unsigned context, const unsigned char *
 {
     struct cid_offer *offer = SSL_get_ex_data(ssl, offer_index);
 
-    (void)type;
     (void)context;
     (void)x;
     (void)chain_index;
     (void)arg;
-    if (len == 0 || in[0] != len - 1) {
+    if (type == EXTENSION_CID ? len == 0 || in[0] != len - 1 : len != 0) {
         *alert = SSL_AD_DECODE_ERROR;
         return 0;
     }
-    if (offer != NULL)
+    if (offer != NULL && type == EXTENSION_CID)
         offer->is_asked = true;
+    if (offer != NULL && type == EXTENSION_RRC)
+        offer->is_asked_rrc = true;
     return 1;
 }
 
@@ -52,7 +54,6 @@ static int give(SSL *ssl, unsigned type, unsigned context, const unsigned char *
 {
     const struct cid_offer *offer = SSL_get_ex_data(ssl, offer_index);
 
-    (void)type;
     (void)context;
     (void)x;
     (void)chain_index;
@@ -60,18 +61,23 @@ static int give(SSL *ssl, unsigned type, unsigned context, const unsigned char *
     (void)arg;
     if (offer == NULL || !offer->is_asked || !is_possible(ssl))
         return 0;
+    if (type == EXTENSION_RRC && !offer->is_asked_rrc)
+        return 0;
     *out = offer->own;
-    *len = sizeof offer->own;
+    *len = type == EXTENSION_CID ? sizeof offer->own : 0;
     return 1;
+}
+
+static bool add(SSL_CTX *ctx, unsigned type)
+{
+    return SSL_CTX_add_custom_ext(ctx, type, SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_2_SERVER_HELLO,
+                                  give, NULL, NULL, take, NULL) == 1;
 }
 
 bool cid_enable(SSL_CTX *ctx)
 {
     pthread_once(&offer_once, make_index);
-    return offer_index >= 0 &&
-           SSL_CTX_add_custom_ext(ctx, EXTENSION_CID,
-                                  SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_2_SERVER_HELLO, give, NULL,
-                                  NULL, take, NULL) == 1;
+    return offer_index >= 0 && add(ctx, EXTENSION_CID) && add(ctx, EXTENSION_RRC);
 }
 
 void cid_offer(SSL *ssl, struct cid_offer *offer, const uint8_t own[WIRE_OWN_CID])
@@ -80,7 +86,7 @@ void cid_offer(SSL *ssl, struct cid_offer *offer, const uint8_t own[WIRE_OWN_CID
     if (offer != NULL) {
         offer->own[0] = WIRE_OWN_CID;
         memcpy(offer->own + 1, own, WIRE_OWN_CID);
-        offer->is_asked = false;
+        offer->is_asked = offer->is_asked_rrc = false;
     }
     SSL_set_ex_data(ssl, offer_index, offer);
 }

@@ -35,6 +35,7 @@ struct association {
 /* The connection ids of both ends (RFC 9146 3). With an empty one the peer wants plain records. */
 struct association_cid {
     uint8_t own[WIRE_OWN_CID];
+    bool has_rrc; /* RFC 9853 has been negotiated, too */
     uint8_t peer_len;
     uint8_t peer[WIRE_CID_MAX]; /* last: only as long as it is */
 };

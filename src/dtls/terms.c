@@ -17,6 +17,7 @@ static void learn_message(struct terms *t, const struct wire_message *m)
     t->suite = hello.version == WIRE_DTLS12 ? suite_find(hello.suite) : NULL;
     t->extended_master_secret = hello.extended_master_secret;
     t->has_cid = hello.has_cid;
+    t->has_rrc = hello.has_rrc;
     if (hello.max_fragment > 0)
         t->max_fragment = hello.max_fragment;
 }
@@ -61,5 +62,6 @@ bool terms_settle_cid(const struct terms *t, const struct wire_hello *hello,
     memcpy(out->own, own, WIRE_OWN_CID);
     memcpy(out->peer, peer, len);
     out->peer_len = len;
+    out->has_rrc = t->has_rrc;
     return true;
 }

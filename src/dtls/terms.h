@@ -17,7 +17,7 @@ struct terms {
     uint8_t server_random[WIRE_RANDOM];
     const struct suite *suite; /* NULL: the records stay with libssl */
     bool extended_master_secret;
-    bool has_cid;
+    bool has_cid, has_rrc;
     size_t max_fragment;
     uint16_t next_message; /* message_seq of the next one that the server writes */
 };

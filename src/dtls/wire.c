@@ -10,6 +10,7 @@ enum {
     EXTENSION_MAX_FRAGMENT = 1,
     EXTENSION_MASTER_SECRET = 23,
     EXTENSION_CID = 54,
+    EXTENSION_RRC = 61,
     SESSION_ID_MAX = 32,
     MAJOR = 0xfe, /* DTLS counts its versions downwards from fe ff */
 };
@@ -95,6 +96,8 @@ static void read_server_extension(struct reader *list, struct wire_server_hello 
             body.bad = true;
         else
             out->max_fragment = (size_t)256 << code;
+    } else if (type == EXTENSION_RRC) {
+        out->has_rrc = true;
     } else if (type == EXTENSION_CID) {
         read_vec8(&body);
         out->has_cid = true;
@@ -196,7 +199,7 @@ bool wire_parse_server_hello(const uint8_t *body, size_t len, struct wire_server
     read_u8(&r); /* compression: we never offer any to choose */
     out->extended_master_secret = false;
     out->max_fragment = 0;
-    out->has_cid = false;
+    out->has_cid = out->has_rrc = false;
     if (!r.bad && r.left > 0)
         list = read_vec16(&r);
     while (!list.bad && list.left > 0)

@@ -17,6 +17,7 @@ enum {
     WIRE_HANDSHAKE = 22,
     WIRE_DATA = 23,
     WIRE_CID = 25, /* RFC 9146 4: the real type is inside */
+    WIRE_RRC = 27, /* RFC 9853 4: only inside of those */
 };
 
 enum {
@@ -39,6 +40,11 @@ enum {
     WIRE_NO_RENEGOTIATION = 100,
     WIRE_UNKNOWN_PSK_IDENTITY = 115,
 };
+
+/* Messages of WIRE_RRC: a byte, then a cookie. */
+enum { WIRE_PATH_CHALLENGE = 0, WIRE_PATH_RESPONSE = 1, WIRE_PATH_DROP = 2 };
+#define WIRE_RRC_COOKIE 8
+#define WIRE_RRC_MESSAGE (1 + WIRE_RRC_COOKIE)
 
 #define WIRE_DTLS10 0xfeff
 #define WIRE_DTLS12 0xfefd
@@ -138,6 +144,7 @@ struct wire_server_hello {
     bool extended_master_secret; /* RFC 7627 */
     size_t max_fragment;         /* RFC 6066 4: 512 to 4096, or 0 when not negotiated */
     bool has_cid;                /* RFC 9146 */
+    bool has_rrc;                /* RFC 9853 */
 };
 /* Parses the body of libssl's ServerHello message. False: it is not one. */
 bool wire_parse_server_hello(const uint8_t *body, size_t len, struct wire_server_hello *out)

@@ -8,6 +8,8 @@
 #include "proxy/report.h"
 #include "proxy/roam.h"
 
+#include <string.h>
+
 const uint8_t *moves_offer(const struct relay *r, unsigned service, const struct wire_hello *hello,
                            uint8_t cid[WIRE_OWN_CID])
 {
@@ -65,34 +67,128 @@ static bool has_stale_source(const struct conf_service *conf, const struct addr 
     return conf->transparent != CONF_TRANSPARENT_NO && !addr_equal(&was, now);
 }
 
-static void follow(struct turn *t, size_t size)
+/* An open session is never refused its place where it moves to. False: out of memory. */
+static bool move(struct relay *r, struct session *s, const struct session_route *to, uint64_t now)
 {
-    struct relay *r = t->relay;
-    struct session *s = t->session;
     const struct conf_service *conf = life_conf(r, s);
+    struct roam *roam = roam_of(&s->association);
     const struct addr old = s->peer;
 
     gate_exit(r->gate, &old);
-    bool has_moved = peers_move(&r->peers, s, t->from);
-    gate_enter(r->gate, &s->peer); /* an open session is never refused its place */
+    bool has_moved = peers_move(&r->peers, s, to);
+    gate_enter(r->gate, &s->peer);
     if (!has_moved)
-        return;
-    t->route = t->from;
-    roam_move(roam_of(&s->association), size);
+        return false;
+    if (roam->moves < UINT32_MAX)
+        roam->moves++;
     stats_add(&r->parts.stats->sessions_moved, 1);
     if (has_stale_source(conf, &old, &s->peer))
         life_close_flow(r, s);
-    report_move(s, conf, &old, &r->move_lines, t->now);
+    report_move(s, conf, &old, &r->move_lines, now);
+    return true;
+}
+
+static void send_check(struct turn *t, uint8_t what, const uint8_t cookie[WIRE_RRC_COOKIE])
+{
+    const struct session_sink sink = life_sink(t);
+    uint8_t message[WIRE_RRC_MESSAGE] = {what};
+
+    memcpy(message + 1, cookie, WIRE_RRC_COOKIE);
+    session_send_check(t->session, &t->relay->services[t->session->service], message, &sink);
+}
+
+/* Where the client checks routes, an address is proven by its answer and by nothing else. */
+static bool is_checked(const struct session *s)
+{
+    return association_cid(&s->association)->has_rrc && roam_of(&s->association)->proof != NULL;
+}
+
+static void challenge(struct turn *t)
+{
+    struct roam *roam = roam_of(&t->session->association);
+
+    if (is_checked(t->session) && roam_asks(roam, &t->session->peer, t->now))
+        send_check(t, WIRE_PATH_CHALLENGE, roam->proof->cookie);
+}
+
+static struct session_route route_of(const struct roam_place *place)
+{
+    return (struct session_route){place->peer, place->local, place->listener};
+}
+
+/* Back where it was proven to be, it needs no other proof. */
+static bool is_home(const struct roam *roam, const struct session_route *route)
+{
+    if (roam->proof == NULL)
+        return false;
+    const struct session_route home = route_of(&roam->proof->home);
+    return is_same(&home, route);
+}
+
+static void follow(struct turn *t, size_t size)
+{
+    struct relay *r = t->relay;
+    struct roam *roam = roam_of(&t->session->association);
+    const struct roam_place before = {t->route->peer, t->route->local, t->route->listener};
+
+    if (!move(r, t->session, t->from, t->now))
+        return;
+    t->route = t->from;
+    if (is_home(roam, t->from)) {
+        roam_prove(roam);
+        return;
+    }
+    roam_move(roam, &before, size, &r->memory.proofs);
+    challenge(t);
 }
 
 static void hear(void *arg, size_t size, bool is_newest)
 {
     struct turn *t = arg;
+    struct roam *roam = roam_of(&t->session->association);
 
-    if (is_same(t->route, t->from))
-        roam_hear(roam_of(&t->session->association), size, is_newest);
+    if (!is_same(t->route, t->from)) {
+        if (is_newest)
+            follow(t, size);
+        return;
+    }
+    roam_hear(roam, size);
+    if (is_newest && roam->is_unproven && is_checked(t->session))
+        challenge(t);
     else if (is_newest)
-        follow(t, size);
+        roam_prove(roam);
+}
+
+/* An answer goes to where the question came from, at once, whatever else is to be thought of that
+ * address (RFC 9853 5.4): it is no longer than the question. What is invalid is not answered. */
+static bool check(void *arg, const uint8_t *message, size_t len)
+{
+    struct turn *t = arg;
+    struct roam *roam = roam_of(&t->session->association);
+    struct turn back = *t;
+
+    if (!association_cid(&t->session->association)->has_rrc)
+        return false;
+    if (len != WIRE_RRC_MESSAGE)
+        return true;
+    back.route = t->from;
+    if (message[0] == WIRE_PATH_CHALLENGE)
+        send_check(&back, WIRE_PATH_RESPONSE, message + 1);
+    if (message[0] == WIRE_PATH_RESPONSE && is_same(t->route, t->from) &&
+        roam_is_answer(roam, &t->from->peer, message + 1))
+        roam_prove(roam);
+    return true;
+}
+
+void moves_settle(struct relay *r, struct session *s, uint64_t now)
+{
+    struct roam *roam = roam_of(&s->association);
+
+    if (roam == NULL || !roam_is_overdue(roam, now))
+        return;
+    const struct session_route home = route_of(&roam->proof->home);
+    if (move(r, s, &home, now))
+        roam->is_unproven = false; /* the question stays, for an answer that is late */
 }
 
 struct session_sink moves_sink(struct turn *t)
@@ -100,6 +196,7 @@ struct session_sink moves_sink(struct turn *t)
     struct session_sink sink = life_sink(t);
 
     sink.hear = hear;
+    sink.check = check;
     return sink;
 }
 

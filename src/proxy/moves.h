@@ -14,6 +14,9 @@ const uint8_t *moves_offer(const struct relay *r, unsigned service, const struct
  * *fate tells why. */
 struct session *moves_find(const struct relay *r, const struct session_route *from,
                            const struct wire_record *rec, enum fate *fate);
+/* Before anything is sent to a session: one whose new address has not been proven in time is where
+ * it was before (RFC 9853 5.1). Harmless for one without connection ids. */
+void moves_settle(struct relay *r, struct session *s, uint64_t now);
 /* life_sink(), but the session follows what authenticates. */
 struct session_sink moves_sink(struct turn *t);
 

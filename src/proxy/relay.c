@@ -175,6 +175,7 @@ static enum fate take_cid_record(struct relay *r, const struct turn *t,
 
     if (s == NULL)
         return fate;
+    moves_settle(r, s, t->now);
     const struct session_route home = peers_route(&r->peers, s);
     struct turn turn = {.relay = r, .route = &home, .from = t->route, .now = t->now};
     return give_record(r, &turn, s, rec);
@@ -258,6 +259,8 @@ static void note_answer(struct relay *r, struct session *s, uint64_t now)
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now)
 {
     struct session *s = session;
+
+    moves_settle(r, s, now);
     const struct session_route route = peers_route(&r->peers, s);
     struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
     const struct session_sink sink = life_sink(&turn);

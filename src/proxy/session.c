@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "dtls/engine.h"
 #include "proxy/roam.h"
+#include "proxy/wear.h"
 
 #include <assert.h>
 #include <string.h>
@@ -128,21 +129,12 @@ static enum fate fate_of(enum record_verdict verdict)
     }
 }
 
-/* The keys have done what they may (RFC 9325 4.4, RFC 9147 4.5.3). A record number stands for how
- * many the client has sealed: an honest one skips none. */
-static void check_limits(struct session *s, const struct session_service *service)
+static void check_wear(struct session *s, const struct session_service *service)
 {
-    const struct association *a = &s->association;
-    uint64_t usage = service->conf->usage_limit, forgeries = service->conf->forgery_limit;
+    enum session_end fault = wear_fault(service->conf, &s->association);
 
-    if (usage == 0)
-        usage = suite_usage_limit(a->suite);
-    if (forgeries == 0)
-        forgeries = suite_forgery_limit(a->suite);
-    if (a->write_seq >= usage || a->window.top >= usage)
-        want_end(s, SESSION_END_EXHAUSTED);
-    if (a->forged >= forgeries)
-        want_end(s, SESSION_END_FORGERIES);
+    if (fault != SESSION_END_NOT_YET)
+        want_end(s, fault);
 }
 
 /* A short tag is worth a bound on how often anybody may try. */
@@ -174,11 +166,13 @@ static enum fate from_wire_open(struct session *s, const struct session_service 
         return FATE_DROP_RATE;
     uint8_t *plain = sink->plain_room(sink->arg);
     enum record_verdict verdict = record_open(service->crypt, &s->association, &inner, plain, &len);
-    check_limits(s, service);
+    check_wear(s, service);
     if (verdict != RECORD_OK)
         return fate_of(verdict);
     if (rec->type == WIRE_CID)
         sink->hear(sink->arg, wire_record_size(rec), is_newest);
+    if (inner.type == WIRE_RRC && sink->check(sink->arg, plain, len))
+        return FATE_CONTROL;
     if (!is_known(inner.type))
         return FATE_DROP_TYPE;
     if (inner.type == WIRE_ALERT)
@@ -197,7 +191,7 @@ static enum back_fate from_plain_open(struct session *s, const struct session_se
         return BACK_DROP_UNPROVEN;
     uint8_t *room = sink->reserve(sink->arg, len + RECORD_OVERHEAD_MAX);
     size_t n = record_seal(service->crypt, &s->association, WIRE_DATA, plain, len, room);
-    check_limits(s, service);
+    check_wear(s, service);
     if (n > 0) {
         sink->commit(sink->arg, n);
         return BACK_SEALED;
@@ -405,6 +399,7 @@ void session_prepare(struct session_memory *m)
         .pending = sizeof(struct session_pending),
         .tail = sizeof(struct session_tail),
         .roam = sizeof(struct roam),
+        .proof = sizeof(struct roam_proof),
     };
 
     /* 232 with the keys of the commonest suites; with its slot in the table not over 248. */
@@ -464,6 +459,7 @@ void session_free(struct session *s)
         free_pending(s->pending);
     if (s->state == SESSION_LEGACY)
         engine_free(s->legacy.engine);
+    roam_clear(&s->association);
     slab_give(s);
 }
 
@@ -514,6 +510,12 @@ enum back_fate session_from_plain(struct session *s, const struct session_servic
         count_drop(s);
     }
     return fate;
+}
+
+void session_send_check(struct session *s, const struct session_service *service,
+                        const uint8_t message[WIRE_RRC_MESSAGE], const struct session_sink *sink)
+{
+    send_record(s, service, WIRE_RRC, message, WIRE_RRC_MESSAGE, sink);
 }
 
 void session_on_timer(struct session *s, const struct session_service *service, uint64_t now,

@@ -128,6 +128,8 @@ struct session_sink {
     /* For a session with connection ids: a record of `size` bytes is authentic, and newer than all
      * before it or not. What is sent from then on goes to where the session then is. */
     void (*hear)(void *arg, size_t size, bool is_newest);
+    /* The same: what a record about routes says (RFC 9853). False: none was to be expected. */
+    bool (*check)(void *arg, const uint8_t *message, size_t len);
     void *arg;
 };
 
@@ -151,6 +153,9 @@ void session_free(struct session *s);
 enum fate session_from_wire(struct session *s, const struct session_service *service,
                             const struct wire_record *rec, uint64_t now,
                             const struct session_sink *sink);
+/* Sends the client of an open session a message about routes, if one may be sent to it. */
+void session_send_check(struct session *s, const struct session_service *service,
+                        const uint8_t message[WIRE_RRC_MESSAGE], const struct session_sink *sink);
 /* One datagram from the backend, 0 bytes included. */
 enum back_fate session_from_plain(struct session *s, const struct session_service *service,
                                   const uint8_t *plain, size_t len,

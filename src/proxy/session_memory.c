@@ -25,6 +25,7 @@ void session_memory_init(struct session_memory *m, const struct session_sizes *s
             slab_init(&m->sessions[i][k], sizes->session + KEY_LENGTHS[i] + besides[k]);
     slab_init(&m->pending, sizes->pending);
     slab_init(&m->tails, sizes->tail);
+    slab_init(&m->proofs, sizes->proof);
     list_init(&m->tails_by_age);
 }
 
@@ -35,6 +36,7 @@ void session_memory_clear(struct session_memory *m)
             slab_clear(&m->sessions[i][k]);
     slab_clear(&m->pending);
     slab_clear(&m->tails);
+    slab_clear(&m->proofs);
 }
 
 size_t session_memory_align(size_t length)

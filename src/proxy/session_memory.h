@@ -17,14 +17,14 @@
 struct session_memory {
     /* By the length of the suite's keys and of the client's connection id. */
     struct slab sessions[SESSION_SIZES][SESSION_CIDS];
-    struct slab pending, tails;
+    struct slab pending, tails, proofs;
     struct list tails_by_age; /* proxy/session_tail */
 };
 
 /* How long things are: a session without its keys, what it has besides before and after, and what
- * goes behind its connection ids. */
+ * goes behind its connection ids, and what a move takes. */
 struct session_sizes {
-    size_t session, pending, tail, roam;
+    size_t session, pending, tail, roam, proof;
 };
 
 /* It must stay where it is, and outlives its sessions. */

@@ -528,3 +528,167 @@ def test_a_datagram_full_of_others_records_is_not_passed_on_whole(crowd):
     c.echo()
     totals = to.end()
     assert totals["records_passed_on"] == 8 and totals["client.drop_worker"] == 492
+
+
+# ---- return routability (RFC 9853) ----
+
+
+@pytest.fixture
+def flooded(client, backend, gate):
+    """A client that checks routes, and a backend that answers `flood` with far more than three
+    times what came."""
+    answers = backend(lambda data: [b"y" * 1000] * 20 if data == b"flood" else data)
+    to = gate(answers, daemon={"workers": 1})
+    c = client(to, cid=b"mine", rrc=True, source="127.0.0.1").handshake()
+    assert c.server_hello.extensions[wire.RETURN_ROUTABILITY] == b""
+    c.echo()
+    return to, c
+
+
+def flood(c):
+    """How many of the twenty answers come."""
+    c.send_data(b"flood")
+    c.send_data(b"last")
+    got = 0
+    while (data := c.await_data()) != b"last":
+        got += data != b""  # of what was sent before
+    return got
+
+
+def test_S_63_only_with_a_connection_id(client, start):
+    without = client(rrc=True).handshake()
+    assert wire.RETURN_ROUTABILITY not in without.server_hello.extensions
+    unasked = client(cid=b"mine").handshake()
+    assert wire.RETURN_ROUTABILITY not in unasked.server_hello.extensions
+    to = start(cid="off")
+    off = client(to, cid=b"mine", rrc=True).handshake()
+    assert wire.RETURN_ROUTABILITY not in off.server_hello.extensions
+
+
+def test_S_63_messages_without_the_extension_are_dropped(client, calm, intact):
+    c = client(cid=b"mine").handshake()
+    assert c.answers(c.seal(wire.RRC, b"\0" + b"cookie.."), c.seal(wire.RRC, b"")) == []
+    intact(by=c)
+    assert calm.end()["client.drop_type"] == 2
+
+
+def test_S_63_a_malformed_extension_is_refused(client):
+    c = client(cid=b"mine", extensions=[(wire.RETURN_ROUTABILITY, b"\0")])
+    c.get_cookie()
+    with pytest.raises(Silence, match="alert"):
+        c.use_cookie()
+
+
+def test_S_64_an_address_is_proven_by_its_answer_alone(flooded):
+    to, c = flooded
+    c.move()
+    c.send_data(b"")
+    what, cookie = c.await_check()
+    assert what == wire.PATH_CHALLENGE
+    for _ in range(3):  # newer records are no answer
+        assert flood(c) == 0
+    for wrong in (bytes(8), cookie[:-1] + bytes([cookie[-1] ^ 1])):
+        c.say_check(wire.PATH_RESPONSE, wrong)
+    for what in (wire.PATH_DROP, 3, 255):
+        c.say_check(what, cookie)
+    allowed = flood(c)
+    assert allowed <= 1  # they count as bytes that came
+    c.say_check(wire.PATH_RESPONSE, cookie)
+    assert flood(c) == 20
+    totals = to.end()
+    assert totals["sessions_moved"] == 1
+    assert totals["backend.drop_unproven"] == 4 * 20 - allowed
+
+
+def test_S_64_no_answer_from_elsewhere_proves_it(flooded, thief):
+    """The answer itself moves the session to where it comes from, and that is asked anew."""
+    to, c = flooded
+    c.move()
+    c.send_data(b"")
+    _, cookie = c.await_check()
+    answer = c.seal(wire.RRC, bytes([wire.PATH_RESPONSE]) + cookie)
+    elsewhere = thief(to, source="127.0.0.9")
+    elsewhere.send(answer)
+    until(lambda: to.events("session move", peer=elsewhere.own))
+    c.send_data(b"")
+    what, other = c.await_check()
+    assert what == wire.PATH_CHALLENGE and other != cookie
+    assert flood(c) == 0
+    c.say_check(wire.PATH_RESPONSE, other)
+    assert flood(c) == 20
+    assert sum(map(len, elsewhere.loot())) <= 3 * len(answer)
+
+
+def test_S_65_challenges_are_random_and_paced(flooded):
+    to, c = flooded
+    seen = set()
+    for _ in range(10):
+        c.move()
+        for _ in range(20):
+            c.send_data(b"")
+        got = [rec.plain for rec in c.probe() if rec.type == wire.RRC]
+        assert len(got) == 1
+        seen.update(got)
+    assert len(seen) == 10
+
+
+def test_S_66_challenges_of_the_client_are_answered_once_where_they_come_from(flooded, thief):
+    to, c = flooded
+    cookies = [bytes([i]) * 8 for i in range(5)]
+    for cookie in cookies:
+        c.say_check(wire.PATH_CHALLENGE, cookie)
+        assert c.await_check() == (wire.PATH_RESPONSE, cookie)
+    old = c.seal(wire.RRC, bytes([wire.PATH_CHALLENGE]) + b"elsewher")
+    c.echo()
+    elsewhere = thief(to, source="127.0.0.9")
+    elsewhere.send(old)  # genuine, and not the newest: the session stays
+    elsewhere.socket.settimeout(10)
+    (rec,) = c.parse(elsewhere.socket.recv(65536))
+    assert rec.plain == bytes([wire.PATH_RESPONSE]) + b"elsewher"
+    elsewhere.send(old)
+    for junk in (b"", b"\0", b"\0short", b"\0" + bytes(9), b"\7" + bytes(8)):
+        c.send(c.seal(wire.RRC, junk))
+    assert c.probe() == [] and elsewhere.loot() == []
+    c.echo()
+    assert to.end().get("sessions_moved", 0) == 0
+
+
+def test_S_68_without_an_answer_it_is_where_it_was(flooded, thief):
+    """A second later; who stole a record is left with nothing, and the client need not even speak."""
+    to, c = flooded
+    elsewhere = thief(to, source="127.0.0.9")
+    stolen = c.seal(DATA, b"here")
+    elsewhere.send(stolen)
+    until(lambda: to.events("session move", peer=elsewhere.own))
+    old = c.writer.seal_cid(c.server_cid, DATA, b"old", 1, c.seq[1] - 2)
+    # A replay, which moves nothing by itself: only that time has passed does.
+    until(lambda: (c.send(old), to.events("session move", peer=c.own))[1])
+    c.echo(b"back")
+    assert flood(c) == 20
+    assert 0 < sum(map(len, elsewhere.loot())) <= 3 * len(stolen)
+
+
+def test_S_68_a_late_answer_still_proves_it(flooded):
+    """Slow networks take longer than a second."""
+    to, c = flooded
+    home = c.socket
+    c.socket = c.new_socket("127.0.0.1")
+    c.send_data(b"")
+    _, cookie = c.await_check()
+    replay = c.writer.seal_cid(c.server_cid, DATA, b"", 1, c.seq[1] - 1)
+    until(lambda: (c.send(replay), len(to.events("session move")) == 2)[1])
+    c.say_check(wire.PATH_RESPONSE, cookie)
+    assert flood(c) == 20
+    home.close()
+    assert to.end()["sessions_moved"] == 3
+
+
+def test_back_where_it_was_it_needs_no_proof(flooded):
+    to, c = flooded
+    home, c.socket = c.socket, c.new_socket("127.0.0.1")
+    c.send_data(b"")
+    c.await_check()
+    c.socket.close()
+    c.socket = home
+    assert flood(c) == 20
+    assert to.end()["sessions_moved"] == 2

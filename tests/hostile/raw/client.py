@@ -25,6 +25,7 @@ class Client:
         self.version = hello.pop("version", wire.DTLS12)
         self.extensions = list(hello.pop("extensions", ()))
         self.cid = hello.pop("cid", None)
+        self.rrc = hello.pop("rrc", False)
         source = hello.pop("source", address[0])
         self.hello_fields = hello
         self.socket = self.new_socket(source)
@@ -117,6 +118,8 @@ class Client:
             listed.append((wire.MASTER_SECRET, b""))
         if self.cid is not None:
             listed.append((wire.CONNECTION_ID, wire.vec8(self.cid)))
+        if self.rrc:
+            listed.append((wire.RETURN_ROUTABILITY, b""))
         if self.suite.ecdhe:
             listed.append((wire.GROUPS, wire.vec16(b"\0\x1d")))
             listed.append((wire.POINT_FORMATS, wire.vec8(b"\0")))
@@ -288,6 +291,18 @@ class Client:
                     plain = self.open(rec)
                     assert plain is not None, "the server's record does not open"
                     return plain
+
+    def say_check(self, what, cookie):
+        """A message about routes (RFC 9853)."""
+        self.send(self.seal(wire.RRC, bytes([what]) + cookie))
+
+    def await_check(self):
+        """The next one of the gate's: (what, cookie). Data before it is passed over."""
+        while True:
+            for rec in self.receive():
+                if rec.type == wire.RRC:
+                    assert len(rec.plain) == 9
+                    return rec.plain[0], rec.plain[1:]
 
     def echo(self, data=b"marker"):
         """Sends a datagram that the backend gives back."""
