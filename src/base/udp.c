@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <poll.h>
@@ -278,6 +279,24 @@ static bool arrives(int fd, size_t len)
     char data[8];
 
     return poll(&p, 1, PROBE_WAIT_MS) == 1 && recv(fd, data, sizeof(data), 0) == (ssize_t)len;
+}
+
+/* A load past the end would mean the first socket, so the length is asked before. */
+bool udp_steer(int fd, const struct udp_steering *to)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, to->at, 0, 5),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, to->first, 0, 3),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, to->at),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, to->count, 1, 0),
+        BPF_STMT(BPF_RET | BPF_A, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX), /* none: by the hash, as without */
+    };
+    const struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
+
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) == 0;
 }
 
 bool udp_join_received(int fd)

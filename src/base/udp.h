@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Largest payload a UDP datagram carries over IPv4; over IPv6 it is 20 bytes more, without jumbo.
  */
@@ -67,6 +68,17 @@ size_t udp_set_buffers(int fd, size_t bytes);
 /* Lets the kernel hand over several datagrams of one sender as one message (UDP_GRO), which
  * udp_next() cuts apart. False: it does not know how. */
 bool udp_join_received(int fd);
+
+/* Of the sockets that share an address, which are numbered in the order of their bind. */
+struct udp_steering {
+    uint8_t first;  /* datagrams that begin with this byte */
+    unsigned at;    /* go to the one that the byte there is the number of, */
+    unsigned count; /* if there are so many */
+};
+/* Lets the kernel choose among all that share the address of `fd`. It chooses as before for all
+ * other datagrams, those that are too short included. False: it does not know how, or the socket
+ * shares nothing. */
+bool udp_steer(int fd, const struct udp_steering *to);
 
 /* What the kernel can do with many datagrams of one way at a time. */
 struct udp_offload {

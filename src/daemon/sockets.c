@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/udp.h"
 #include "daemon/passed.h"
+#include "dtls/wire.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -127,6 +128,16 @@ static void set_buffer(struct sockets *s, int fd, size_t wanted)
         s->buffer = granted;
 }
 
+/* Records with a connection id go to the worker whose session it is. Where the kernel cannot do
+ * that, or the sockets that were passed stand in another order, workers pass them on. */
+static void steer(const struct sockets *s, size_t column)
+{
+    const struct udp_steering to = {.first = WIRE_CID, .at = WIRE_CID_AT, .count = s->workers};
+
+    if (s->workers > 1)
+        (void)udp_steer(s->list[column].fd, &to);
+}
+
 /* Opens one address for each worker, where no socket was passed for it. `column` is its place in a
  * worker's row. The first socket shows that nobody else holds the address, the others join it. */
 static bool open_place(const struct opening *o, const struct place *p, size_t column)
@@ -157,6 +168,7 @@ static bool open_place(const struct opening *o, const struct place *p, size_t co
         if (s->offload.receive)
             (void)udp_join_received(fd); /* without, it merely costs more */
     }
+    steer(s, column);
     return true;
 }
 

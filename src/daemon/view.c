@@ -5,6 +5,7 @@
 #include "daemon/view.h"
 
 #include "base/access.h"
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "conf/value.h"
 #include "dtls/psk.h"
@@ -155,6 +156,18 @@ void view_status(struct show *s, const struct view *v)
     show_close(s);
 }
 
+/* By these its records are found in a capture. */
+static void show_cid(struct show *s, const struct inquiry_row *row)
+{
+    char own[2 * WIRE_OWN_CID + 1], peer[2 * WIRE_CID_MAX + 1];
+
+    hex_encode(own, row->own_cid, sizeof row->own_cid);
+    hex_encode(peer, row->peer_cid, row->peer_cid_len);
+    show_word(s, "cid", own);
+    show_word(s, "peer-cid", peer);
+    show_number(s, "moves", row->moves);
+}
+
 void view_session(struct show *s, const struct inquiry_row *row, const struct conf *conf)
 {
     char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX];
@@ -179,6 +192,8 @@ void view_session(struct show *s, const struct inquiry_row *row, const struct co
     show_number(s, "backend-port", row->backend_port);
     if (row->backend_source[0] != '\0')
         show_word(s, "backend-source", row->backend_source);
+    if (row->has_cid)
+        show_cid(s, row);
 }
 
 void view_version(struct show *s, const char *event_library)

@@ -28,11 +28,14 @@ struct aead_side {
     const void *owner; /* a hint which sides are alike; the key decides */
 };
 
-/* What stands in the record's header (RFC 5246 6.2.3.3, RFC 6347 4.1.2.1). */
+/* What stands in the record's header (RFC 5246 6.2.3.3, RFC 6347 4.1.2.1). With a connection id the
+ * additional data are others (RFC 9146 5.3). */
 struct aead_header {
     uint8_t number[AEAD_NUMBER];
     uint8_t type;
     uint16_t version;
+    uint8_t cid_len;    /* at most WIRE_CID_MAX */
+    const uint8_t *cid; /* NULL: none */
 };
 
 /* `body` is the explicit nonce, which stands there (suite->explicit_len bytes), the text, then room

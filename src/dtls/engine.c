@@ -5,6 +5,7 @@
 #include "dtls/engine.h"
 
 #include "base/bytes.h"
+#include "dtls/cid.h"
 
 #include <limits.h>
 #include <openssl/bio.h>
@@ -26,6 +27,7 @@ struct engine {
     void *arg;
     uint8_t key[ENGINE_KEY_MAX];
     size_t key_len;
+    struct cid_offer cid;
     char why[WHY_MAX];
 };
 
@@ -37,7 +39,7 @@ static int bio_write(BIO *bio, const char *data, int len)
 
     BIO_clear_retry_flags(bio);
     while (wire_next_record(&r, &rec))
-        e->on_record(e->arg, rec.whole, WIRE_RECORD_HEADER + rec.len);
+        e->on_record(e->arg, rec.whole, wire_record_size(&rec));
     return len;
 }
 
@@ -148,6 +150,11 @@ void engine_free(struct engine *e)
     SSL_free(e->ssl);
     bytes_wipe(e, sizeof *e);
     free(e);
+}
+
+void engine_offer_cid(struct engine *e, const uint8_t own[WIRE_OWN_CID])
+{
+    cid_offer(e->ssl, &e->cid, own);
 }
 
 void engine_set_sink(struct engine *e, engine_fn on_record, void *arg)

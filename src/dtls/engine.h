@@ -25,6 +25,8 @@ typedef void (*engine_fn)(void *arg, const uint8_t *record, size_t len);
 /* A server end. `mtu`: no datagram's worth of records is longer. NULL: out of memory. */
 struct engine *engine_new(struct tlsctx *ctx, size_t mtu, engine_fn on_record, void *arg);
 void engine_free(struct engine *e);
+/* Before the hello: a connection id of ours, for a client that asks for one. */
+void engine_offer_cid(struct engine *e, const uint8_t own[WIRE_OWN_CID]);
 /* From now on records go there: to be set anew when `arg` goes and the engine stays. */
 void engine_set_sink(struct engine *e, engine_fn on_record, void *arg);
 /* The key of the identity that the client has named, at most ENGINE_KEY_MAX bytes; set it before

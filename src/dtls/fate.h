@@ -31,6 +31,7 @@
     X(DROP_RATE, "drop_rate")               /* too many handshakes or failures of late */          \
     X(DROP_CAP, "drop_cap")                 /* a cap of the settings is reached */                 \
     X(DROP_POLICY_RATE, "drop_policy_rate") /* over the rate of its identity */                    \
+    X(DROP_WORKER, "drop_worker")           /* of another worker, which has too much waiting */    \
     X(DROP_DRAINING, "drop_draining")       /* new handshakes are refused while stopping */        \
     X(DROP_BACKEND, "drop_backend")         /* no socket towards the backend could be opened */    \
     X(DROP_MEMORY, "drop_memory")           /* out of memory */
@@ -42,6 +43,7 @@
     X(DROP_EMPTY, "drop_empty")             /* 0 bytes for an association that libssl keeps */     \
     X(DROP_EXHAUSTED, "drop_exhausted")     /* the session has used up its sequence numbers */     \
     X(DROP_SEAL_FAILED, "drop_seal_failed") /* the crypto library refused: out of memory */        \
+    X(DROP_UNPROVEN, "drop_unproven")       /* over what an address just moved to may get */       \
     X(DROP_STRANGER, "drop_stranger")       /* on a shared socket: of somebody else, or to nobody */
 
 #define FATE_ENUM(name, text) FATE_##name,

@@ -38,7 +38,7 @@ void flight_resend(struct flight *f, uint64_t now)
     struct reader r = reader_of(f->records, f->len);
     struct wire_record rec;
 
-    while (wire_next_record(&r, &rec)) {
+    while (wire_next_record_to(&r, f->cid_len, &rec)) {
         if (rec.epoch == 0)
             put_u48(f->records + (rec.whole - f->records) + SEQ_OFFSET, f->next_seq++);
     }
@@ -76,8 +76,8 @@ size_t flight_take(struct flight *f, size_t mtu, uint8_t *out)
     struct wire_record rec;
     size_t len = 0;
 
-    while (wire_next_record(&r, &rec)) {
-        size_t n = WIRE_RECORD_HEADER + rec.len;
+    while (wire_next_record_to(&r, f->cid_len, &rec)) {
+        size_t n = wire_record_size(&rec);
         if (len + n > mtu)
             break;
         memcpy(out + len, rec.whole, n);

@@ -22,6 +22,7 @@ struct flight {
     size_t sent;       /* how much of it flight_take() has given out */
     bool is_overflown; /* a record did not fit */
     uint64_t next_seq; /* of the next plaintext record */
+    uint8_t cid_len;   /* of the peer's connection id, in what is sealed */
     uint64_t sent_at, repeat_at, repeat_after, repeat_until; /* ms; repeat_at UINT64_MAX: never */
 };
 

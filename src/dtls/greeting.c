@@ -12,6 +12,8 @@ enum {
     RENEGOTIATION_SCSV = 0x00ff,
     EXTENSION_MAX_FRAGMENT = 1,
     EXTENSION_MASTER_SECRET = 23,
+    EXTENSION_CID = 54,
+    EXTENSION_RRC = 61,
     EXTENSION_RENEGOTIATION = 0xff01,
     MESSAGE_MAX = WIRE_MESSAGE_HEADER + 2 + TLSCTX_HINT_MAX,
 };
@@ -39,6 +41,13 @@ static bool take_max_fragment(struct reader body, struct greeting *g)
     return !body.bad && body.left == 0 && g->max_fragment_code >= 1 && g->max_fragment_code <= 4;
 }
 
+static bool take_cid(struct reader body, struct greeting *g)
+{
+    g->has_cid = true;
+    read_vec8(&body);
+    return !body.bad && body.left == 0;
+}
+
 /* Others are about certificates, groups, tickets and the like, and go unanswered. */
 static bool take_extension(uint16_t type, struct reader body, struct greeting *g)
 {
@@ -49,6 +58,11 @@ static bool take_extension(uint16_t type, struct reader body, struct greeting *g
         return take_max_fragment(body, g);
     case EXTENSION_MASTER_SECRET:
         g->extended_master_secret = true;
+        return body.left == 0;
+    case EXTENSION_CID:
+        return take_cid(body, g);
+    case EXTENSION_RRC:
+        g->has_rrc = true;
         return body.left == 0;
     default:
         return true;
@@ -91,32 +105,40 @@ bool greeting_judge(const struct tlsctx *ctx, size_t mtu, const struct wire_hell
     return false;
 }
 
-static void put_extensions(struct writer *w, const struct greeting *g)
+static void put_extension(struct writer *w, uint16_t type, const void *body, uint16_t len)
 {
-    size_t len = (g->renegotiation_info ? 5u : 0u) + (g->extended_master_secret ? 4u : 0u) +
-                 (g->max_fragment_code != 0 ? 5u : 0u);
+    write_u16(w, type);
+    write_u16(w, len);
+    write_bytes(w, body, len);
+}
 
-    if (len == 0)
-        return; /* a client that sent none need not know the block (RFC 5246 7.4.1.4) */
-    write_u16(w, (uint16_t)len);
-    if (g->renegotiation_info) {
-        write_u16(w, EXTENSION_RENEGOTIATION);
-        write_u16(w, 1);
-        write_u8(w, 0);
+static void put_extensions(struct writer *w, const struct greeting *g, const uint8_t *own_cid)
+{
+    uint8_t cid[1 + WIRE_OWN_CID] = {WIRE_OWN_CID};
+    struct writer length = *w;
+
+    write_u16(w, 0);
+    if (g->renegotiation_info)
+        put_extension(w, EXTENSION_RENEGOTIATION, "", 1);
+    if (g->max_fragment_code != 0)
+        put_extension(w, EXTENSION_MAX_FRAGMENT, &g->max_fragment_code, 1);
+    if (g->extended_master_secret)
+        put_extension(w, EXTENSION_MASTER_SECRET, "", 0);
+    if (g->has_cid && own_cid != NULL) {
+        memcpy(cid + 1, own_cid, WIRE_OWN_CID);
+        put_extension(w, EXTENSION_CID, cid, sizeof cid);
+        if (g->has_rrc)
+            put_extension(w, EXTENSION_RRC, "", 0);
     }
-    if (g->max_fragment_code != 0) {
-        write_u16(w, EXTENSION_MAX_FRAGMENT);
-        write_u16(w, 1);
-        write_u8(w, g->max_fragment_code);
-    }
-    if (g->extended_master_secret) {
-        write_u16(w, EXTENSION_MASTER_SECRET);
-        write_u16(w, 0);
-    }
+    uint16_t len = (uint16_t)(w->at - length.at - 2);
+    if (len > 0)
+        write_u16(&length, len);
+    else
+        *w = length; /* a client that sent none need not know the block (RFC 5246 7.4.1.4) */
 }
 
 /* No session id: there is nothing to resume. */
-static void put_server_hello(struct writer *w, const struct greeting *g)
+static void put_server_hello(struct writer *w, const struct greeting *g, const uint8_t *own_cid)
 {
     uint8_t random[WIRE_RANDOM];
 
@@ -126,7 +148,7 @@ static void put_server_hello(struct writer *w, const struct greeting *g)
     write_u8(w, 0);
     write_u16(w, g->suite->id);
     write_u8(w, 0); /* no compression */
-    put_extensions(w, g);
+    put_extensions(w, g, own_cid);
 }
 
 struct out {
@@ -145,7 +167,8 @@ static void send_message(struct out *out, uint8_t type, uint8_t *record, size_t 
     out->on_record(out->arg, record, WIRE_RECORD_HEADER + len);
 }
 
-void greeting_write(const struct greeting *g, const char *hint, greeting_fn on_record, void *arg)
+void greeting_write(const struct greeting *g, const struct greeting_words *words,
+                    greeting_fn on_record, void *arg)
 {
     uint8_t record[WIRE_RECORD_HEADER + MESSAGE_MAX];
     uint8_t *body = record + WIRE_RECORD_HEADER + WIRE_MESSAGE_HEADER;
@@ -153,13 +176,13 @@ void greeting_write(const struct greeting *g, const char *hint, greeting_fn on_r
     struct out out = {on_record, arg, 1};
     struct writer w = writer_of(body, size);
 
-    put_server_hello(&w, g);
+    put_server_hello(&w, g, words->own_cid);
     send_message(&out, WIRE_SERVER_HELLO, record, (size_t)(w.at - body));
-    if (hint != NULL) {
-        size_t len = strlen(hint);
+    if (words->hint != NULL) {
+        size_t len = strlen(words->hint);
         w = writer_of(body, size);
         write_u16(&w, (uint16_t)len);
-        write_bytes(&w, hint, len);
+        write_bytes(&w, words->hint, len);
         send_message(&out, WIRE_SERVER_KEY_EXCHANGE, record, (size_t)(w.at - body));
     }
     send_message(&out, WIRE_SERVER_HELLO_DONE, record, 0);

@@ -20,6 +20,7 @@ struct greeting {
     bool extended_master_secret;
     bool renegotiation_info;   /* the client has asked for it (RFC 5746 3.6) */
     uint8_t max_fragment_code; /* RFC 6066 4; 0: none */
+    bool has_cid, has_rrc;     /* the client has asked for them (RFC 9146, 9853) */
 };
 
 /* Judges the hello by the context's suites, in their order. False: for libssl, which also finds
@@ -31,9 +32,16 @@ bool greeting_judge(const struct tlsctx *ctx, size_t mtu, const struct wire_hell
 /* Called for each record, in order; its number is for others to set. */
 typedef void (*greeting_fn)(void *arg, const uint8_t *record, size_t len);
 
+/* What of it the context and the caller's settings leave. */
+struct greeting_words {
+    const char *hint;       /* the identity hint, at most TLSCTX_HINT_MAX bytes; NULL leaves
+                               ServerKeyExchange out */
+    const uint8_t *own_cid; /* WIRE_OWN_CID bytes for a client that has asked; NULL: none */
+};
+
 /* Writes the messages, one record each, beginning with message_seq 1: 0 was the
- * HelloVerifyRequest's. `hint`: the identity hint, at most TLSCTX_HINT_MAX bytes, or NULL, which
- * leaves ServerKeyExchange out. */
-void greeting_write(const struct greeting *g, const char *hint, greeting_fn on_record, void *arg);
+ * HelloVerifyRequest's. */
+void greeting_write(const struct greeting *g, const struct greeting_words *words,
+                    greeting_fn on_record, void *arg);
 
 #endif

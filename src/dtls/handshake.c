@@ -10,6 +10,7 @@
 #include "dtls/flight.h"
 #include "dtls/greeting.h"
 #include "dtls/opener.h"
+#include "dtls/terms.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,18 +31,16 @@ struct handshake {
     uint64_t deadline;
 
     uint8_t client_random[WIRE_RANDOM];
-    uint8_t server_random[WIRE_RANDOM];
-    uint16_t version;
-    uint16_t next_message;     /* message_seq of the ClientKeyExchange */
-    uint16_t next_own_message; /* of the next one that the server writes */
-    const struct suite *suite; /* NULL: the records stay with libssl */
+    uint16_t next_message; /* message_seq of the ClientKeyExchange */
+    struct terms terms;
     enum suite_exchange exchange;
-    bool extended_master_secret;
-    size_t max_fragment;
+    bool has_cid;
+    struct association_cid cid;
     struct transcript *transcript; /* ClientHello to ServerHelloDone; for suites of our own */
 
     struct candidates candidates;
-    struct candidate *chosen; /* the client's; its place is not taken any more */
+    struct candidate *chosen;           /* the client's; its place is not taken any more */
+    union association_room association; /* its own, once its Finished is right */
     struct rate dhe_derivations;
     bool ccs_came, ccs_fed;
     uint8_t held[HELD_MAX]; /* a Finished that came too early */
@@ -66,7 +65,7 @@ static void refuse(struct handshake *h, uint8_t description, const char *why, ui
 {
     uint8_t alert[WIRE_RECORD_HEADER + 2];
 
-    wire_put_record_header(alert, WIRE_ALERT, h->version, 0, 2);
+    wire_put_record_header(alert, WIRE_ALERT, h->terms.version, 0, 2);
     alert[WIRE_RECORD_HEADER] = WIRE_ALERT_FATAL;
     alert[WIRE_RECORD_HEADER + 1] = description;
     flight_clear(&h->flight);
@@ -76,35 +75,6 @@ static void refuse(struct handshake *h, uint8_t description, const char *why, ui
 }
 
 /* ---- what the first flight says ---- */
-
-/* Learns from the plaintext messages what has been negotiated. */
-static void learn_message(struct handshake *h, const struct wire_message *m)
-{
-    struct wire_server_hello hello;
-
-    if (m->type != WIRE_SERVER_HELLO || !wire_is_whole(m) ||
-        !wire_parse_server_hello(m->body, m->length, &hello))
-        return;
-    memcpy(h->server_random, hello.random, WIRE_RANDOM);
-    h->version = hello.version;
-    h->suite = hello.version == WIRE_DTLS12 ? suite_find(hello.suite) : NULL;
-    h->extended_master_secret = hello.extended_master_secret;
-    if (hello.max_fragment > 0)
-        h->max_fragment = hello.max_fragment;
-}
-
-static void learn_plain_record(struct handshake *h, const struct wire_record *rec)
-{
-    struct reader r = reader_of(rec->body, rec->len);
-    struct wire_message m;
-
-    if (rec->type != WIRE_HANDSHAKE)
-        return;
-    while (wire_next_message(&r, &m)) {
-        learn_message(h, &m);
-        h->next_own_message = (uint16_t)(m.seq + 1);
-    }
-}
 
 static void on_record(void *arg, const uint8_t *record, size_t len)
 {
@@ -116,7 +86,7 @@ static void on_record(void *arg, const uint8_t *record, size_t len)
         return;
     flight_add(&h->flight, record, len);
     if (rec.epoch == 0)
-        learn_plain_record(h, &rec);
+        terms_learn(&h->terms, &rec);
 }
 
 /* ---- what libssl is fed ---- */
@@ -151,7 +121,7 @@ static void feed_plain(struct handshake *h, uint8_t type, const uint8_t *body, s
 {
     uint8_t record[WIRE_RECORD_HEADER + WIRE_MESSAGE_HEADER + CANDIDATE_BODY_MAX];
 
-    wire_put_record_header(record, type, h->version, h->fed_seq++, len);
+    wire_put_record_header(record, type, h->terms.version, h->fed_seq++, len);
     memcpy(record + WIRE_RECORD_HEADER, body, len);
     feed(h, record, WIRE_RECORD_HEADER + len, now);
 }
@@ -191,14 +161,15 @@ static struct candidate *find_opener(struct handshake *h, const struct wire_reco
         .keys = h->params.keys,
         .crypt = h->params.crypt,
         .kdf = h->params.kdf,
-        .suite = h->suite,
+        .suite = h->terms.suite,
         .exchange = h->exchange,
         .engine = h->engine,
-        .transcript = h->extended_master_secret ? h->transcript : NULL,
-        .randoms = {h->client_random, h->server_random},
+        .transcript = h->terms.extended_master_secret ? h->transcript : NULL,
+        .randoms = {h->client_random, h->terms.server_random},
         .derivations = &h->dhe_derivations,
         .candidates = &h->candidates,
         .chosen = h->chosen,
+        .cid = h->has_cid ? &h->cid : NULL,
     };
 
     return opener_find(&opener, rec, out, now);
@@ -210,11 +181,11 @@ static bool check_finished(struct handshake *h)
 {
     const struct finished_state state = {
         .kdf = h->params.kdf,
-        .suite = h->suite,
+        .suite = h->terms.suite,
         .transcript = h->transcript,
         .chosen = h->chosen,
         .client_seq = (uint16_t)(h->next_message + 1),
-        .server_seq = h->next_own_message,
+        .server_seq = h->terms.next_message,
     };
 
     return finished_answer(&state, &h->finished, h->farewell.finished);
@@ -225,14 +196,15 @@ static void take_finished(struct handshake *h, const struct opened *opened, uint
 {
     enum finished_verdict verdict =
         finished_take(&h->finished, (uint16_t)(h->next_message + 1), opened->plain, opened->len);
-    struct association *a = &h->chosen->association;
     uint8_t farewell[HANDSHAKE_FAREWELL_MAX];
 
     if (verdict == FINISHED_PARTLY)
         return;
     if (verdict == FINISHED_WRONG || !check_finished(h))
         return refuse(h, WIRE_DECRYPT_ERROR, "the client's Finished is wrong", now);
-    size_t len = finished_write(h->farewell.finished, 0, h->params.crypt, a, farewell);
+    opener_equip(h->chosen, h->has_cid ? &h->cid : NULL, &h->association);
+    size_t len = finished_write(h->farewell.finished, 0, h->params.crypt,
+                                &h->association.association, farewell);
     if (len == 0)
         return fail(h, "the Finished cannot be sealed");
     flight_clear(&h->flight);
@@ -246,7 +218,7 @@ static void take_finished(struct handshake *h, const struct opened *opened, uint
 
 static enum fate hold(struct handshake *h, const struct wire_record *rec)
 {
-    h->held_len = WIRE_RECORD_HEADER + rec->len;
+    h->held_len = wire_record_size(rec);
     memcpy(h->held, rec->whole, h->held_len);
     return FATE_HANDSHAKE;
 }
@@ -257,7 +229,7 @@ static enum fate feed_unjudged(struct handshake *h, const struct wire_record *re
     if (h->chosen == NULL || !h->ccs_came)
         return hold(h, rec);
     feed_ccs(h, now);
-    feed(h, rec->whole, WIRE_RECORD_HEADER + rec->len, now);
+    feed(h, rec->whole, wire_record_size(rec), now);
     if (h->state == HANDSHAKE_DONE && h->chosen->psk == NULL) {
         h->state = HANDSHAKE_PENDING;
         fail(h, "unknown identity");
@@ -267,9 +239,9 @@ static enum fate feed_unjudged(struct handshake *h, const struct wire_record *re
 
 static enum fate take_encrypted(struct handshake *h, const struct wire_record *rec, uint64_t now)
 {
-    if (WIRE_RECORD_HEADER + rec->len > HELD_MAX)
+    if (wire_record_size(rec) > HELD_MAX)
         return FATE_DROP_SIZE;
-    if (h->suite == NULL)
+    if (h->terms.suite == NULL)
         return feed_unjudged(h, rec, now);
     if (candidates_newest(&h->candidates) == NULL)
         return hold(h, rec);
@@ -277,6 +249,8 @@ static enum fate take_encrypted(struct handshake *h, const struct wire_record *r
     struct candidate *k = find_opener(h, rec, &opened, now);
     if (k == NULL && candidates_find(&h->candidates, CANDIDATE_ASKED) == NULL)
         return FATE_DROP_FORGED;
+    if (k != NULL && opened.type != WIRE_HANDSHAKE)
+        return opened.type == WIRE_DATA ? FATE_DROP_EARLY : FATE_DROP_TYPE;
     if (k == NULL || !h->ccs_came)
         return hold(h, rec);
     record_window_mark(&k->association.window, rec->seq);
@@ -304,7 +278,7 @@ static enum fate take_key(struct handshake *h, struct candidate *k, uint64_t now
 {
     if (k->asking == CANDIDATE_SETTLED && k->psk == NULL && h->params.alert_unknown)
         refuse(h, WIRE_UNKNOWN_PSK_IDENTITY, "unknown identity", now);
-    else if (k->asking == CANDIDATE_SETTLED && h->suite == NULL && h->chosen == NULL)
+    else if (k->asking == CANDIDATE_SETTLED && h->terms.suite == NULL && h->chosen == NULL)
         feed_key_exchange(h, k, now);
     return retry_held(h, now);
 }
@@ -391,7 +365,7 @@ enum fate handshake_feed(struct handshake *h, const struct wire_record *rec, uin
         return take_plain(h, rec, now);
     if (rec->epoch != 1)
         return FATE_DROP_EPOCH;
-    if (rec->type == WIRE_HANDSHAKE)
+    if (rec->type == (h->has_cid ? WIRE_CID : WIRE_HANDSHAKE))
         return take_encrypted(h, rec, now);
     return rec->type == WIRE_DATA ? FATE_DROP_EARLY : FATE_DROP_TYPE;
 }
@@ -420,35 +394,41 @@ enum fate handshake_set_key(struct handshake *h, const struct psk *named, enum c
  * led to, whose fragments libssl has written in order. */
 static bool begin_transcript(struct handshake *h, const struct wire_record *hello)
 {
-    h->transcript = transcript_new(h->params.kdf, h->suite->sha384);
+    h->transcript = transcript_new(h->params.kdf, h->terms.suite->sha384);
     return h->transcript != NULL && transcript_add(h->transcript, hello->body, hello->len) &&
            finished_hash_records(h->transcript, h->flight.records, h->flight.len);
 }
 
 /* libssl takes the hello and writes the first flight. */
-static void negotiate(struct handshake *h, const struct wire_record *hello, uint64_t now)
+static void negotiate(struct handshake *h, const struct wire_record *hello, const uint8_t *own_cid,
+                      uint64_t now)
 {
     uint8_t record[WIRE_RECORD_HEADER + WIRE_CIPHERTEXT_MAX];
-    size_t len = WIRE_RECORD_HEADER + hello->len;
+    size_t len = wire_record_size(hello);
 
     h->engine = engine_new(h->params.tls, h->params.mtu, on_record, h);
     if (h->engine == NULL)
         return fail(h, "out of memory");
+    if (own_cid != NULL)
+        engine_offer_cid(h->engine, own_cid);
     memcpy(record, hello->whole, len);
     put_u48(record + 5, FED_SEQ_FIRST);
     h->fed_seq = FED_SEQ_FIRST + 1;
     take_status(h, engine_hello(h->engine, record, len), now);
     if (h->state != HANDSHAKE_PENDING)
         return;
-    if (h->version == 0)
+    if (h->terms.version == 0)
         return fail(h, "libssl sent no ServerHello");
-    h->exchange = h->suite != NULL ? h->suite->exchange : engine_exchange(h->engine);
+    h->exchange = h->terms.suite != NULL ? h->terms.suite->exchange : engine_exchange(h->engine);
 }
 
 /* We do, where there is nothing in it but what both can. */
-static void greet(struct handshake *h, const struct greeting *g, uint64_t now)
+static void greet(struct handshake *h, const struct greeting *g, const uint8_t *own_cid,
+                  uint64_t now)
 {
-    greeting_write(g, tlsctx_hint(h->params.tls), on_record, h);
+    const struct greeting_words words = {tlsctx_hint(h->params.tls), own_cid};
+
+    greeting_write(g, &words, on_record, h);
     h->exchange = g->suite->exchange;
     take_status(h, ENGINE_WAIT, now);
 }
@@ -456,17 +436,20 @@ static void greet(struct handshake *h, const struct greeting *g, uint64_t now)
 static void begin(struct handshake *h, const struct wire_record *record,
                   const struct wire_hello *hello, uint64_t now)
 {
+    bool offers_cid = h->params.offers_cid && tlsctx_has_cid(h->params.tls) &&
+                      terms_may_settle_cid(hello, h->params.mtu);
+    const uint8_t *own_cid = offers_cid ? h->params.own_cid : NULL;
     struct greeting g;
 
     if (greeting_judge(h->params.tls, h->params.mtu, hello, &g))
-        greet(h, &g, now);
+        greet(h, &g, own_cid, now);
     else
-        negotiate(h, record, now);
+        negotiate(h, record, own_cid, now);
     if (h->state != HANDSHAKE_PENDING)
         return;
-    if (h->params.require_ems && !h->extended_master_secret)
+    if (h->params.require_ems && !h->terms.extended_master_secret)
         return refuse(h, WIRE_HANDSHAKE_FAILURE, "no extended master secret", now);
-    if (h->suite != NULL && !begin_transcript(h, record))
+    if (h->terms.suite != NULL && !begin_transcript(h, record))
         fail(h, "out of memory");
 }
 
@@ -481,12 +464,14 @@ struct handshake *handshake_new(const struct handshake_params *params,
     h->params = *params;
     memcpy(h->client_random, parsed.random, WIRE_RANDOM);
     h->next_message = (uint16_t)(parsed.message_seq + 1);
-    h->max_fragment = WIRE_PLAINTEXT_MAX;
+    terms_init(&h->terms);
     h->timing = (struct flight_timing){params->retransmit_first, params->retransmit_cap,
                                        params->retransmit_total};
     h->deadline = now + params->timeout;
     flight_init(&h->flight, hello->seq); /* RFC 6347 4.2.1: the answer begins with its number */
     begin(h, hello, &parsed, now);
+    h->has_cid = terms_settle_cid(&h->terms, &parsed, params->own_cid, &h->cid);
+    h->flight.cid_len = h->cid.peer_len;
     return h;
 }
 
@@ -534,7 +519,12 @@ const char *handshake_why(const struct handshake *h)
 
 const struct suite *handshake_suite(const struct handshake *h)
 {
-    return h->suite;
+    return h->terms.suite;
+}
+
+const struct association_cid *handshake_cid(const struct handshake *h)
+{
+    return h->has_cid ? &h->cid : NULL;
 }
 
 const uint8_t *handshake_identity(const struct handshake *h, size_t *len)
@@ -554,13 +544,13 @@ void handshake_finish(struct handshake *h, struct handshake_result *out)
 {
     memset(out, 0, sizeof *out);
     out->psk = h->chosen->psk;
-    out->max_fragment = h->max_fragment;
-    out->extended_master_secret = h->extended_master_secret;
-    out->own_records = h->suite != NULL;
+    out->max_fragment = h->terms.max_fragment;
+    out->extended_master_secret = h->terms.extended_master_secret;
+    out->own_records = h->terms.suite != NULL;
     out->farewell = h->farewell;
     memcpy(out->client_random, h->client_random, WIRE_RANDOM);
     if (out->own_records) {
-        out->association = h->chosen->association;
+        out->room = h->association;
         memcpy(out->master, h->chosen->master, KEYS_MASTER);
         return;
     }

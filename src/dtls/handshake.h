@@ -38,7 +38,9 @@ struct handshake_params {
                            key */
     uint64_t retransmit_first, retransmit_cap, retransmit_total; /* ms (RFC 6347 4.2.4.1) */
     uint64_t timeout;                                            /* ms, for the whole handshake */
-    uint64_t wall0; /* ms since 1970 UTC when `now` was 0: keys may be over */
+    uint64_t wall0;  /* ms since 1970 UTC when `now` was 0: keys may be over */
+    bool offers_cid; /* connection ids (RFC 9146), where the context and the client want them, */
+    uint8_t own_cid[WIRE_OWN_CID]; /* this one for us */
 };
 
 struct handshake;
@@ -83,6 +85,8 @@ const char *handshake_why(const struct handshake *h);
 /* The suite of the ServerHello, known from the first flight on: what the records are sealed with
  * once it is done. NULL: libssl keeps them, or it has failed before. */
 const struct suite *handshake_suite(const struct handshake *h);
+/* The connection ids of both ends, known from then on, too. NULL: they have agreed on none. */
+const struct association_cid *handshake_cid(const struct handshake *h);
 /* The identity the client has named last, escaped by nobody; NULL with 0 before it did. */
 const uint8_t *handshake_identity(const struct handshake *h, size_t *len);
 
@@ -104,7 +108,10 @@ struct handshake_result {
     size_t max_fragment;   /* 512 to WIRE_PLAINTEXT_MAX */
     bool extended_master_secret;
     bool own_records; /* AEAD: association and farewell are set; else `engine` is */
-    struct association association;
+    union {           /* to be copied by association_length(): the ids follow the keys */
+        struct association association;
+        union association_room room;
+    };
     struct handshake_farewell farewell;
     struct engine *engine;                                   /* the caller's from now on */
     uint8_t client_random[WIRE_RANDOM], master[KEYS_MASTER]; /* for a key log; to be wiped */

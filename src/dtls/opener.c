@@ -59,14 +59,26 @@ static bool derive(const struct opener *o, struct candidate *k, uint64_t now)
     return fine;
 }
 
+void opener_equip(const struct candidate *k, const struct association_cid *cid,
+                  union association_room *out)
+{
+    out->association = k->association;
+    if (cid != NULL)
+        association_set_cid(&out->association, cid);
+}
+
 /* True when the record is sealed with the candidate's keys. Its window stays as it is: a record
  * that will be held comes again. A key that is a decoy opens nothing, by whatever chance. */
 static bool does_open(const struct opener *o, const struct candidate *k,
                       const struct wire_record *rec, struct opened *out)
 {
-    struct association trial = k->association;
+    union association_room trial;
+    struct wire_record inner = *rec;
 
-    bool opens = record_open(o->crypt, &trial, rec, out->plain, &out->len) == RECORD_OK;
+    opener_equip(k, o->cid, &trial);
+    bool opens =
+        record_open(o->crypt, &trial.association, &inner, out->plain, &out->len) == RECORD_OK;
+    out->type = inner.type;
     bytes_wipe(&trial, sizeof trial);
     return opens && k->psk != NULL;
 }

@@ -28,13 +28,19 @@ struct opener {
     struct keys_randoms randoms;
     struct rate *derivations; /* bounds those of DHE */
     struct candidates *candidates;
-    const struct candidate *chosen; /* the only one that counts; NULL: all do */
+    const struct candidate *chosen;    /* the only one that counts; NULL: all do */
+    const struct association_cid *cid; /* NULL: none has been agreed on */
 };
 
 struct opened {
     uint8_t plain[WIRE_PLAINTEXT_MAX];
     size_t len;
+    uint8_t type; /* which a connection id hides */
 };
+
+/* A candidate's association with all that the hellos have settled. */
+void opener_equip(const struct candidate *k, const struct association_cid *cid,
+                  union association_room *out);
 
 /* The candidate under whose keys the record opens, or NULL. None whose key is awaited. */
 struct candidate *opener_find(const struct opener *o, const struct wire_record *rec,

@@ -4,6 +4,7 @@
  */
 #include "dtls/tlsctx.h"
 
+#include "dtls/cid.h"
 #include "dtls/suites.h"
 
 #include <openssl/dh.h>
@@ -22,6 +23,7 @@ struct tlsctx {
     uint16_t suites[SUITES_MAX]; /* in order of preference */
     size_t suite_count;
     char *hint; /* NULL: none */
+    bool has_cid;
 };
 
 const char *tlsctx_error(char *buf, size_t size)
@@ -173,6 +175,8 @@ static bool configure(SSL_CTX *ctx, const struct tlsctx_params *params, const ch
         return false;
     if (params->hint != NULL && SSL_CTX_use_psk_identity_hint(ctx, params->hint) != 1)
         return false;
+    if (params->cid && !cid_enable(ctx))
+        return false;
     return SSL_CTX_set_cipher_list(ctx, names) == 1 && set_curves(ctx) && set_dh_group(ctx);
 }
 
@@ -199,6 +203,7 @@ struct tlsctx *tlsctx_new(const struct tlsctx_params *params, char *why, size_t 
     if (ctx != NULL) {
         ctx->ssl = SSL_CTX_new(DTLS_server_method());
         ctx->hint = params->hint != NULL ? strdup(params->hint) : NULL;
+        ctx->has_cid = params->cid;
     }
     if (ctx == NULL || ctx->ssl == NULL || (params->hint != NULL && ctx->hint == NULL)) {
         snprintf(why, why_size, "out of memory");
@@ -242,6 +247,11 @@ size_t tlsctx_suite_count(const struct tlsctx *ctx)
 uint16_t tlsctx_suite(const struct tlsctx *ctx, size_t i)
 {
     return ctx->suites[i];
+}
+
+bool tlsctx_has_cid(const struct tlsctx *ctx)
+{
+    return ctx->has_cid;
 }
 
 const char *tlsctx_hint(const struct tlsctx *ctx)

@@ -20,6 +20,7 @@ struct tlsctx_params {
     const char *ciphers; /* an OpenSSL cipher string */
     bool old_devices;    /* also DTLS 1.0 and CBC suites, whose records stay with libssl */
     const char *hint;    /* PSK identity hint, or NULL */
+    bool cid;            /* connection ids may be negotiated (RFC 9146) */
 };
 
 struct tlsctx; /* one owner, but handshakes begun with it may outlive it */
@@ -41,6 +42,8 @@ struct ssl_st *tlsctx_new_ssl(struct tlsctx *ctx);
 /* The numbers of its suites, in the server's order of preference. */
 size_t tlsctx_suite_count(const struct tlsctx *ctx);
 uint16_t tlsctx_suite(const struct tlsctx *ctx, size_t i);
+/* Whether connection ids may be negotiated. */
+bool tlsctx_has_cid(const struct tlsctx *ctx);
 /* NULL: none. */
 const char *tlsctx_hint(const struct tlsctx *ctx);
 

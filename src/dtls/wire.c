@@ -9,6 +9,8 @@
 enum {
     EXTENSION_MAX_FRAGMENT = 1,
     EXTENSION_MASTER_SECRET = 23,
+    EXTENSION_CID = 54,
+    EXTENSION_RRC = 61,
     SESSION_ID_MAX = 32,
     MAJOR = 0xfe, /* DTLS counts its versions downwards from fe ff */
 };
@@ -94,6 +96,11 @@ static void read_server_extension(struct reader *list, struct wire_server_hello 
             body.bad = true;
         else
             out->max_fragment = (size_t)256 << code;
+    } else if (type == EXTENSION_RRC) {
+        out->has_rrc = true;
+    } else if (type == EXTENSION_CID) {
+        read_vec8(&body);
+        out->has_cid = true;
     } else {
         return;
     }
@@ -103,6 +110,11 @@ static void read_server_extension(struct reader *list, struct wire_server_hello 
 
 bool wire_next_record(struct reader *r, struct wire_record *out)
 {
+    return wire_next_record_to(r, WIRE_OWN_CID, out);
+}
+
+bool wire_next_record_to(struct reader *r, size_t cid_len, struct wire_record *out)
+{
     if (r->bad || r->left == 0)
         return false;
     out->whole = r->at;
@@ -110,6 +122,7 @@ bool wire_next_record(struct reader *r, struct wire_record *out)
     out->version = read_u16(r);
     out->epoch = read_u16(r);
     out->seq = read_u48(r);
+    out->cid = out->type == WIRE_CID ? read_bytes(r, cid_len) : NULL;
     out->len = read_u16(r);
     out->body = read_bytes(r, out->len);
     if (out->version >> 8 != MAJOR || out->len > WIRE_CIPHERTEXT_MAX)
@@ -156,6 +169,23 @@ enum wire_hello_status wire_parse_hello(const struct wire_record *rec, struct wi
     return WIRE_HELLO_OK;
 }
 
+bool wire_hello_cid(const struct wire_hello *hello, const uint8_t **cid, uint8_t *len)
+{
+    struct reader list = reader_of(hello->extensions, hello->extensions_len);
+
+    while (!list.bad && list.left > 0) {
+        uint16_t type = read_u16(&list);
+        struct reader body = read_vec16(&list);
+        if (type != EXTENSION_CID)
+            continue;
+        struct reader id = read_vec8(&body);
+        *cid = id.at;
+        *len = (uint8_t)id.left;
+        return !id.bad && !body.bad && body.left == 0;
+    }
+    return false;
+}
+
 bool wire_parse_server_hello(const uint8_t *body, size_t len, struct wire_server_hello *out)
 {
     struct reader r = reader_of(body, len);
@@ -169,6 +199,7 @@ bool wire_parse_server_hello(const uint8_t *body, size_t len, struct wire_server
     read_u8(&r); /* compression: we never offer any to choose */
     out->extended_master_secret = false;
     out->max_fragment = 0;
+    out->has_cid = out->has_rrc = false;
     if (!r.bad && r.left > 0)
         list = read_vec16(&r);
     while (!list.bad && list.left > 0)

@@ -16,7 +16,8 @@ enum {
     WIRE_ALERT = 21,
     WIRE_HANDSHAKE = 22,
     WIRE_DATA = 23,
-    WIRE_CID = 25,
+    WIRE_CID = 25, /* RFC 9146 4: the real type is inside */
+    WIRE_RRC = 27, /* RFC 9853 4: only inside of those */
 };
 
 enum {
@@ -40,6 +41,11 @@ enum {
     WIRE_UNKNOWN_PSK_IDENTITY = 115,
 };
 
+/* Messages of WIRE_RRC: a byte, then a cookie. */
+enum { WIRE_PATH_CHALLENGE = 0, WIRE_PATH_RESPONSE = 1, WIRE_PATH_DROP = 2 };
+#define WIRE_RRC_COOKIE 8
+#define WIRE_RRC_MESSAGE (1 + WIRE_RRC_COOKIE)
+
 #define WIRE_DTLS10 0xfeff
 #define WIRE_DTLS12 0xfefd
 
@@ -51,6 +57,9 @@ enum {
 #define WIRE_RANDOM 32
 #define WIRE_EXTENSIONS_MAX 64 /* in one hello; real ones have a dozen */
 #define WIRE_SEQ_MAX ((UINT64_C(1) << 48) - 1)
+#define WIRE_OWN_CID 8 /* ours have so many bytes, those of clients up to WIRE_CID_MAX */
+#define WIRE_CID_MAX 255
+#define WIRE_CID_AT 11 /* in a record */
 
 struct wire_record {
     uint8_t type;
@@ -58,15 +67,25 @@ struct wire_record {
     uint16_t epoch;
     uint64_t seq;
     const uint8_t *whole; /* header and body, as they came */
+    const uint8_t *cid;   /* WIRE_CID alone: WIRE_OWN_CID bytes of its header; else NULL */
     const uint8_t *body;
     size_t len; /* of the body */
 };
 
+/* Of header and body. */
+static inline size_t wire_record_size(const struct wire_record *rec)
+{
+    return (size_t)(rec->body - rec->whole) + rec->len;
+}
+
 /* Takes the next record off the datagram in `r`. False at the end of the datagram and for what is
- * no record: fewer than 13 bytes, a version whose major is not 0xfe, or a body that is longer than
+ * no record: a header that is cut, a version whose major is not 0xfe, or a body that is longer than
  * what is left or than WIRE_CIPHERTEXT_MAX. r->bad tells junk from the plain end. Any content type
- * passes. */
+ * passes; WIRE_CID has a connection id of ours in its header. */
 bool wire_next_record(struct reader *r, struct wire_record *out)
+    __attribute__((warn_unused_result));
+/* The same for records to a peer whose connection id has `cid_len` bytes. */
+bool wire_next_record_to(struct reader *r, size_t cid_len, struct wire_record *out)
     __attribute__((warn_unused_result));
 
 struct wire_message {
@@ -113,12 +132,19 @@ enum wire_hello_status { WIRE_HELLO_OK, WIRE_HELLO_BAD, WIRE_HELLO_FRAGMENT };
 enum wire_hello_status wire_parse_hello(const struct wire_record *rec, struct wire_hello *out)
     __attribute__((warn_unused_result));
 
+/* A client's connection id (RFC 9146 3), `len` bytes of the hello. False: the hello has none, or a
+ * malformed one. */
+bool wire_hello_cid(const struct wire_hello *hello, const uint8_t **cid, uint8_t *len)
+    __attribute__((warn_unused_result));
+
 struct wire_server_hello {
     uint16_t version;
     uint16_t suite;
     const uint8_t *random;
     bool extended_master_secret; /* RFC 7627 */
     size_t max_fragment;         /* RFC 6066 4: 512 to 4096, or 0 when not negotiated */
+    bool has_cid;                /* RFC 9146 */
+    bool has_rrc;                /* RFC 9853 */
 };
 /* Parses the body of libssl's ServerHello message. False: it is not one. */
 bool wire_parse_server_hello(const uint8_t *body, size_t len, struct wire_server_hello *out)

@@ -6,6 +6,7 @@
 
 #include "proxy/life.h"
 #include "proxy/report.h"
+#include "proxy/roam.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -37,6 +38,19 @@ static bool matches(const struct session *s, const struct inquiry_filter *f)
            (f->port == 0 || s->peer.port == f->port) && (!f->has_identity || is_identity(s, f));
 }
 
+static void add_cid(struct inquiry_row *row, const struct session *s)
+{
+    const struct association_cid *cid = association_cid(&s->association);
+
+    if (cid == NULL)
+        return;
+    row->has_cid = true;
+    row->moves = roam_of(&s->association)->moves;
+    row->peer_cid_len = cid->peer_len;
+    memcpy(row->own_cid, cid->own, WIRE_OWN_CID);
+    memcpy(row->peer_cid, cid->peer, cid->peer_len);
+}
+
 static void add_row(const struct relay *r, struct inquiry *q, const struct session *s, uint64_t now)
 {
     const struct conf_service *conf = life_conf(r, s);
@@ -61,6 +75,7 @@ static void add_row(const struct relay *r, struct inquiry *q, const struct sessi
     };
     if (s->flow != NULL)
         row->backend = life_backend(r, s);
+    add_cid(row, s);
     if (conf->backend_source.count > 0)
         report_source(s, conf, life_source(s), row->backend_source);
     identity = session_identity(s, &row->identity_len);

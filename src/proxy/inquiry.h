@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/prefix.h"
 #include "dtls/psk.h"
+#include "dtls/wire.h"
 #include "proxy/trace.h"
 
 #include <stdbool.h>
@@ -44,7 +45,9 @@ struct inquiry_row {
     size_t identity_len;
     uint8_t identity[PSK_IDENTITY_MAX];
     char suite[48], version[8];
-    bool has_ems;
+    bool has_ems, has_cid;
+    uint8_t own_cid[WIRE_OWN_CID], peer_cid_len, peer_cid[WIRE_CID_MAX]; /* with has_cid */
+    uint32_t moves;
     uint64_t age, idle;
     uint64_t in_datagrams, in_bytes, out_datagrams, out_bytes;
     uint64_t drops, refused;

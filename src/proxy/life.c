@@ -311,9 +311,15 @@ static size_t head_length(const struct turn *t)
     return pp2_length(&facts);
 }
 
-static void write_head(const struct turn *t)
+/* The record itself may have moved its session, and to the other family. */
+static void write_head(struct turn *t, size_t len)
 {
     const struct pp2_facts facts = facts_of(t);
+    size_t head_len = pp2_length(&facts);
+
+    if (head_len != t->head_len)
+        memmove(t->head + head_len, t->head + t->head_len, len);
+    t->head_len = head_len;
     pp2_write(&facts, t->head);
 }
 
@@ -326,13 +332,14 @@ static uint8_t *sink_plain_room(void *arg)
     struct turn *t = arg;
 
     t->head_len = head_length(t);
-    t->head = upstream_reserve(t->relay->parts.upstream, t->head_len + WIRE_PLAINTEXT_MAX);
+    t->head = upstream_reserve(t->relay->parts.upstream,
+                               (t->head_len > 0 ? PP2_MAX : 0) + WIRE_PLAINTEXT_MAX);
     return t->head + t->head_len;
 }
 
 static enum fate sink_deliver(void *arg, size_t len)
 {
-    const struct turn *t = arg;
+    struct turn *t = arg;
     struct session *s = t->session;
 
     s->used = t->now;
@@ -347,7 +354,7 @@ static enum fate sink_deliver(void *arg, size_t len)
     if (!is_ready)
         return FATE_DROP_BACKEND;
     if (t->head_len > 0)
-        write_head(t);
+        write_head(t, len);
     upstream_commit(s->flow, t->head_len + len);
     if (life_slot(s) != BALANCE_NOBODY)
         balance_count_sent(balance_of(t->relay, s), life_slot(s), len);
@@ -499,14 +506,13 @@ unsigned life_enter_identity(struct relay *r, struct session *s)
 static void open_session(struct relay *r, struct session *s, uint64_t now)
 {
     const struct session_route route = peers_route(&r->peers, s);
-    struct session *old = peers_find_open(&r->peers, &route);
-    struct session *victim;
+    struct session *old, *victim;
 
     leave_gate(r, s);
     peers_remove(&r->peers, s);
     stats_add(&r->parts.stats->handshakes_completed, 1);
     life_count(r, s, SERVICE_SESSIONS_OPENED, 1);
-    if (old != NULL)
+    while ((old = peers_find_replaced(&r->peers, s)) != NULL)
         life_end(r, old, SESSION_END_REPLACED, now);
     while ((victim = peers_open_victim(&r->peers)) != NULL)
         life_end(r, victim, SESSION_END_EVICTED, now);
@@ -524,9 +530,7 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
 /* Why a session whose handshake is complete may not open, or SESSION_END_NOT_YET. */
 static enum session_end opening_fault(const struct relay *r, const struct session *s, uint64_t now)
 {
-    const struct session_route route = peers_route(&r->peers, s);
-
-    if (!gate_may_open(r->gate, &s->peer, peers_find_open(&r->peers, &route) != NULL))
+    if (!gate_may_open(r->gate, &s->peer, peers_find_replaced(&r->peers, s) != NULL))
         return SESSION_END_PREFIX_FULL;
     return policy_fault(life_conf(r, s), s, r->expiry.wall0 + now);
 }

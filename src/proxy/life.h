@@ -44,7 +44,7 @@ struct relay {
     struct rate short_tag_tries;
     struct traces traces;
     struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines, refused_lines,
-        fate_lines, backend_lines;
+        fate_lines, backend_lines, move_lines;
     uint64_t next_id;
     bool is_draining;
 };
@@ -52,8 +52,9 @@ struct relay {
 /* One step on behalf of one peer: what a sink's functions need to know. */
 struct turn {
     struct relay *relay;
-    const struct session_route *route;
-    struct session *session; /* NULL while it is being made */
+    const struct session_route *route; /* where what goes to the client goes */
+    const struct session_route *from;  /* where a record with a connection id has come from */
+    struct session *session;           /* NULL while it is being made */
     uint64_t now;
     const uint8_t *out; /* what the client gets: the room reserved last */
     uint8_t *head;      /* what the backend gets begins here: the room reserved last */

@@ -24,10 +24,20 @@ struct relay_identity {
     unsigned room; /* sessions that it may still have, over those who have not been asked yet */
 };
 
+/* A record whose connection id is another worker's, and where it has come in. */
+struct relay_record {
+    struct addr peer, local;
+    unsigned listener; /* the other's has the same index */
+    size_t len;
+    const uint8_t *data;
+};
+
 /* How to ask the other workers to end one session of an identity, the longest idle one that the
- * first asked has; or, where each counts for itself, all beyond some. NULL: there are no others. */
+ * first asked has; or, where each counts for itself, all beyond some; how to hand one a record, which
+ * is copied: false: it has too many waiting. NULL: there are no others. */
 struct relay_elsewhere {
     void (*end_one)(void *arg, const struct relay_identity *who);
+    bool (*pass)(void *arg, unsigned worker, const struct relay_record *record);
     void *arg;
 };
 

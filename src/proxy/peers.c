@@ -5,10 +5,12 @@
 #include "proxy/peers.h"
 
 #include "base/bytes.h"
+#include "proxy/roam.h"
 #include "proxy/upstream.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The tables grow by themselves, so a large cap costs nothing before it is used. */
 #define FIRST_ROOM 1024
@@ -41,6 +43,8 @@ static uint64_t hash_route(const struct peers *p, const struct session_route *ro
 struct quest {
     const struct peers *peers;
     const struct session_route *route;
+    bool has_no_cid;             /* it has none, */
+    const struct psk *unless_of; /* or is of this identity */
 };
 
 static bool has_route(const struct table_link *link, const void *arg)
@@ -48,8 +52,28 @@ static bool has_route(const struct table_link *link, const void *arg)
     const struct session *s = table_entry(link, const struct session, link);
     const struct quest *q = arg;
 
+    if (q->has_no_cid && s->association.has_cid && s->psk != q->unless_of)
+        return false;
     return s->listener == q->route->listener && addr_equal(&s->peer, &q->route->peer) &&
            addr_equal(locals_at(&q->peers->locals, s->local), &q->route->local);
+}
+
+static uint64_t hash_cid(const uint8_t cid[WIRE_OWN_CID])
+{
+    struct reader r = reader_of(cid, WIRE_OWN_CID);
+
+    return read_u64(&r); /* nobody else has chosen those that are in */
+}
+
+static struct roam *roam_of_link(const struct table_link *link)
+{
+    return table_entry(link, struct roam, link);
+}
+
+static bool has_cid(const struct table_link *link, const void *arg)
+{
+    return memcmp(association_cid(&roam_of_link(link)->session->association)->own, arg,
+                  WIRE_OWN_CID) == 0;
 }
 
 static bool is_link(const struct table_link *link, const void *arg)
@@ -84,13 +108,11 @@ static void visit_link(struct table_link *link, void *arg)
 
 static bool init_tables(struct peers *p)
 {
-    if (!table_init(&p->open, FIRST_ROOM))
-        return false;
-    if (table_init(&p->pending, FIRST_ROOM)) {
-        if (locals_init(&p->locals))
-            return true;
-        table_clear(&p->pending);
-    }
+    if (table_init(&p->open, FIRST_ROOM) && table_init(&p->pending, FIRST_ROOM) &&
+        table_init(&p->cids, 0) && locals_init(&p->locals))
+        return true;
+    table_clear(&p->cids);
+    table_clear(&p->pending);
     table_clear(&p->open);
     return false;
 }
@@ -121,34 +143,70 @@ void peers_clear(struct peers *p)
     assert(p->open.count == 0 && p->pending.count == 0);
     table_clear(&p->open);
     table_clear(&p->pending);
+    table_clear(&p->cids);
     locals_clear(&p->locals);
     free(p->idle);
     free(p->flows);
 }
 
+static struct session *find_open(const struct peers *p, const struct session_route *route,
+                                 uint64_t hash)
+{
+    struct quest quest = {.peers = p, .route = route, .has_no_cid = true};
+    struct table_link *link = table_find(&p->open, hash, has_route, &quest);
+
+    if (link == NULL && p->cids.count > 0) {
+        quest.has_no_cid = false;
+        link = table_find(&p->open, hash, has_route, &quest);
+    }
+    return session_of(link);
+}
+
 struct peers_found peers_find(const struct peers *p, const struct session_route *route)
 {
-    const struct quest quest = {p, route};
+    const struct quest quest = {.peers = p, .route = route};
     uint64_t hash = hash_route(p, route);
 
     return (struct peers_found){
-        .open = session_of(table_find(&p->open, hash, has_route, &quest)),
+        .open = find_open(p, route, hash),
         .pending = session_of(table_find(&p->pending, hash, has_route, &quest)),
     };
 }
 
 struct session *peers_find_open(const struct peers *p, const struct session_route *route)
 {
-    const struct quest quest = {p, route};
+    return find_open(p, route, hash_route(p, route));
+}
 
-    return session_of(table_find(&p->open, hash_route(p, route), has_route, &quest));
+struct session *peers_find_replaced(const struct peers *p, const struct session *s)
+{
+    const struct session_route route = peers_route(p, s);
+    const struct quest quest = {
+        .peers = p, .route = &route, .has_no_cid = true, .unless_of = s->psk};
+
+    return session_of(table_find(&p->open, hash_route(p, &route), has_route, &quest));
 }
 
 struct session *peers_find_pending(const struct peers *p, const struct session_route *route)
 {
-    const struct quest quest = {p, route};
+    const struct quest quest = {.peers = p, .route = route};
 
     return session_of(table_find(&p->pending, hash_route(p, route), has_route, &quest));
+}
+
+struct session *peers_find_cid(const struct peers *p, const uint8_t cid[WIRE_OWN_CID])
+{
+    struct table_link *link = table_find(&p->cids, hash_cid(cid), has_cid, cid);
+
+    return link != NULL ? roam_of_link(link)->session : NULL;
+}
+
+void peers_make_cid(const struct peers *p, uint8_t first, uint8_t cid[WIRE_OWN_CID])
+{
+    do {
+        cid[0] = first;
+        bytes_random(cid + 1, WIRE_OWN_CID - 1);
+    } while (peers_find_cid(p, cid) != NULL);
 }
 
 bool peers_set_route(struct peers *p, struct session *s, const struct session_route *route)
@@ -171,12 +229,30 @@ struct session_route peers_route(const struct peers *p, const struct session *s)
     return (struct session_route){s->peer, *locals_at(&p->locals, s->local), s->listener};
 }
 
+bool peers_move(struct peers *p, struct session *s, const struct session_route *route)
+{
+    uint32_t local = locals_take(&p->locals, &route->local);
+
+    if (local == LOCALS_NONE)
+        return false;
+    table_remove(&p->open, &s->link);
+    locals_give(&p->locals, s->local);
+    s->local = local;
+    s->peer = route->peer;
+    s->listener = route->listener;
+    table_insert(&p->open, &s->link, hash_route(p, route));
+    return true;
+}
+
 void peers_add(struct peers *p, struct session *s)
 {
     const struct session_route route = peers_route(p, s);
     uint64_t hash = hash_route(p, &route);
+    struct roam *roam = roam_of(&s->association);
 
     assert(list_is_empty(&s->idle) && s->service < p->service_count);
+    if (roam != NULL)
+        table_insert(&p->cids, &roam->link, hash_cid(association_cid(&s->association)->own));
     if (s->state == SESSION_HANDSHAKE) {
         table_insert(&p->pending, &s->link, hash);
         list_append(&p->handshakes, &s->idle);
@@ -188,8 +264,12 @@ void peers_add(struct peers *p, struct session *s)
 
 void peers_remove(struct peers *p, struct session *s)
 {
+    struct roam *roam = roam_of(&s->association);
+
     if (list_is_empty(&s->idle))
         return;
+    if (roam != NULL)
+        table_remove(&p->cids, &roam->link);
     /* Its state may be a newer one than that it was added with, so the tables are asked. */
     if (table_find(&p->pending, s->link.hash, is_link, &s->link))
         table_remove(&p->pending, &s->link);

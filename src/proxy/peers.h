@@ -12,6 +12,7 @@
 struct peers {
     struct hash_key key;
     struct table open, pending;
+    struct table cids;    /* those of both that have connection ids, by ours */
     struct locals locals; /* what ->local is a number of */
     struct list *idle;    /* per service: open sessions, longest idle first */
     struct list *flows;   /* per service: the flows, longest idle first (upstream_touch()) */
@@ -27,13 +28,23 @@ bool peers_init(struct peers *p, size_t service_count, size_t open_max, size_t p
 /* Frees the tables; they are empty by then. */
 void peers_clear(struct peers *p);
 
-/* What one route has, at the cost of one hash: for the data path. Either may be NULL. */
+/* What one route has, at the cost of one hash: for the data path. Either may be NULL. Sessions with
+ * connection ids may share a route with others: it is where they are, not what they are found by.
+ * Of several open ones that without an id is the one that is found. */
 struct peers_found {
     struct session *open, *pending;
 };
 struct peers_found peers_find(const struct peers *p, const struct session_route *route);
 struct session *peers_find_open(const struct peers *p, const struct session_route *route);
+/* An open one that another session of the same route and, for those with a connection id, the same
+ * identity takes the place of (RFC 6347 4.2.8); or NULL. */
+struct session *peers_find_replaced(const struct peers *p, const struct session *s);
 struct session *peers_find_pending(const struct peers *p, const struct session_route *route);
+
+/* The session, open or pending, that has our connection id; or NULL. */
+struct session *peers_find_cid(const struct peers *p, const uint8_t cid[WIRE_OWN_CID]);
+/* A connection id that no session has: `first`, then random bytes. */
+void peers_make_cid(const struct peers *p, uint8_t first, uint8_t cid[WIRE_OWN_CID]);
 
 /* Gives a session its route, before it is added. False: out of memory. */
 bool peers_set_route(struct peers *p, struct session *s, const struct session_route *route)
@@ -42,8 +53,13 @@ bool peers_set_route(struct peers *p, struct session *s, const struct session_ro
 void peers_forget_route(struct peers *p, struct session *s);
 struct session_route peers_route(const struct peers *p, const struct session *s);
 
+/* Gives an open session with connection ids another route. False: out of memory, it has the old
+ * one. */
+bool peers_move(struct peers *p, struct session *s, const struct session_route *route)
+    __attribute__((warn_unused_result));
+
 /* Adds one by its state, to the pending (SESSION_HANDSHAKE) or to the open ones, among which no
- * other has its route. Its list node has been through list_init(). */
+ * other without connection ids has its route. Its list node has been through list_init(). */
 void peers_add(struct peers *p, struct session *s);
 /* Takes it out of all that it is in, also when its state has changed since peers_add(); harmless
  * when it is in none. */

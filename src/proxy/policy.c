@@ -38,6 +38,14 @@ bool policy_is_over(const struct conf_service *conf, const struct session *s, ui
     return wall >= psk_end(conf->psk, s->psk);
 }
 
+bool policy_allows(const struct conf_service *conf, const struct session *s,
+                   const struct addr *peer)
+{
+    const struct conf_policy *p = policies_find(conf, s->psk);
+
+    return p == NULL || p->allow_from.count == 0 || prefixes_contain(&p->allow_from, peer);
+}
+
 enum session_end policy_fault(const struct conf_service *conf, const struct session *s,
                               uint64_t wall)
 {
@@ -47,7 +55,7 @@ enum session_end policy_fault(const struct conf_service *conf, const struct sess
         return SESSION_END_NOT_YET;
     if (policy_is_over(conf, s, wall))
         return SESSION_END_EXPIRED;
-    if (p->allow_from.count > 0 && !prefixes_contain(&p->allow_from, &s->peer))
+    if (!policy_allows(conf, s, &s->peer))
         return SESSION_END_NOT_FROM_THERE;
     if (p->suites != NULL && !has_suite(p->suites, session_suite_name(s)))
         return SESSION_END_SUITE;

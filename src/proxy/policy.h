@@ -14,6 +14,9 @@
 /* Why a session may not open or go on at `wall` (ms since 1970 UTC), or SESSION_END_NOT_YET. */
 enum session_end policy_fault(const struct conf_service *conf, const struct session *s,
                               uint64_t wall);
+/* May its identity come from there? */
+bool policy_allows(const struct conf_service *conf, const struct session *s,
+                   const struct addr *peer);
 /* Its identity's time is over. */
 bool policy_is_over(const struct conf_service *conf, const struct session *s, uint64_t wall);
 /* Where its datagrams go, or NULL: to one of the service's backends. */

@@ -7,11 +7,15 @@
 #include "proxy/answers.h"
 #include "proxy/expiry.h"
 #include "proxy/life.h"
+#include "proxy/moves.h"
 #include "proxy/policy.h"
 #include "proxy/report.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+/* Records of one datagram that may go to other workers; a client has no reason to send any. */
+#define PASSED_PER_DATAGRAM 8
 
 /* ---- from clients ---- */
 
@@ -37,7 +41,9 @@ static enum fate begin_session(struct relay *r, struct turn *t, unsigned service
                  SESSION_END_HANDSHAKE_EVICTED, t->now);
     while ((victim = peers_pending_victim(&r->peers)) != NULL)
         life_end(r, victim, SESSION_END_HANDSHAKE_EVICTED, t->now);
-    struct session *s = session_new(&r->services[service], rec, t->now, &sink);
+    uint8_t cid[WIRE_OWN_CID];
+    struct session *s =
+        session_new(&r->services[service], rec, moves_offer(r, service, hello, cid), t->now, &sink);
     if (s == NULL)
         return FATE_DROP_MEMORY;
     if (!peers_set_route(&r->peers, s, t->route) ||
@@ -125,7 +131,7 @@ static enum fate take_hello(struct relay *r, struct turn *t, unsigned service,
 static enum fate give_record(struct relay *r, struct turn *t, struct session *s,
                              const struct wire_record *rec)
 {
-    const struct session_sink sink = life_sink(t);
+    const struct session_sink sink = moves_sink(t);
 
     t->session = s;
     if (r->traces.count > 0)
@@ -161,6 +167,21 @@ static enum fate take_record(struct relay *r, struct turn *t, const struct wire_
     return fate_is_drop(fate) ? give_record(r, t, open, rec) : fate;
 }
 
+/* Its session is where it is, whereever this came from, until the record has authenticated. */
+static enum fate take_cid_record(struct relay *r, const struct turn *t,
+                                 const struct wire_record *rec)
+{
+    enum fate fate;
+    struct session *s = moves_find(r, t->route, rec, &fate);
+
+    if (s == NULL)
+        return fate;
+    moves_settle(r, s, t->now);
+    const struct session_route home = peers_route(&r->peers, s);
+    struct turn turn = {.relay = r, .route = &home, .from = t->route, .now = t->now};
+    return give_record(r, &turn, s, rec);
+}
+
 static bool is_hello(const struct wire_record *rec)
 {
     return rec->type == WIRE_HANDSHAKE && rec->epoch == 0 && rec->len > 0 &&
@@ -183,23 +204,36 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
     struct turn turn = {.relay = r, .route = &route, .now = now};
     struct reader reader = reader_of(d->data, d->len);
     struct wire_record rec;
-    size_t count = 0, hellos = 0;
+    size_t count = 0, hellos = 0, passed = 0;
 
     stats_add(&r->parts.stats->client_datagrams, 1);
     stats_add(&r->parts.stats->client_bytes, d->len);
-    while (wire_next_record(&reader, &rec)) {
-        enum fate fate;
-        if (!is_hello(&rec))
+    for (; wire_next_record(&reader, &rec); count++) {
+        enum fate fate = FATE_DROP_WORKER;
+        if (rec.type != WIRE_CID && !is_hello(&rec))
             fate = take_record(r, &turn, &rec);
-        else if (hellos++ == 0)
-            fate = take_hello(r, &turn, listener_service(l), &rec);
-        else /* one answer to a datagram is enough, or it would amplify */
-            fate = FATE_DROP_HELLO_COPY;
+        else if (is_hello(&rec)) /* one answer to a datagram is enough, or it would amplify */
+            fate = hellos++ == 0 ? take_hello(r, &turn, listener_service(l), &rec)
+                                 : FATE_DROP_HELLO_COPY;
+        else if (!moves_is_elsewhere(r, &rec))
+            fate = take_cid_record(r, &turn, &rec);
+        else if (passed++ < PASSED_PER_DATAGRAM && moves_pass(r, &route, &rec))
+            continue; /* the other worker tells its fate */
         count_record(r, &turn, &rec, fate);
-        count++;
     }
     if (reader.bad || count == 0)
         count_record(r, &turn, NULL, FATE_DROP_JUNK);
+}
+
+void relay_from_worker(struct relay *r, const struct relay_record *record, uint64_t now)
+{
+    const struct session_route route = {record->peer, record->local, record->listener};
+    struct turn turn = {.relay = r, .route = &route, .now = now};
+    struct reader reader = reader_of(record->data, record->len);
+    struct wire_record rec;
+
+    if (wire_next_record(&reader, &rec))
+        count_record(r, &turn, &rec, take_cid_record(r, &turn, &rec));
 }
 
 /* ---- from backends ---- */
@@ -232,6 +266,8 @@ static void note_answer(struct relay *r, struct session *s, size_t len, uint64_t
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now)
 {
     struct session *s = session;
+
+    moves_settle(r, s, now);
     const struct session_route route = peers_route(&r->peers, s);
     struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
     const struct session_sink sink = life_sink(&turn);

@@ -20,6 +20,8 @@ void relay_free(struct relay *r);
 /* One datagram from a client. */
 void relay_from_client(struct relay *r, struct listener *l, const struct udp_datagram *d,
                        uint64_t now);
+/* A record that another worker has passed on. */
+void relay_from_worker(struct relay *r, const struct relay_record *record, uint64_t now);
 /* One datagram from the backend of `session` (the flow's owner). False: the session is gone, give
  * it no more of this batch. */
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now);

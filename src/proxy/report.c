@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "proxy/policy.h"
+#include "proxy/roam.h"
 
 #include <stdio.h>
 
@@ -116,6 +117,27 @@ void report_keys(const struct session *s, const struct conf_service *service, bo
     };
 
     log_event(LOG_LEVEL_WARNING, is_written ? "keys written" : "keys not written", fields);
+}
+
+void report_move(const struct session *s, const struct conf_service *service,
+                 const struct addr *before, struct log_limit *limit, uint64_t now)
+{
+    char from[ADDR_TEXT_MAX], peer[ADDR_TEXT_MAX], identity[IDENTITY_TEXT_MAX];
+    uint32_t skipped;
+
+    if (!log_wants(LOG_LEVEL_INFO) || !log_allowed(limit, now, &skipped))
+        return;
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"peer", addr_format(&s->peer, peer), 0},
+        {"before", addr_format(before, from), 0},
+        {"identity", identity_text(s, identity), 0},
+        {"moves", NULL, roam_of(&s->association)->moves},
+        {"left-out", NULL, skipped},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_INFO, "session move", fields);
 }
 
 void report_end(const struct session *s, const struct conf_service *service, uint32_t source,

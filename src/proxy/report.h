@@ -28,6 +28,9 @@ void report_flow(const struct session *s, const struct conf_service *service,
                  const struct report_way *way, struct log_limit *limit, uint64_t now);
 /* A warning that its keys were written to the key log, or could not be. */
 void report_keys(const struct session *s, const struct conf_service *service, bool is_written);
+/* One line when a session has moved from the address `before`; a few per second at most. */
+void report_move(const struct session *s, const struct conf_service *service,
+                 const struct addr *before, struct log_limit *limit, uint64_t now);
 /* One line when an open session ends; `source` is the number of its address. */
 void report_end(const struct session *s, const struct conf_service *service, uint32_t source,
                 enum session_end why, uint64_t now);

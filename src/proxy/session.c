@@ -6,6 +6,9 @@
 
 #include "base/bytes.h"
 #include "dtls/engine.h"
+#include "proxy/roam.h"
+#include "proxy/session_room.h"
+#include "proxy/wear.h"
 
 #include <assert.h>
 #include <string.h>
@@ -42,6 +45,8 @@ static struct key_source source_of(const struct session_service *service)
 static void send_record(struct session *s, const struct session_service *service, uint8_t type,
                         const uint8_t *plain, size_t len, const struct session_sink *sink)
 {
+    if (!roam_may_send(&s->association, len))
+        return;
     uint8_t *room = sink->reserve(sink->arg, len + RECORD_OVERHEAD_MAX);
     size_t n = record_seal(service->crypt, &s->association, type, plain, len, room);
     if (n > 0)
@@ -87,6 +92,8 @@ static enum fate take_handshake(struct session *s, const struct session_service 
         send_alert(s, service, WIRE_ALERT_WARNING, WIRE_NO_RENEGOTIATION, sink);
         return FATE_CONTROL;
     }
+    if (!roam_may_send(&s->association, sizeof s->tail->farewell.finished))
+        return FATE_CONTROL;
     uint8_t *room = sink->reserve(sink->arg, HANDSHAKE_FAREWELL_MAX);
     size_t n = handshake_repeat_farewell(&s->tail->farewell, service->crypt, &s->association, room);
     if (n > 0)
@@ -122,26 +129,20 @@ static enum fate fate_of(enum record_verdict verdict)
         return FATE_DROP_REPLAY;
     case RECORD_SIZE:
         return FATE_DROP_SIZE;
+    case RECORD_FORM:
+    case RECORD_INNER:
+        return FATE_DROP_TYPE;
     default:
         return FATE_DROP_FORGED;
     }
 }
 
-/* The keys have done what they may (RFC 9325 4.4, RFC 9147 4.5.3). A record number stands for how
- * many the client has sealed: an honest one skips none. */
-static void check_limits(struct session *s, const struct session_service *service)
+static void check_wear(struct session *s, const struct session_service *service)
 {
-    const struct association *a = &s->association;
-    uint64_t usage = service->conf->usage_limit, forgeries = service->conf->forgery_limit;
+    enum session_end fault = wear_fault(service->conf, &s->association);
 
-    if (usage == 0)
-        usage = suite_usage_limit(a->suite);
-    if (forgeries == 0)
-        forgeries = suite_forgery_limit(a->suite);
-    if (a->write_seq >= usage || a->window.top >= usage)
-        want_end(s, SESSION_END_EXHAUSTED);
-    if (a->forged >= forgeries)
-        want_end(s, SESSION_END_FORGERIES);
+    if (fault != SESSION_END_NOT_YET)
+        want_end(s, fault);
 }
 
 /* A short tag is worth a bound on how often anybody may try. */
@@ -151,29 +152,42 @@ static bool may_try(const struct session *s, const struct session_service *servi
            rate_take(service->short_tag_tries, SHORT_TAG_TRIES, SHORT_TAG_TRIES, now, NULL);
 }
 
+static bool is_known(uint8_t type)
+{
+    return type == WIRE_DATA || type == WIRE_ALERT || type == WIRE_HANDSHAKE;
+}
+
 static enum fate from_wire_open(struct session *s, const struct session_service *service,
                                 const struct wire_record *rec, uint64_t now,
                                 const struct session_sink *sink)
 {
+    struct wire_record inner = *rec;
+    bool is_newest = rec->seq > s->association.window.top;
     size_t len;
 
     assert(s->is_placed);
     if (rec->epoch != 1)
         return FATE_DROP_EPOCH;
-    if (rec->type != WIRE_DATA && rec->type != WIRE_ALERT && rec->type != WIRE_HANDSHAKE)
+    if (rec->type != WIRE_CID && !is_known(rec->type))
         return FATE_DROP_TYPE;
     if (!may_try(s, service, now))
         return FATE_DROP_RATE;
     uint8_t *plain = sink->plain_room(sink->arg);
-    enum record_verdict verdict = record_open(service->crypt, &s->association, rec, plain, &len);
-    check_limits(s, service);
+    enum record_verdict verdict = record_open(service->crypt, &s->association, &inner, plain, &len);
+    check_wear(s, service);
     if (verdict != RECORD_OK)
         return fate_of(verdict);
     if (s->has_tally)
         tally_record(session_tally(s), rec->seq);
-    if (rec->type == WIRE_ALERT)
+    if (rec->type == WIRE_CID)
+        sink->hear(sink->arg, wire_record_size(rec), is_newest);
+    if (inner.type == WIRE_RRC && sink->check(sink->arg, plain, len))
+        return FATE_CONTROL;
+    if (!is_known(inner.type))
+        return FATE_DROP_TYPE;
+    if (inner.type == WIRE_ALERT)
         return take_alert(s, service, plain, len, sink);
-    if (rec->type == WIRE_HANDSHAKE)
+    if (inner.type == WIRE_HANDSHAKE)
         return take_handshake(s, service, plain, len, now, sink);
     drop_farewell(s);
     return deliver(s, len, sink);
@@ -183,9 +197,11 @@ static enum back_fate from_plain_open(struct session *s, const struct session_se
                                       const uint8_t *plain, size_t len,
                                       const struct session_sink *sink)
 {
+    if (!roam_may_send(&s->association, len))
+        return BACK_DROP_UNPROVEN;
     uint8_t *room = sink->reserve(sink->arg, len + RECORD_OVERHEAD_MAX);
     size_t n = record_seal(service->crypt, &s->association, WIRE_DATA, plain, len, room);
-    check_limits(s, service);
+    check_wear(s, service);
     if (n > 0) {
         sink->commit(sink->arg, n);
         return BACK_SEALED;
@@ -227,10 +243,10 @@ static enum fate from_wire_legacy(struct session *s, const struct wire_record *r
 
     if (rec->epoch != 1)
         return FATE_DROP_EPOCH;
-    if (rec->type != WIRE_DATA && rec->type != WIRE_ALERT && rec->type != WIRE_HANDSHAKE)
+    if (!is_known(rec->type))
         return FATE_DROP_TYPE;
     engine_set_sink(s->legacy.engine, on_legacy_record, &out);
-    switch (engine_read(s->legacy.engine, rec->whole, WIRE_RECORD_HEADER + rec->len,
+    switch (engine_read(s->legacy.engine, rec->whole, wire_record_size(rec),
                         sink->plain_room(sink->arg), &len)) {
     case ENGINE_READ_DATA:
         if (s->has_tally)
@@ -281,7 +297,7 @@ static void take_keys(struct session *s, const struct handshake_result *result)
 {
     assert(s->association.suite == result->association.suite);
     s->state = SESSION_OPEN;
-    memcpy(&s->association, &result->association, association_size(result->association.suite));
+    memcpy(&s->association, &result->room, association_length(&result->association));
     s->pending->farewell = result->farewell;
 }
 
@@ -369,11 +385,12 @@ static void follow(struct session *s, const struct session_service *service, uin
 }
 
 static struct handshake *begin_handshake(const struct session_service *service,
-                                         const struct wire_record *rec, uint64_t now)
+                                         const struct wire_record *rec, const uint8_t *cid,
+                                         uint64_t now)
 {
     const struct conf_service *conf = service->conf;
     const struct key_source source = source_of(service);
-    const struct handshake_params params = {
+    struct handshake_params params = {
         .tls = service->tls,
         .keys = conf->psk,
         .crypt = service->crypt,
@@ -387,58 +404,43 @@ static struct handshake *begin_handshake(const struct session_service *service,
         .retransmit_total = conf->retransmit_total,
         .timeout = conf->handshake_timeout,
         .wall0 = service->wall0,
+        .offers_cid = cid != NULL,
     };
 
+    if (cid != NULL)
+        memcpy(params.own_cid, cid, WIRE_OWN_CID);
     return handshake_new(&params, rec, now);
 }
 
 /* By now the handshake has settled the suite, so the session gets no more room than it needs. */
-static struct session *make_room(struct session_memory *memory, const struct suite *suite,
-                                 bool has_tally)
+static struct session *make_room(const struct session_service *service,
+                                 const struct handshake *handshake)
 {
-    struct session *s;
-    struct tally *piece = slab_take(session_memory_of(memory, suite, has_tally));
+    struct session *s =
+        session_room_take(service->memory, handshake_suite(handshake), handshake_cid(handshake),
+                          service->snapshot->daemon.access_log != NULL);
 
-    if (piece == NULL)
+    if (s == NULL)
         return NULL;
-    s = (struct session *)(void *)(has_tally ? piece + 1 : piece);
-    s->has_tally = has_tally;
-    s->pending = slab_take(&memory->pending);
+    s->pending = slab_take(&service->memory->pending);
     if (s->pending == NULL) {
-        slab_give(piece);
+        session_room_give(s);
         return NULL;
     }
     s->pending->session = s;
     key_questions_init(&s->pending->questions);
-    if (suite != NULL)
-        s->association.suite = suite;
     return s;
 }
 
-void session_prepare(struct session_memory *m)
-{
-    static const struct session_sizes sizes = {
-        .session = offsetof(struct session, association.keys),
-        .tally = sizeof(struct tally),
-        .pending = sizeof(struct session_pending),
-        .tail = sizeof(struct session_tail),
-    };
-
-    /* 232 with the keys of the commonest suites; with its slot in the table not over 248. */
-    _Static_assert(offsetof(struct session, association.keys) == 192, "a session has grown");
-    session_memory_init(m, &sizes);
-}
-
 struct session *session_new(const struct session_service *service, const struct wire_record *rec,
-                            uint64_t now, const struct session_sink *sink)
+                            const uint8_t *cid, uint64_t now, const struct session_sink *sink)
 {
-    struct handshake *handshake = begin_handshake(service, rec, now);
+    struct handshake *handshake = begin_handshake(service, rec, cid, now);
     struct session *s;
 
     if (handshake == NULL)
         return NULL;
-    s = make_room(service->memory, handshake_suite(handshake),
-                  service->snapshot->daemon.access_log != NULL);
+    s = make_room(service, handshake);
     if (s == NULL) {
         handshake_free(handshake);
         return NULL;
@@ -488,7 +490,7 @@ void session_free(struct session *s)
         free_pending(s->pending);
     if (s->state == SESSION_LEGACY)
         engine_free(s->legacy.engine);
-    slab_give(s->has_tally ? (void *)session_tally(s) : s);
+    session_room_give(s);
 }
 
 /* ---- what comes in ---- */
@@ -555,6 +557,12 @@ enum fate session_set_key(struct session *s, const struct session_service *servi
     enum fate fate = key_source_tell(&source, s->pending->handshake, verdict, named, now);
     follow(s, service, now, sink);
     return fate;
+}
+
+void session_send_check(struct session *s, const struct session_service *service,
+                        const uint8_t message[WIRE_RRC_MESSAGE], const struct session_sink *sink)
+{
+    send_record(s, service, WIRE_RRC, message, WIRE_RRC_MESSAGE, sink);
 }
 
 void session_on_timer(struct session *s, const struct session_service *service, uint64_t now,

@@ -17,6 +17,7 @@
 #include "dtls/record.h"
 #include "proxy/gate.h"
 #include "proxy/key_source.h"
+#include "proxy/session_end.h"
 #include "proxy/session_memory.h"
 #include "proxy/session_tail.h"
 #include "proxy/tally.h"
@@ -24,39 +25,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* X(name, text): why a session ended; the text is what the log says. */
-#define SESSION_ENDS(X)                                                                            \
-    X(NOT_YET, "alive")                                                                            \
-    X(CLOSED, "closed by client")                                                                  \
-    X(ALERT, "fatal alert from client")                                                            \
-    X(IDLE, "idle timeout")                                                                        \
-    X(EVICTED, "evicted to make room")                                                             \
-    X(REPLACED, "replaced by a new handshake")                                                     \
-    X(IDENTITY_REMOVED, "identity removed")                                                        \
-    X(KEY_CHANGED, "key changed")                                                                  \
-    X(SHUTDOWN, "shutdown")                                                                        \
-    X(EXHAUSTED, "key used up")                                                                    \
-    X(FORGERIES, "too many forged records")                                                        \
-    X(PREFIX_FULL, "too many sessions of its prefix")                                              \
-    X(ELSEWHERE, "identity in use elsewhere")                                                      \
-    X(OPERATOR, "ended by operator")                                                               \
-    X(EXPIRED, "identity expired")                                                                 \
-    X(NOT_FROM_THERE, "address not allowed for the identity")                                      \
-    X(SUITE, "suite not allowed for the identity")                                                 \
-    X(BROKEN, "library failure")                                                                   \
-    X(HANDSHAKE_TIMEOUT, "handshake timed out")                                                    \
-    X(HANDSHAKE_FAILED, "handshake failed")                                                        \
-    X(HANDSHAKE_REPLACED, "handshake replaced by a newer one")                                     \
-    X(HANDSHAKE_EVICTED, "handshake evicted to make room")
-
-enum session_end {
-#define SESSION_END_ENUM(name, text) SESSION_END_##name,
-    SESSION_ENDS(SESSION_END_ENUM)
-#undef SESSION_END_ENUM
-};
-
-const char *session_end_text(enum session_end why);
 
 enum session_state {
     SESSION_HANDSHAKE, /* ->pending has its handshake */
@@ -149,7 +117,8 @@ struct session {
     uint32_t drops;       /* both ways */
     uint32_t refused;     /* ICMP refusals of its backend */
     union {
-        /* Only as long as the suite needs: association_size(). */
+        /* Only as long as the suite and the connection ids need: association_length(). Of the
+         * other kind all but the first bytes stay zero, so that has no ids. */
         struct association association;
         struct {
             struct engine *engine;
@@ -171,6 +140,11 @@ struct session_sink {
     bool (*may_alert)(void *arg);
     /* May a helper be asked for one more identity of this handshake? Asked once for each. */
     bool (*may_ask)(void *arg);
+    /* For a session with connection ids: a record of `size` bytes is authentic, and newer than all
+     * before it or not. What is sent from then on goes to where the session then is. */
+    void (*hear)(void *arg, size_t size, bool is_newest);
+    /* The same: what a record about routes says (RFC 9853). False: none was to be expected. */
+    bool (*check)(void *arg, const uint8_t *message, size_t len);
     void *arg;
 };
 
@@ -179,9 +153,10 @@ void session_prepare(struct session_memory *m);
 
 /* Begins a handshake from a hello with a valid cookie, whose record is `rec`; answers through the
  * sink. The one allocation a stranger can cause. Takes a reference to the snapshot until the
- * handshake ends. NULL: out of memory. */
+ * handshake ends. `cid` is a connection id that no session has, which this one may get, or NULL.
+ * NULL: out of memory. */
 struct session *session_new(const struct session_service *service, const struct wire_record *rec,
-                            uint64_t now, const struct session_sink *sink);
+                            const uint8_t *cid, uint64_t now, const struct session_sink *sink);
 /* The relay has given a session whose handshake is complete its place among the open ones: lets go
  * of ->pending. Nothing of the client may reach it between the one and the other. */
 void session_place(struct session *s, const struct session_service *service);
@@ -193,6 +168,9 @@ void session_free(struct session *s);
 enum fate session_from_wire(struct session *s, const struct session_service *service,
                             const struct wire_record *rec, uint64_t now,
                             const struct session_sink *sink);
+/* Sends the client of an open session a message about routes, if one may be sent to it. */
+void session_send_check(struct session *s, const struct session_service *service,
+                        const uint8_t message[WIRE_RRC_MESSAGE], const struct session_sink *sink);
 /* One datagram from the backend, 0 bytes included. */
 enum back_fate session_from_plain(struct session *s, const struct session_service *service,
                                   const uint8_t *plain, size_t len,

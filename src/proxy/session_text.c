@@ -5,14 +5,6 @@
 #include "dtls/engine.h"
 #include "proxy/session.h"
 
-const char *session_end_text(enum session_end why)
-{
-#define SESSION_END_TEXT(name, text) text,
-    static const char *const texts[] = {SESSION_ENDS(SESSION_END_TEXT)};
-#undef SESSION_END_TEXT
-    return texts[why];
-}
-
 /* NULL: it is complete. */
 static const struct handshake *handshake_of(const struct session *s)
 {

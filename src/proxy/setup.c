@@ -22,6 +22,7 @@ bool relay_setup_make(struct relay_setup *setup, const struct conf *conf, char *
             .ciphers = service->ciphers,
             .old_devices = service->min_version == CONF_DTLS10,
             .hint = service->identity_hint,
+            .cid = service->cid,
         };
         setup->tls[i] = tlsctx_new(&params, why, why_size);
         if (setup->tls[i] == NULL) {

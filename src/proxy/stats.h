@@ -23,6 +23,8 @@
     X(backend_bytes, "bytes received from backends")                                               \
     X(backend_send_failed, "datagrams to backends that the kernel refused")                        \
     X(backend_refused, "ICMP refusals by backends")                                                \
+    X(records_passed_on, "records passed on to the worker of their connection id")                 \
+    X(sessions_moved, "moves of sessions to another client address")                               \
     X(handshakes_started, "handshakes begun")                                                      \
     X(handshakes_completed, "handshakes completed")                                                \
     X(handshakes_failed, "handshakes that ended without a session")                                \

@@ -17,6 +17,7 @@
 #include <event2/event_struct.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,9 @@
  * bounded by its length, so that counts, too. */
 #define TURN_COST 128
 #define COST_BYTES 1024 /* of a datagram, for one more */
+
+/* Records from other workers that may wait at once, so that none can fill the memory. */
+#define PASSED_MAX 1024
 
 #define WALL_LOOK_MS 60000 /* the wall clock may be set, or drift */
 
@@ -37,6 +41,7 @@ enum message_kind {
     MESSAGE_UNDRAIN,
     MESSAGE_INQUIRY, /* answered, not acknowledged */
     MESSAGE_END_ONE, /* of another worker; not acknowledged */
+    MESSAGE_RECORD,  /* the same */
     MESSAGE_STOP,
 };
 
@@ -52,7 +57,9 @@ struct message {
             struct relay_identity who;
             unsigned asked; /* so many workers have none to end */
         } end_one;
+        struct relay_record record; /* `data` is what follows */
     } with;
+    uint8_t data[];
 };
 
 struct worker {
@@ -65,8 +72,9 @@ struct worker {
     size_t listener_count;
     struct listener *unfinished; /* the rest of its batch waits for the next turn; or NULL */
     struct relay *relay;
-    struct worker *next; /* of the ring of workers; NULL: alone */
-    unsigned count;      /* of the ring */
+    struct worker *next;   /* of the ring of workers; NULL: alone */
+    unsigned index, count; /* in the ring */
+    atomic_uint passed;    /* records from others that wait in the mailbox */
     struct event mail_event, tick_event;
     uint64_t tick_at; /* what tick_event is armed for */
     uint64_t now;     /* the turn's time; 0: nobody has asked */
@@ -123,6 +131,34 @@ static void on_elsewhere(void *arg, const struct relay_identity *who)
     ask_next(arg, who, 1);
 }
 
+/* Runs in the thread of another worker, the sender's. */
+static bool take_passed(struct worker *w, const struct relay_record *record)
+{
+    struct message *m = NULL;
+
+    if (atomic_fetch_add(&w->passed, 1) < PASSED_MAX)
+        m = calloc(1, sizeof(*m) + record->len);
+    if (!m) {
+        atomic_fetch_sub(&w->passed, 1);
+        return false;
+    }
+    m->kind = MESSAGE_RECORD;
+    m->with.record = *record;
+    m->with.record.data = m->data;
+    memcpy(m->data, record->data, record->len);
+    post(w, m);
+    return true;
+}
+
+static bool on_pass(void *arg, unsigned index, const struct relay_record *record)
+{
+    struct worker *w = arg;
+
+    while (w && w->index != index)
+        w = w->next != arg ? w->next : NULL;
+    return w && take_passed(w, record);
+}
+
 static void carry_out(struct worker *w, struct message *m, uint64_t now)
 {
     switch (m->kind) {
@@ -151,6 +187,10 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
         if (!relay_end_one(w->relay, &m->with.end_one.who, now))
             ask_next(w, &m->with.end_one.who, m->with.end_one.asked + 1);
         break;
+    case MESSAGE_RECORD:
+        atomic_fetch_sub(&w->passed, 1);
+        relay_from_worker(w->relay, &m->with.record, now);
+        break;
     case MESSAGE_STOP:
         relay_end_all(w->relay, now);
         w->is_over = true;
@@ -176,7 +216,8 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
     (void)what;
     while (!w->is_over && (node = mailbox_take(&w->mailbox))) {
         struct message *m = list_entry(node, struct message, node);
-        bool is_acknowledged = m->kind != MESSAGE_END_ONE && m->kind != MESSAGE_INQUIRY;
+        bool is_acknowledged =
+            m->kind != MESSAGE_END_ONE && m->kind != MESSAGE_RECORD && m->kind != MESSAGE_INQUIRY;
         carry_out(w, m, now);
         message_free(m);
         if (!w->is_over && is_acknowledged) {
@@ -365,7 +406,7 @@ static bool make_relay(struct worker *w, const struct worker_params *params,
                                 .stats = &w->stats,
                                 .services = w->services,
                                 .listeners = w->listeners,
-                                .elsewhere = {on_elsewhere, w},
+                                .elsewhere = {on_elsewhere, params->count > 1 ? on_pass : NULL, w},
                                 .asker = {on_question, on_helper_reset, w}};
 
     w->helpers = helpers_new(w->base, on_helper_answer, w);
@@ -433,6 +474,7 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
         return NULL;
     }
     w->acks = params->acks;
+    w->index = params->index;
     w->count = params->count;
     w->stop.kind = MESSAGE_STOP;
     w->ping.kind = MESSAGE_PING;

@@ -31,8 +31,9 @@ struct worker;
 /* Makes all that the worker needs, in the caller's thread. Takes over *setup; of *params only the
  * descriptors are kept. NULL: out of memory or descriptors, *setup is still the caller's. */
 struct worker *worker_new(const struct worker_params *params, struct relay_setup *setup);
-/* Before the start: who is next in the ring of workers, which is asked when an identity has too
- * many sessions. All of a ring have ended before any is freed. */
+/* Before the start: who is next in the ring of workers, which is in the order of their indices. It
+ * is asked when an identity has too many sessions, and takes records of its connection ids. All of
+ * a ring have ended before any is freed. */
 void worker_link(struct worker *w, struct worker *next);
 /* Starts the thread, with all signals blocked in it. False: errno. */
 bool worker_start(struct worker *w) __attribute__((warn_unused_result));

@@ -1,8 +1,8 @@
 /*
  * fuzz_handshake: any records at a live handshake that a fixed hello has begun. The first byte
- * takes the suite; a record's number tells how much time passes before it. A record in epoch 2 is
- * sealed with the client's keys first, so that what judges a Finished is met. Nobody can know it,
- * so no input may complete the handshake.
+ * takes the suite, its first bit connection ids; a record's number tells how much time passes
+ * before it. A record in epoch 2 is sealed with the client's keys first, so that what judges a
+ * Finished is met. Nobody can know it, so no input may complete the handshake.
  */
 #include "../unit/mirror.h"
 
@@ -26,11 +26,15 @@ static const uint16_t SUITES[] = {0x00a8, 0x00a9, 0xc0a8, 0xccab, 0xccac, 0x00aa
 /* With their length: supported groups, X25519 alone, for the suites with ECDHE. */
 static const uint8_t EXTENSIONS[] = {0, 8, 0, 10, 0, 4, 0, 2, 0, 0x1d};
 
+/* The same with a connection id and rrc. */
+static const uint8_t MORE_EXTENSIONS[] = {0,  20, 0, 10, 0,   4,   0,   2, 0,  0x1d, 0,
+                                          54, 0,  4, 3,  'i', 't', 's', 0, 61, 0,    0};
+
 static const uint8_t HELLO_RANDOM[WIRE_RANDOM] = "a client's random, and no other";
 
 struct world {
     struct handshake *h;
-    struct association client; /* seals as the client does; no suite: it cannot */
+    union association_room client; /* seals as the client does; no suite: it cannot */
     uint64_t now;
 };
 
@@ -47,8 +51,8 @@ static void require(bool holds)
 static void prepare(void)
 {
     static const char keys[] = "someone:" KEY "\n";
-    const struct tlsctx_params tls = {.ciphers = "PSK:kECDHEPSK:kDHEPSK:!ARIA",
-                                      .old_devices = true};
+    const struct tlsctx_params tls = {
+        .ciphers = "PSK:kECDHEPSK:kDHEPSK:!ARIA", .old_devices = true, .cid = true};
     struct errors errors = {0};
     char why[128];
 
@@ -62,6 +66,7 @@ static void prepare(void)
         .retransmit_cap = 1000,
         .retransmit_total = 5000,
         .timeout = 10000,
+        .own_cid = "ourid678",
     };
     require(params.tls != NULL && params.keys != NULL && params.crypt != NULL &&
             params.kdf != NULL);
@@ -81,7 +86,10 @@ static size_t write_hello(uint16_t suite, uint8_t *out, size_t size)
     write_u16(&b, 2);
     write_u16(&b, suite);
     write_u16(&b, 0x0100); /* null compression */
-    write_bytes(&b, EXTENSIONS, sizeof EXTENSIONS);
+    if (params.offers_cid)
+        write_bytes(&b, MORE_EXTENSIONS, sizeof MORE_EXTENSIONS);
+    else
+        write_bytes(&b, EXTENSIONS, sizeof EXTENSIONS);
     size_t len = sizeof body - b.left;
 
     uint8_t record[WIRE_RECORD_HEADER], message[WIRE_MESSAGE_HEADER];
@@ -109,12 +117,18 @@ static void learn_keys(struct world *w, const uint8_t *datagram, size_t len)
     if (!wire_next_message(&r, &m) || !wire_parse_server_hello(m.body, m.fragment_length, &hello))
         return;
     const struct keys_randoms randoms = {HELLO_RANDOM, hello.random};
-    w->client.suite = suite_find(hello.suite);
+    w->client.association.suite = suite_find(hello.suite);
     require(hex_decode(key, sizeof key, KEY, strlen(KEY)) == sizeof key);
     const struct keys_secrets secrets = {.psk = key, .psk_len = sizeof key};
-    require(keys_master(params.kdf, w->client.suite, &secrets, &randoms, NULL, master) &&
-            keys_expand(params.kdf, w->client.suite, master, &randoms, &keys));
-    w->client.keys = mirror_keys(&keys, w->client.suite);
+    require(
+        keys_master(params.kdf, w->client.association.suite, &secrets, &randoms, NULL, master) &&
+        keys_expand(params.kdf, w->client.association.suite, master, &randoms, &keys));
+    w->client.association.keys = mirror_keys(&keys, w->client.association.suite);
+    require(hello.has_cid == params.offers_cid && hello.has_rrc == params.offers_cid);
+    struct association_cid cid = {.peer_len = WIRE_OWN_CID};
+    memcpy(cid.peer, params.own_cid, WIRE_OWN_CID);
+    if (params.offers_cid)
+        association_set_cid(&w->client.association, &cid);
 }
 
 /* Takes all there is to send: whole records, none of them over the mtu. */
@@ -130,7 +144,7 @@ static void drain(struct world *w, bool learns)
         if (learns)
             learn_keys(w, out, n);
         learns = false;
-        while (wire_next_record(&r, &rec))
+        while (wire_next_record_to(&r, 3, &rec))
             require(rec.epoch == 0 || handshake_state(w->h) != HANDSHAKE_PENDING);
         require(!r.bad && r.left == 0);
     }
@@ -141,10 +155,11 @@ static enum fate give(struct world *w, const struct wire_record *rec)
     uint8_t sealed[1024 + RECORD_OVERHEAD_MAX];
     struct wire_record own;
 
-    if (rec->epoch != 2 || rec->len > 1024 || w->client.suite == NULL)
+    if (rec->epoch != 2 || rec->len > 1024 || w->client.association.suite == NULL)
         return handshake_feed(w->h, rec, w->now);
-    w->client.write_seq = rec->seq;
-    size_t n = record_seal(params.crypt, &w->client, rec->type, rec->body, rec->len, sealed);
+    w->client.association.write_seq = rec->seq;
+    size_t n =
+        record_seal(params.crypt, &w->client.association, rec->type, rec->body, rec->len, sealed);
     struct reader r = reader_of(sealed, n);
     require(wire_next_record(&r, &own));
     return handshake_feed(w->h, &own, w->now);
@@ -184,13 +199,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (params.tls == NULL)
         prepare();
-    size_t suite = data[0] % SUITE_COUNT;
+    size_t suite = (data[0] & 0x7f) % SUITE_COUNT;
+    params.offers_cid = (data[0] & 0x80) != 0;
     struct reader r = reader_of(hello, write_hello(SUITES[suite], hello, sizeof hello));
     require(wire_next_record(&r, &rec));
     w.h = handshake_new(&params, &rec, w.now);
     require(w.h != NULL && handshake_state(w.h) == HANDSHAKE_PENDING);
     drain(&w, suite < PLAIN_COUNT);
-    require((w.client.suite != NULL) == (suite < PLAIN_COUNT));
+    require((w.client.association.suite != NULL) == (suite < PLAIN_COUNT));
     r = reader_of(data + 1, size - 1);
     while (wire_next_record(&r, &rec))
         check_step(&w, &rec);

@@ -7,7 +7,7 @@ from raw import keys, wire
 from raw.wire import ALERT, DATA, HANDSHAKE
 
 OLD_SUITE = 0x008C  # PSK-AES128-CBC-SHA
-ENCRYPT_THEN_MAC, TRUNCATED_HMAC, CONNECTION_ID = 22, 4, 54
+ENCRYPT_THEN_MAC, TRUNCATED_HMAC = 22, 4
 
 
 def refusal(c):
@@ -165,15 +165,6 @@ def test_S_44_forward_secrecy_comes_first(client, intact):
     offered = [suite.id for suite in keys.SUITES.values()]
     c = client(suite=keys.ECDHE_CHACHA, suites=sorted(offered)).handshake()
     assert c.server_hello.suite == keys.ECDHE_CHACHA.id
-    intact(by=c)
-
-
-@pytest.mark.parametrize("cid", [b"\0", b"\4abcd"])
-def test_S_56_connection_id_is_not_negotiated(client, intact, cid):
-    """Not offered yet: the extension is left unanswered, and type 25 never means anything."""
-    c = client(extensions=[(CONNECTION_ID, cid)]).handshake()
-    assert CONNECTION_ID not in c.server_hello.extensions
-    assert c.answers(c.seal(25, b"data")) == []
     intact(by=c)
 
 

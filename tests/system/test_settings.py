@@ -79,6 +79,7 @@ SERVICE = {
     "allow": ("gate.test", f'"gate.test" {NO_PREFIX}'),
     "deny": ("10.0.0.0/33", f'"10.0.0.0/33" {NO_PREFIX}'),
     "ems": ("never", '"never" is not one of prefer, require'),
+    "cid": ("maybe", '"maybe" is not yes or no'),
     "max-sessions-per-identity": ("-1", '"-1" is not a number from 1 to 1000000, or 0'),
     "forgery-limit": ("4294967296", '"4294967296" is not a number from 1 to 4000000000, or 0'),
     "usage-limit": ("15", '"15" is not a number from 16 to 4000000000, or 0'),

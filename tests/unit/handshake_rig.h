@@ -24,7 +24,8 @@
 
 #define RIG_RECORDS 32
 #define RIG_KEY "000102030405060708090a0b0c0d0e0f"
-#define RIG_NOW 5000 /* when the handshake begins */
+#define RIG_NOW 5000       /* when the handshake begins */
+#define RIG_CID "\1its id" /* the server's, with the NUL */
 
 struct rig_options {
     const char *suites;        /* NULL: the default ones */
@@ -36,6 +37,9 @@ struct rig_options {
     uint8_t fragment_code; /* TLSEXT_max_fragment_length_... */
     size_t mtu;            /* of the server; 0: 1400 */
     uint64_t hello_seq;    /* record number of the hello; 0: the client's, which is 1 */
+    const uint8_t *cid;    /* extension 54, as on the wire, its length first; NULL: none */
+    size_t cid_len;
+    bool has_no_cid; /* the server */
 };
 
 struct rig_record {
@@ -77,7 +81,7 @@ static inline void rig_put(struct rig_records *to, const void *data, size_t len)
     while (wire_next_record(&r, &rec)) {
         struct rig_record *slot = &to->one[to->count++];
         rig_require(to->count <= RIG_RECORDS);
-        slot->len = WIRE_RECORD_HEADER + rec.len;
+        slot->len = wire_record_size(&rec);
         rig_require(slot->len <= sizeof slot->data);
         memcpy(slot->data, rec.whole, slot->len);
     }
@@ -147,6 +151,25 @@ static inline unsigned rig_on_psk(SSL *ssl, const char *hint, char *identity, un
     return (unsigned)len;
 }
 
+static inline int rig_give_cid(SSL *ssl, unsigned type, unsigned context, const unsigned char **out,
+                               size_t *len, X509 *x, size_t chain, int *alert, void *arg)
+{
+    const struct rig_options *o = arg;
+
+    (void)ssl, (void)type, (void)context, (void)x, (void)chain, (void)alert;
+    *out = o->cid;
+    *len = o->cid_len;
+    return 1;
+}
+
+static inline int rig_take_cid(SSL *ssl, unsigned type, unsigned context, const unsigned char *in,
+                               size_t len, X509 *x, size_t chain, int *alert, void *arg)
+{
+    (void)ssl, (void)type, (void)context, (void)x, (void)chain, (void)alert, (void)arg;
+    return len == 1 + WIRE_OWN_CID && in[0] == WIRE_OWN_CID &&
+           memcmp(in + 1, RIG_CID, WIRE_OWN_CID) == 0;
+}
+
 static inline void rig_client_new(struct rig *rig)
 {
     const struct rig_options *o = &rig->options;
@@ -161,6 +184,10 @@ static inline void rig_client_new(struct rig *rig)
         SSL_CTX_set_options(rig->ctx, SSL_OP_NO_EXTENDED_MASTER_SECRET);
     if (o->fragment_code > 0)
         SSL_CTX_set_tlsext_max_fragment_length(rig->ctx, o->fragment_code);
+    if (o->cid)
+        rig_require(
+            SSL_CTX_add_custom_ext(rig->ctx, 54, SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_2_SERVER_HELLO,
+                                   rig_give_cid, NULL, &rig->options, rig_take_cid, NULL) == 1);
     rig->method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "rig");
     BIO_meth_set_write(rig->method, rig_bio_write);
     BIO_meth_set_read(rig->method, rig_bio_read);
@@ -261,6 +288,7 @@ static inline struct rig *rig_new(const struct rig_options *options)
         .ciphers = options->suites ? options->suites : TLSCTX_DEFAULT_CIPHERS,
         .old_devices = options->old_devices,
         .hint = options->hint,
+        .cid = !options->has_no_cid,
     };
     rig->tls = tlsctx_new(&params, why, sizeof why);
     rig->keys = rig_keys();
@@ -277,6 +305,8 @@ static inline struct rig *rig_new(const struct rig_options *options)
         .retransmit_cap = 4000,
         .retransmit_total = 20000,
         .timeout = 30000,
+        .offers_cid = true,
+        .own_cid = RIG_CID,
     };
     rig_client_new(rig);
     rig_hello(rig);
@@ -327,13 +357,19 @@ static inline bool rig_finish(struct rig *rig, uint64_t now)
 
 /* ---- records made by hand ---- */
 
+/* One of type 25 has a connection id of zeros. */
 static inline struct rig_record rig_plain(uint8_t type, uint64_t seq, const void *body, size_t len)
 {
-    struct rig_record record = {.len = WIRE_RECORD_HEADER + len};
+    size_t cid_len = type == WIRE_CID ? WIRE_OWN_CID : 0;
+    struct rig_record record = {.len = WIRE_RECORD_HEADER + cid_len + len};
 
     rig_require(record.len <= sizeof record.data);
     wire_put_record_header(record.data, type, WIRE_DTLS12, seq, len);
-    memcpy(record.data + WIRE_RECORD_HEADER, body, len);
+    if (cid_len > 0) {
+        memset(record.data + WIRE_RECORD_HEADER - 2, 0, cid_len);
+        put_u16(record.data + WIRE_RECORD_HEADER - 2 + cid_len, (uint16_t)len);
+    }
+    memcpy(record.data + WIRE_RECORD_HEADER + cid_len, body, len);
     return record;
 }
 

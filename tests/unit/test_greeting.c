@@ -14,6 +14,8 @@
 #include <cmocka.h>
 
 #define MTU 1400
+
+static const uint8_t OWN_CID[WIRE_OWN_CID] = {1, 2, 3, 4, 5, 6, 7, 8};
 #define RECORDS_MAX 8
 
 enum {
@@ -122,8 +124,8 @@ static void keep(void *arg, const uint8_t *record, size_t len)
 static struct tlsctx *make_context(const char *ciphers, const char *hint)
 {
     char why[128];
-    struct tlsctx *ctx =
-        tlsctx_new(&(struct tlsctx_params){.ciphers = ciphers, .hint = hint}, why, sizeof why);
+    struct tlsctx *ctx = tlsctx_new(
+        &(struct tlsctx_params){.ciphers = ciphers, .hint = hint, .cid = true}, why, sizeof why);
 
     assert_non_null(ctx);
     return ctx;
@@ -135,6 +137,7 @@ static struct answer libssls_answer(struct tlsctx *ctx, const struct hello *h)
     struct engine *e = engine_new(ctx, MTU, keep, &a);
 
     assert_non_null(e);
+    engine_offer_cid(e, OWN_CID);
     assert_int_equal(engine_hello(e, h->data, h->len), ENGINE_WAIT);
     engine_free(e);
     return a;
@@ -147,7 +150,7 @@ struct said {
     bool has_block;
     struct {
         uint16_t type, len;
-        uint8_t body[8];
+        uint8_t body[16];
     } extension[8];
     size_t count;
 };
@@ -209,7 +212,7 @@ static bool greets(struct tlsctx *ctx, const struct form *form, struct greeting 
 
     if (!greeting_judge(ctx, MTU, &parsed, g))
         return false;
-    greeting_write(g, tlsctx_hint(ctx), keep, &a);
+    greeting_write(g, &(struct greeting_words){tlsctx_hint(ctx), OWN_CID}, keep, &a);
     struct answer theirs = libssls_answer(ctx, &h);
     assert_same(&a, &theirs);
     return true;
@@ -326,6 +329,13 @@ static const struct extension EXTENSIONS[] = {
     {"no code at all", {0, 1, 0, 0}, 4, false},
     {"ticket", {0, 35, 0, 0}, 4, true},
     {"unknown", {0xaa, 0xaa, 0, 2, 1, 2}, 6, true},
+    {"connection id", {0, 54, 0, 3, 2, 7, 7}, 7, true},
+    {"an empty one", {0, 54, 0, 1, 0}, 5, true},
+    {"no length of it", {0, 54, 0, 0}, 4, false},
+    {"one that is cut", {0, 54, 0, 2, 2, 7}, 6, false},
+    {"one with more behind", {0, 54, 0, 3, 1, 7, 7}, 7, false},
+    {"route checks", {0, 61, 0, 0}, 4, true},
+    {"with a body", {0, 61, 0, 1, 0}, 5, false},
 };
 
 static void test_what_is_odd_is_libssls(void **state)
@@ -348,7 +358,7 @@ static void test_what_is_odd_is_libssls(void **state)
 static void test_all_mixtures_are_answered_alike(void **state)
 {
     static const uint16_t suites[] = {GCM, CHACHA, CCM8, SCSV, NOBODYS, CBC};
-    static const size_t good[] = {0, 2, 7, 12, 13};
+    static const size_t good[] = {0, 2, 7, 12, 13, 14, 19};
     struct tlsctx *ctx = make_context(PLAIN_LIST, "who");
     unsigned greeted = 0;
 
@@ -358,14 +368,14 @@ static void test_all_mixtures_are_answered_alike(void **state)
         uint16_t list[7] = {GCM, 0};
         uint8_t block[64];
         struct writer w = writer_of(block, sizeof block);
-        unsigned picked = (unsigned)rand() % 32, from = (unsigned)rand() % 5;
+        unsigned picked = (unsigned)rand() % 128, from = (unsigned)rand() % 7;
         struct form form = {.version = WIRE_DTLS12, .suites = list};
         struct greeting g;
 
         for (size_t i = 0, n = 1 + (size_t)rand() % 6; i < n; i++)
             list[i] = suites[(unsigned)rand() % 6];
-        for (unsigned i = 0; i < 5; i++) {
-            const struct extension *e = &EXTENSIONS[good[(from + i) % 5]];
+        for (unsigned i = 0; i < 7; i++) {
+            const struct extension *e = &EXTENSIONS[good[(from + i) % 7]];
             if ((picked >> i & 1) != 0)
                 write_bytes(&w, e->bytes, e->len);
         }
@@ -374,6 +384,29 @@ static void test_all_mixtures_are_answered_alike(void **state)
         greeted += greets(ctx, &form, &g);
     }
     assert_true(greeted > 1500);
+    tlsctx_free(ctx);
+}
+
+static void test_no_connection_id_without_one_of_ours(void **state)
+{
+    struct tlsctx *ctx = make_context(PLAIN_LIST, NULL);
+    const struct form form = {
+        .version = WIRE_DTLS12,
+        .suites = SUITES(GCM),
+        .extensions = (const uint8_t[]){0, 54, 0, 1, 0, 0, 61, 0, 0},
+        .extensions_len = 9,
+    };
+    struct hello h = make_hello(&form);
+    struct wire_hello parsed = parse(&h);
+    struct answer a = {.count = 0};
+    struct greeting g;
+
+    (void)state;
+    assert_true(greeting_judge(ctx, MTU, &parsed, &g));
+    assert_true(g.has_cid && g.has_rrc);
+    greeting_write(&g, &(struct greeting_words){NULL, NULL}, keep, &a);
+    assert_int_equal(what_says(&a).count, 0);
+    assert_false(what_says(&a).has_block);
     tlsctx_free(ctx);
 }
 
@@ -387,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_a_hint_is_sent),
         cmocka_unit_test(test_what_is_odd_is_libssls),
         cmocka_unit_test(test_all_mixtures_are_answered_alike),
+        cmocka_unit_test(test_no_connection_id_without_one_of_ours),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -451,7 +451,7 @@ static void test_flood_of_forged_finished(void **state)
 
 /* As the other end opens what `a` has sealed. */
 static enum record_verdict open_own(struct record_crypt *c, const struct association *a,
-                                    const struct wire_record *rec, uint8_t *plain, size_t *len)
+                                    struct wire_record *rec, uint8_t *plain, size_t *len)
 {
     struct association other = *a;
 

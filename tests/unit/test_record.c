@@ -28,7 +28,7 @@ static uint8_t plain[WIRE_PLAINTEXT_MAX + 1], text[WIRE_PLAINTEXT_MAX + 1];
 
 /* As the other end opens what `a` has sealed. */
 static enum record_verdict open_own(struct record_crypt *c, const struct association *a,
-                                    const struct wire_record *rec, uint8_t *to, size_t *len)
+                                    struct wire_record *rec, uint8_t *to, size_t *len)
 {
     struct association other = *a;
 
@@ -273,7 +273,8 @@ static void test_one_byte_over_the_limit_is_neither_sealed_nor_opened(void **sta
     for (size_t i = 0; i < ID_COUNT; i++) {
         struct association a = association_of(IDS[i]);
         size_t extra = (size_t)a.suite->explicit_len + a.suite->tag_len, len;
-        struct wire_record rec = {WIRE_DATA, WIRE_DTLS12, 1, 0, NULL, sealed, 0};
+        struct wire_record rec = {
+            .type = WIRE_DATA, .version = WIRE_DTLS12, .epoch = 1, .body = sealed};
 
         assert_int_equal(record_seal(crypt, &a, WIRE_DATA, text, WIRE_PLAINTEXT_MAX + 1, sealed),
                          0);

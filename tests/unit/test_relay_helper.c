@@ -31,7 +31,7 @@ static int setup(void **state)
     (void)state;
     write_file("keys", "", 0600);
     helper_begin(known);
-    world_elsewhere = (struct relay_elsewhere){on_elsewhere, NULL};
+    world_elsewhere = (struct relay_elsewhere){on_elsewhere, NULL, NULL};
     told_count = 0;
     return 0;
 }

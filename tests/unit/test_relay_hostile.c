@@ -309,8 +309,11 @@ static void test_plaintext_hurts_no_session(void **state)
     send_plain(ONE, WIRE_DATA, 65535, 0, "data that looks sealed and long", 31);
     assert_fate(DROP_EPOCH, 6);
     send_plain(ONE, WIRE_CCS, 1, WIRE_SEQ_MAX, "\1", 1);
+    assert_fate(DROP_TYPE, 1);
     send_plain(ONE, WIRE_CID, 1, WIRE_SEQ_MAX, "?", 1);
-    assert_fate(DROP_TYPE, 2);
+    assert_fate(DROP_JUNK, 1); /* too short for a connection id */
+    send_plain(ONE, WIRE_CID, 1, WIRE_SEQ_MAX, "nobody\0\2??", 10);
+    assert_fate(DROP_STRANGER, 1);
     send_plain(ONE, WIRE_DATA, 1, WIRE_SEQ_MAX, "data that looks sealed and long", 31);
     assert_fate(DROP_FORGED, 1);
     assert_null(world_take());

@@ -54,7 +54,7 @@ static void test_a_sleeping_session_has_248_bytes(void **state)
     world_begin(usual, 1);
     open_many(MANY, &gcm);
     r = world->relay;
-    const struct slab *sessions = &r->memory.sessions[0];
+    const struct slab *sessions = &r->memory.sessions[0][0];
     assert_int_equal(sessions->used, MANY);
     assert_int_equal(sessions->size, 232);
     assert_in_range(weight(sessions) + r->peers.open.size * sizeof(void *) / MANY, 200, 248);
@@ -80,9 +80,9 @@ static void test_an_access_log_costs_136_bytes(void **state)
     world_begin(logged, 1);
     m = &world->relay->memory;
     open_many(MANY, NULL);
-    assert_int_equal(m->tallied[0].used + m->tallied[1].used + m->tallied[2].used, MANY);
-    assert_int_equal(m->sessions[0].used + m->sessions[1].used + m->sessions[2].used, 0);
-    assert_int_equal(m->tallied[0].size, 232 + 136);
+    assert_int_equal(m->tallied[0][0].used + m->tallied[1][0].used + m->tallied[2][0].used, MANY);
+    assert_int_equal(m->sessions[0][0].used + m->sessions[1][0].used + m->sessions[2][0].used, 0);
+    assert_int_equal(m->tallied[0][0].size, 232 + 136);
     world->is_deaf = true;
     world_end();
     assert_int_equal(blocks, 0);
@@ -148,7 +148,7 @@ static void test_each_suite_gets_the_room_its_keys_need(void **state)
         world_back(world_say(c, PORT, "hello"), "world", 5);
         world_to_client(c, PORT);
         assert_int_equal(c->plain_len, 5);
-        const struct slab *s = &world->relay->memory.sessions[suites[i].at];
+        const struct slab *s = &world->relay->memory.sessions[suites[i].at][0];
         assert_int_equal(s->used, 1);
         assert_int_equal(s->size, suites[i].size);
         client_free(c);

@@ -132,7 +132,7 @@ static enum fate give(const struct client_datagram *d)
             fate = session_from_wire(w.session, &w.service, &rec, w.now, &w.sink);
             continue;
         }
-        w.session = session_new(&w.service, &rec, w.now, &w.sink);
+        w.session = session_new(&w.service, &rec, NULL, w.now, &w.sink);
         assert_non_null(w.session);
         fate = FATE_HELLO_ACCEPTED;
     }

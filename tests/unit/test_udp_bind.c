@@ -290,6 +290,60 @@ static void test_buffers_are_told_in_the_unit_asked(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+#define GROUP 4
+
+/* Which socket of the group has got what `fd` sends. Loopback delivers at once. */
+static int receiver_of(const int group[GROUP], int fd, const uint8_t *data, size_t len)
+{
+    uint8_t got[32];
+    int found = -1;
+
+    assert_int_equal(send(fd, data, len, 0), len);
+    for (int i = 0; i < GROUP; i++)
+        if (recv(group[i], got, sizeof(got), 0) >= 0) {
+            assert_int_equal(found, -1);
+            found = i;
+        }
+    assert_in_range(found, 0, GROUP - 1);
+    return found;
+}
+
+static void test_datagrams_go_to_the_socket_that_they_name(void **state)
+{
+    const struct udp_steering to = {.first = 25, .at = 11, .count = GROUP};
+    int group[GROUP] = {server}, before[64], fd[64];
+    unsigned others[3] = {0};
+    struct addr at;
+
+    (void)state;
+    assert_false(udp_steer(server, &to)); /* alone it shares nothing */
+    for (int i = 1; i < GROUP; i++)
+        assert_true((group[i] = udp_listen(&bound, true, false, &at)) >= 0);
+    for (int i = 0; i < 64; i++) {
+        fd[i] = connect_to(&bound, &at);
+        before[i] = receiver_of(group, fd[i], (const uint8_t *)"any", 3);
+    }
+    assert_true(udp_steer(group[1], &to));
+    for (int i = 0; i < 64; i++) {
+        uint8_t data[12] = {25, [11] = (uint8_t)(i % GROUP)};
+        assert_int_equal(receiver_of(group, fd[i], data, 12), i % GROUP);
+        assert_int_equal(receiver_of(group, fd[i], data, 11), before[i]);
+        assert_int_equal(receiver_of(group, fd[i], data, 0), before[i]);
+        data[11] = GROUP;
+        assert_int_equal(receiver_of(group, fd[i], data, 12), before[i]);
+        data[11] = 255;
+        assert_int_equal(receiver_of(group, fd[i], data, 12), before[i]);
+        data[0] = 23;
+        data[11] = (uint8_t)(i % GROUP);
+        assert_int_equal(receiver_of(group, fd[i], data, 12), before[i]);
+        others[before[i] > 0] += 1;
+        close(fd[i]);
+    }
+    assert_true(others[0] > 0 && others[1] > 0); /* the hash is no single socket */
+    for (int i = 1; i < GROUP; i++)
+        close(group[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +359,7 @@ int main(void)
         TEST(test_addresses_are_told_from_foreign_ones),
         TEST(test_shared_socket_has_a_port_of_its_own),
         TEST(test_buffers_are_told_in_the_unit_asked),
+        TEST(test_datagrams_go_to_the_socket_that_they_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

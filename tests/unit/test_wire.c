@@ -109,18 +109,21 @@ static void test_only_dtls_versions_make_a_record(void **state)
 
 static void test_empty_records_of_every_type_pass(void **state)
 {
-    uint8_t data[256 * WIRE_RECORD_HEADER] = {0};
+    uint8_t data[256 * WIRE_RECORD_HEADER + WIRE_OWN_CID] = {0};
     struct reader r = reader_of(data, sizeof data);
     struct wire_record rec;
 
     (void)state;
-    for (size_t type = 0; type < 256; type++)
-        wire_put_record_header(data + type * WIRE_RECORD_HEADER, (uint8_t)type, WIRE_DTLS12, type,
-                               0);
+    for (size_t type = 0, at = 0; type < 256; type++) {
+        wire_put_record_header(data + at, (uint8_t)type, WIRE_DTLS12, type, 0);
+        at += WIRE_RECORD_HEADER +
+              (type == WIRE_CID ? WIRE_OWN_CID : 0); /* of zeros, as the length */
+    }
     for (size_t type = 0; type < 256; type++) {
         assert_true(wire_next_record(&r, &rec));
         assert_int_equal(rec.type, type);
         assert_int_equal(rec.seq, type);
+        assert_int_equal(rec.cid != NULL, type == WIRE_CID);
     }
     assert_false(wire_next_record(&r, &rec));
     assert_false(r.bad);

@@ -183,6 +183,30 @@ static void test_requests_of_workers_go_around_once_and_unacknowledged(void **st
     assert_nothing_added(w->acks);
 }
 
+static void test_records_of_other_workers_are_taken_up_to_a_bound(void **state)
+{
+    struct world *w = *state;
+    uint8_t data[4] = {'s', 'o', 'm', 'e'};
+    const struct relay_record record = {.listener = 7, .len = sizeof data, .data = data};
+    const struct relay_elsewhere *to = &relay.parts.elsewhere;
+    size_t taken = 0;
+
+    worker_link(w->worker, w->worker); /* a ring of two, both of which are this one */
+    assert_non_null(to->pass);
+    assert_true(to->pass(to->arg, 1, &record));
+    assert_false(to->pass(to->arg, 2, &record)); /* none of this ring */
+    memset(data, 0, sizeof data);                /* it was copied */
+    assert_true(worker_start(w->worker));
+    assert_true(worker_post_drain(w->worker));
+    await_count(w->acks, 1);
+    assert_string_equal(relay.said, "pD");
+    stop_and_wait(w);
+    assert_nothing_added(w->acks);
+    while (taken < 100000 && to->pass(to->arg, 1, &record))
+        taken++;
+    assert_in_range(taken, 100, 10000);
+}
+
 static void test_an_inquiry_comes_back_and_is_not_acknowledged(void **state)
 {
     struct world *w = *state;
@@ -298,6 +322,7 @@ int main(void)
         TEST(test_messages_behind_the_stop_are_dropped),
         TEST(test_a_ping_is_acknowledged_again_and_again),
         TEST(test_requests_of_workers_go_around_once_and_unacknowledged),
+        TEST(test_records_of_other_workers_are_taken_up_to_a_bound),
         TEST(test_an_inquiry_comes_back_and_is_not_acknowledged),
         TEST(test_an_inquiry_behind_the_stop_is_dropped),
         TEST(test_free_stops_a_running_thread),

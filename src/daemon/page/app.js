@@ -23,6 +23,7 @@ const REASONS = {
   rate: 'too many handshakes or failures of late',
   policy_rate: 'over the rate of its identity',
   cap: 'a cap of the settings is reached',
+  worker: 'of another worker, which has too much waiting',
   draining: 'a new handshake while stopping',
   backend: 'the socket towards the backend did not take it',
   memory: 'out of memory',
@@ -30,6 +31,7 @@ const REASONS = {
   empty: 'an empty reply to an old device',
   exhausted: 'the session has used up its sequence numbers',
   seal_failed: 'the crypto library refused',
+  unproven: 'over what an address that a client has just moved to may get',
 };
 
 const CHARTS = [

@@ -24,15 +24,32 @@ class Client:
         self.ems = hello.pop("ems", True)
         self.version = hello.pop("version", wire.DTLS12)
         self.extensions = list(hello.pop("extensions", ()))
+        self.cid = hello.pop("cid", None)
+        self.rrc = hello.pop("rrc", False)
         source = hello.pop("source", address[0])
         self.hello_fields = hello
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        self.socket.bind((source, 0))
-        self.socket.connect(address)
+        self.socket = self.new_socket(source)
         self.last_flight = ()
         self.reset()
+
+    def new_socket(self, source):
+        family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_DGRAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        made.bind((source, 0))
+        made.connect(self.address)
+        return made
+
+    @property
+    def own(self):
+        """Our address, as the gate's log has it."""
+        return "%s:%d" % self.socket.getsockname()[:2]
+
+    def move(self, source=None):
+        """To another port, and another address if it is given. The old one is gone."""
+        moved = self.new_socket(source or self.socket.getsockname()[0])
+        self.socket.close()
+        self.socket = moved
 
     def close(self):
         self.socket.close()
@@ -46,6 +63,7 @@ class Client:
         self.transcript = []
         self.server_hello = self.server_point = None
         self.master = self.writer = self.reader = None
+        self.server_cid = None  # once it has been negotiated
 
     # ---- datagrams ----
 
@@ -57,9 +75,22 @@ class Client:
         """The next datagram, as records."""
         self.socket.settimeout(timeout)
         try:
-            return wire.parse_records(self.socket.recv(65535))
+            return self.parse(self.socket.recv(65535))
         except TimeoutError:
             raise Silence("no answer within %s s" % timeout) from None
+
+    def parse(self, datagram):
+        """Its records; those with our connection id become what is inside of them."""
+        records = wire.parse_records(datagram, len(self.cid or b""))
+        for rec in records:
+            if rec.type == wire.CID:
+                assert self.server_cid is not None and rec.cid == self.cid
+                opened = self.reader.open_cid(rec)
+                assert opened is not None, "the server's record does not open"
+                rec.type, rec.plain = opened
+            elif rec.epoch == 1:
+                assert not (self.server_cid and self.cid), "a record without our connection id"
+        return records
 
     def record(self, kind, body, epoch=0, seq=None, version=wire.DTLS12):
         """A plaintext record, with the next number."""
@@ -72,10 +103,12 @@ class Client:
         if seq is None:
             seq = self.seq[1]
             self.seq[1] += 1
+        if self.server_cid:
+            return self.writer.seal_cid(self.server_cid, kind, plain, epoch, seq)
         return self.writer.seal(kind, plain, epoch, seq)
 
     def open(self, rec):
-        return self.reader.open(rec)
+        return rec.plain if rec.cid is not None else self.reader.open(rec)
 
     # ---- hellos ----
 
@@ -83,6 +116,10 @@ class Client:
         listed = list(self.extensions)
         if self.ems:
             listed.append((wire.MASTER_SECRET, b""))
+        if self.cid is not None:
+            listed.append((wire.CONNECTION_ID, wire.vec8(self.cid)))
+        if self.rrc:
+            listed.append((wire.RETURN_ROUTABILITY, b""))
         if self.suite.ecdhe:
             listed.append((wire.GROUPS, wire.vec16(b"\0\x1d")))
             listed.append((wire.POINT_FORMATS, wire.vec8(b"\0")))
@@ -152,6 +189,10 @@ class Client:
         flight = sorted(seen.values(), key=lambda m: m.seq)
         assert [m.seq for m in flight] == list(range(1, 1 + len(flight)))
         self.server_hello = wire.parse_server_hello(seen[wire.SERVER_HELLO].body)
+        if wire.CONNECTION_ID in self.server_hello.extensions:
+            answer = self.server_hello.extensions[wire.CONNECTION_ID]
+            assert self.cid is not None and answer[0] == len(answer) - 1
+            self.server_cid = answer[1:]
         if self.suite.ecdhe:
             body = seen[wire.SERVER_KEY_EXCHANGE].body
             body = body[2 + int.from_bytes(body[:2], "big") :]
@@ -250,6 +291,18 @@ class Client:
                     plain = self.open(rec)
                     assert plain is not None, "the server's record does not open"
                     return plain
+
+    def say_check(self, what, cookie):
+        """A message about routes (RFC 9853)."""
+        self.send(self.seal(wire.RRC, bytes([what]) + cookie))
+
+    def await_check(self):
+        """The next one of the gate's: (what, cookie). Data before it is passed over."""
+        while True:
+            for rec in self.receive():
+                if rec.type == wire.RRC:
+                    assert len(rec.plain) == 9
+                    return rec.plain[0], rec.plain[1:]
 
     def echo(self, data=b"marker"):
         """Sends a datagram that the backend gives back."""

@@ -3,16 +3,18 @@
 import struct
 from dataclasses import dataclass
 
-CCS, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
+CCS, ALERT, HANDSHAKE, DATA, CID, RRC = 20, 21, 22, 23, 25, 27
 HELLO_REQUEST, CLIENT_HELLO, SERVER_HELLO, HELLO_VERIFY = 0, 1, 2, 3
 CERTIFICATE, SERVER_KEY_EXCHANGE, SERVER_HELLO_DONE = 11, 12, 14
 CLIENT_KEY_EXCHANGE, FINISHED = 16, 20
 WARNING, FATAL = 1, 2
+PATH_CHALLENGE, PATH_RESPONSE, PATH_DROP = 0, 1, 2
 CLOSE_NOTIFY, UNEXPECTED_MESSAGE, BAD_RECORD_MAC, DECRYPT_ERROR = 0, 10, 20, 51
 PROTOCOL_VERSION, NO_RENEGOTIATION, UNKNOWN_PSK_IDENTITY = 70, 100, 115
 HANDSHAKE_FAILURE, INTERNAL_ERROR = 40, 80
 DTLS10, DTLS12 = 0xFEFF, 0xFEFD
 MAX_FRAGMENT, GROUPS, POINT_FORMATS, MASTER_SECRET, TICKET = 1, 10, 11, 23, 35
+CONNECTION_ID, RETURN_ROUTABILITY = 54, 61
 RENEGOTIATION_INFO = 0xFF01
 SEQ_MAX = 2**48 - 1
 MESSAGE_HEADER, RECORD_HEADER = 12, 13
@@ -37,6 +39,7 @@ class Record:
     epoch: int
     seq: int
     body: bytes
+    cid: bytes = None  # of type 25 alone
 
 
 @dataclass
@@ -56,14 +59,24 @@ def record(kind, body, epoch=0, seq=0, version=DTLS12):
     return record_header(kind, epoch, seq, len(body), version) + body
 
 
-def parse_records(datagram):
+def cid_header(cid, epoch, seq, length):
+    """Of a record with a connection id (RFC 9146 4)."""
+    number = struct.pack(">BHHHL", CID, DTLS12, epoch, seq >> 32, seq & 0xFFFFFFFF)
+    return number + cid + struct.pack(">H", length)
+
+
+def parse_records(datagram, cid_length=0):
+    """`cid_length` is that of our own connection id, which the server's records bear."""
     records = []
     while datagram:
-        kind, version, epoch, high, low, length = struct.unpack_from(">BHHHLH", datagram)
-        body = datagram[RECORD_HEADER : RECORD_HEADER + length]
+        kind, version, epoch, high, low = struct.unpack_from(">BHHHL", datagram)
+        at = RECORD_HEADER - 2 + (cid_length if kind == CID else 0)
+        cid = datagram[RECORD_HEADER - 2 : at] if kind == CID else None
+        length = struct.unpack_from(">H", datagram, at)[0]
+        body = datagram[at + 2 : at + 2 + length]
         assert len(body) == length, "the server cut a record"
-        records.append(Record(kind, version, epoch, high << 32 | low, body))
-        datagram = datagram[RECORD_HEADER + length :]
+        records.append(Record(kind, version, epoch, high << 32 | low, body, cid))
+        datagram = datagram[at + 2 + length :]
     return records
 
 
