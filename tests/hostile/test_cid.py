@@ -1,5 +1,6 @@
 """Connection ids (RFC 9146): clients that change their address, and those who say they did."""
 
+import os
 import random
 import select
 import socket
@@ -59,7 +60,7 @@ def thief():
 
 @pytest.mark.parametrize("length", [0, 1, 8, 255])
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
-def test_S_55_each_suite_with_ids_of_each_length(client, start, echo, suite, length):
+def test_S_56_each_suite_with_ids_of_each_length(client, start, echo, suite, length):
     to = start(ciphers=suite.name)
     c = client(to, suite=suite, cid=bytes(range(length))).handshake()
     assert len(c.server_cid) == 8 and c.server_cid[0] == 0
@@ -74,7 +75,7 @@ def test_S_55_each_suite_with_ids_of_each_length(client, start, echo, suite, len
     assert totals["sessions_moved"] == 1 and totals["handshakes_started"] == 1
 
 
-def test_S_56_off_and_unasked_there_is_none(client, start):
+def test_S_62_off_there_is_none(client, start):
     to = start(cid="off")
     c = client(to, cid=b"mine").handshake()
     assert wire.CONNECTION_ID not in c.server_hello.extensions
@@ -409,6 +410,39 @@ def test_the_proxy_header_follows(client, start, echo):
         assert int.from_bytes(header[24:26], "big") == c.socket.getsockname()[1]
         c.move(AWAY)
     assert len(echo.ports) == 1
+
+
+def test_the_proxy_header_follows_to_another_family(client, start, echo):
+    """And to another address of the service; the header becomes longer with the very record."""
+    to = start(listen="127.5.0.1:0, [::1]:0", proxy_protocol="v2")
+    v4, v6 = to.addresses()
+    echo.transform = lambda data: data[-6:]
+    c = client(to, cid=b"mine").handshake()
+    for address, source, family in [(v4, "127.5.0.1", 0x12), (v6, "::1", 0x22)] * 2:
+        c.address = address
+        c.move(source)
+        c.send_data(b"hello!")
+        assert c.await_data() == b"hello!"
+        header = echo.received[-1].data
+        assert header[13] == family
+        assert header[:12] == b"\r\n\r\n\0\r\nQUIT\n"
+        length = 16 + int.from_bytes(header[14:16], "big")
+        assert header[length:] == b"hello!"
+        port = 24 if family == 0x12 else 48
+        assert int.from_bytes(header[port : port + 2], "big") == c.socket.getsockname()[1]
+    assert len(echo.ports) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes CAP_NET_RAW")
+def test_a_transparent_source_follows(client, start, echo):
+    to = start(transparent="yes")
+    c = client(to, cid=b"mine").handshake()
+    for source in ("127.5.0.1", "127.5.0.1", AWAY):
+        c.move(source)
+        c.echo(b"data")
+    hosts = [d.peer[0] for d in echo.received]
+    assert hosts == ["127.5.0.1", "127.5.0.1", AWAY]
+    assert len(echo.ports) == 2  # another port alone leaves the flow as it is
 
 
 def test_clients_of_two_identities_may_have_had_one_address(client, start, psk):
