@@ -398,6 +398,30 @@ def test_an_identity_is_not_followed_to_where_it_may_not_be(client, gate, echo, 
     assert totals["client.drop_denied"] == 1 and totals["sessions_moved"] == 1
 
 
+def test_another_service_does_not_know_it(client, gate, echo, backend, settings, psk):
+    other = backend(host="127.5.0.1")
+    places = {"psk-file": psk({IDENTITY: KEY}), "listen": "127.5.0.1:0"}
+    to = gate(
+        ini=settings(
+            {
+                "daemon": {"workers": 1},
+                "service one": {**places, "backend": echo.address},
+                "service two": {**places, "backend": other.address},
+            }
+        )
+    )
+    c = client(to.address("one"), cid=b"mine").handshake()
+    record = c.seal(DATA, b"data")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect(to.address("two"))
+        s.send(record)
+        c.send(record)
+        assert c.await_data() == b"data"
+    assert other.data == []
+    totals = to.end()
+    assert totals["client.drop_stranger"] == 1 and totals.get("sessions_moved", 0) == 0
+
+
 def test_the_proxy_header_follows(client, start, echo):
     to = start(proxy_protocol="v2")
     c = client(to, cid=b"mine").handshake()
