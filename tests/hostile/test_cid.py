@@ -6,11 +6,13 @@ import select
 import socket
 
 import pytest
-from lib.gate import IDENTITY, KEY, until
 from lib.control import Control
+from lib.gate import IDENTITY, KEY, until
+from lib.wire import Wire
 from raw import keys, wire
 from raw.client import Silence
-from raw.wire import ALERT, DATA, HANDSHAKE
+from raw.patient import Patient
+from raw.wire import ALERT, DATA
 
 SUITES = sorted(keys.SUITES.values(), key=lambda suite: suite.id)
 OTHER_KEY = bytes(range(100, 116))
@@ -73,6 +75,19 @@ def test_S_56_each_suite_with_ids_of_each_length(client, start, echo, suite, len
     assert len(echo.ports) == 1
     totals = to.end()
     assert totals["sessions_moved"] == 1 and totals["handshakes_started"] == 1
+
+
+@pytest.mark.parametrize("lost", range(3), ids=["cookie", "ServerHello", "Finished"])
+def test_a_lost_flight_costs_no_handshake(start, lost):
+    to = start(retransmit_first="200ms")
+    wire_between = Wire(to.address(), lost)
+    c = Patient(wire_between.address, IDENTITY.encode(), KEY, cid=b"", rrc=True)
+    c.handshake()
+    c.echo()
+    assert wire_between.lost == 1 and c.server_cid is not None
+    c.close()
+    wire_between.close()
+    assert to.end()["handshakes_completed"] == 1
 
 
 def test_S_62_off_there_is_none(client, start):
