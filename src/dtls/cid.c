@@ -35,8 +35,6 @@ static int take(SSL *ssl, unsigned type, unsigned context, const unsigned char *
     }
     if (offer != NULL && type == EXTENSION_CID)
         offer->is_asked = true;
-    if (offer != NULL && type == EXTENSION_RRC)
-        offer->is_asked_rrc = true;
     return 1;
 }
 
@@ -49,6 +47,7 @@ static bool is_possible(const SSL *ssl)
            suite_find(SSL_CIPHER_get_protocol_id(cipher)) != NULL;
 }
 
+/* libssl asks for what the client has asked for, no more. */
 static int give(SSL *ssl, unsigned type, unsigned context, const unsigned char **out, size_t *len,
                 X509 *x, size_t chain_index, int *alert, void *arg)
 {
@@ -60,8 +59,6 @@ static int give(SSL *ssl, unsigned type, unsigned context, const unsigned char *
     (void)alert;
     (void)arg;
     if (offer == NULL || !offer->is_asked || !is_possible(ssl))
-        return 0;
-    if (type == EXTENSION_RRC && !offer->is_asked_rrc)
         return 0;
     *out = offer->own;
     *len = type == EXTENSION_CID ? sizeof offer->own : 0;
@@ -86,7 +83,7 @@ void cid_offer(SSL *ssl, struct cid_offer *offer, const uint8_t own[WIRE_OWN_CID
     if (offer != NULL) {
         offer->own[0] = WIRE_OWN_CID;
         memcpy(offer->own + 1, own, WIRE_OWN_CID);
-        offer->is_asked = offer->is_asked_rrc = false;
+        offer->is_asked = false;
     }
     SSL_set_ex_data(ssl, offer_index, offer);
 }

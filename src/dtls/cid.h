@@ -16,7 +16,7 @@ struct ssl_ctx_st;
 /* What one connection answers with. */
 struct cid_offer {
     uint8_t own[1 + WIRE_OWN_CID]; /* as on the wire, its length first */
-    bool is_asked, is_asked_rrc;   /* libssl's: the hello has the extension */
+    bool is_asked;                 /* libssl's: the hello has the extension */
 };
 
 /* Lets connections of `ctx` negotiate it. False: libssl refuses. */

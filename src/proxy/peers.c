@@ -43,6 +43,7 @@ static uint64_t hash_route(const struct peers *p, const struct session_route *ro
 struct quest {
     const struct peers *peers;
     const struct session_route *route;
+    bool has_cid;                /* it has an id */
     bool has_no_cid;             /* it has none, */
     const struct psk *unless_of; /* or is of this identity */
 };
@@ -52,6 +53,8 @@ static bool has_route(const struct table_link *link, const void *arg)
     const struct session *s = table_entry(link, const struct session, link);
     const struct quest *q = arg;
 
+    if (q->has_cid && !s->association.has_cid)
+        return false;
     if (q->has_no_cid && s->association.has_cid && s->psk != q->unless_of)
         return false;
     return s->listener == q->route->listener && addr_equal(&s->peer, &q->route->peer) &&
@@ -229,6 +232,22 @@ struct session_route peers_route(const struct peers *p, const struct session *s)
     return (struct session_route){s->peer, *locals_at(&p->locals, s->local), s->listener};
 }
 
+/* With connection ids: of those at one route only the newest is found there, for anybody with a key
+ * may bring any number of them to one address, and then each look at it would cost as many steps.
+ * The one before stays among the open ones, under the hash of its id. */
+static void take_route(struct peers *p, struct session *s, uint64_t hash)
+{
+    const struct session_route route = peers_route(p, s);
+    const struct quest quest = {.peers = p, .route = &route, .has_cid = true};
+    struct session *before = session_of(table_find(&p->open, hash, has_route, &quest));
+
+    if (before != NULL) {
+        table_remove(&p->open, &before->link);
+        table_insert(&p->open, &before->link, hash_cid(association_cid(&before->association)->own));
+    }
+    table_insert(&p->open, &s->link, hash);
+}
+
 bool peers_move(struct peers *p, struct session *s, const struct session_route *route)
 {
     uint32_t local = locals_take(&p->locals, &route->local);
@@ -240,7 +259,7 @@ bool peers_move(struct peers *p, struct session *s, const struct session_route *
     s->local = local;
     s->peer = route->peer;
     s->listener = route->listener;
-    table_insert(&p->open, &s->link, hash_route(p, route));
+    take_route(p, s, hash_route(p, route));
     return true;
 }
 
@@ -257,7 +276,10 @@ void peers_add(struct peers *p, struct session *s)
         table_insert(&p->pending, &s->link, hash);
         list_append(&p->handshakes, &s->idle);
     } else {
-        table_insert(&p->open, &s->link, hash);
+        if (roam != NULL)
+            take_route(p, s, hash);
+        else
+            table_insert(&p->open, &s->link, hash);
         list_append(&p->idle[s->service], &s->idle);
     }
 }

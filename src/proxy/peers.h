@@ -30,7 +30,8 @@ void peers_clear(struct peers *p);
 
 /* What one route has, at the cost of one hash: for the data path. Either may be NULL. Sessions with
  * connection ids may share a route with others: it is where they are, not what they are found by.
- * Of several open ones that without an id is the one that is found. */
+ * Of several open ones that without an id is the one that is found, else that with one which came
+ * last; however many there are, no more than these two are looked at. */
 struct peers_found {
     struct session *open, *pending;
 };

@@ -1,15 +1,18 @@
 """Connection ids (RFC 9146): clients that change their address, and those who say they did."""
 
+import os
 import random
 import select
 import socket
 
 import pytest
-from lib.gate import IDENTITY, KEY, until
 from lib.control import Control
+from lib.gate import IDENTITY, KEY, until
+from lib.wire import Wire
 from raw import keys, wire
 from raw.client import Silence
-from raw.wire import ALERT, DATA, HANDSHAKE
+from raw.patient import Patient
+from raw.wire import ALERT, DATA
 
 SUITES = sorted(keys.SUITES.values(), key=lambda suite: suite.id)
 OTHER_KEY = bytes(range(100, 116))
@@ -59,7 +62,7 @@ def thief():
 
 @pytest.mark.parametrize("length", [0, 1, 8, 255])
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
-def test_S_55_each_suite_with_ids_of_each_length(client, start, echo, suite, length):
+def test_S_56_each_suite_with_ids_of_each_length(client, start, echo, suite, length):
     to = start(ciphers=suite.name)
     c = client(to, suite=suite, cid=bytes(range(length))).handshake()
     assert len(c.server_cid) == 8 and c.server_cid[0] == 0
@@ -74,7 +77,20 @@ def test_S_55_each_suite_with_ids_of_each_length(client, start, echo, suite, len
     assert totals["sessions_moved"] == 1 and totals["handshakes_started"] == 1
 
 
-def test_S_56_off_and_unasked_there_is_none(client, start):
+@pytest.mark.parametrize("lost", range(3), ids=["cookie", "ServerHello", "Finished"])
+def test_a_lost_flight_costs_no_handshake(start, lost):
+    to = start(retransmit_first="200ms")
+    wire_between = Wire(to.address(), lost)
+    c = Patient(wire_between.address, IDENTITY.encode(), KEY, cid=b"", rrc=True)
+    c.handshake()
+    c.echo()
+    assert wire_between.lost == 1 and c.server_cid is not None
+    c.close()
+    wire_between.close()
+    assert to.end()["handshakes_completed"] == 1
+
+
+def test_S_62_off_there_is_none(client, start):
     to = start(cid="off")
     c = client(to, cid=b"mine").handshake()
     assert wire.CONNECTION_ID not in c.server_hello.extensions
@@ -397,6 +413,30 @@ def test_an_identity_is_not_followed_to_where_it_may_not_be(client, gate, echo, 
     assert totals["client.drop_denied"] == 1 and totals["sessions_moved"] == 1
 
 
+def test_another_service_does_not_know_it(client, gate, echo, backend, settings, psk):
+    other = backend(host="127.5.0.1")
+    places = {"psk-file": psk({IDENTITY: KEY}), "listen": "127.5.0.1:0"}
+    to = gate(
+        ini=settings(
+            {
+                "daemon": {"workers": 1},
+                "service one": {**places, "backend": echo.address},
+                "service two": {**places, "backend": other.address},
+            }
+        )
+    )
+    c = client(to.address("one"), cid=b"mine").handshake()
+    record = c.seal(DATA, b"data")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect(to.address("two"))
+        s.send(record)
+        c.send(record)
+        assert c.await_data() == b"data"
+    assert other.data == []
+    totals = to.end()
+    assert totals["client.drop_stranger"] == 1 and totals.get("sessions_moved", 0) == 0
+
+
 def test_the_proxy_header_follows(client, start, echo):
     to = start(proxy_protocol="v2")
     c = client(to, cid=b"mine").handshake()
@@ -409,6 +449,39 @@ def test_the_proxy_header_follows(client, start, echo):
         assert int.from_bytes(header[24:26], "big") == c.socket.getsockname()[1]
         c.move(AWAY)
     assert len(echo.ports) == 1
+
+
+def test_the_proxy_header_follows_to_another_family(client, start, echo):
+    """And to another address of the service; the header becomes longer with the very record."""
+    to = start(listen="127.5.0.1:0, [::1]:0", proxy_protocol="v2")
+    v4, v6 = to.addresses()
+    echo.transform = lambda data: data[-6:]
+    c = client(to, cid=b"mine").handshake()
+    for address, source, family in [(v4, "127.5.0.1", 0x12), (v6, "::1", 0x22)] * 2:
+        c.address = address
+        c.move(source)
+        c.send_data(b"hello!")
+        assert c.await_data() == b"hello!"
+        header = echo.received[-1].data
+        assert header[13] == family
+        assert header[:12] == b"\r\n\r\n\0\r\nQUIT\n"
+        length = 16 + int.from_bytes(header[14:16], "big")
+        assert header[length:] == b"hello!"
+        port = 24 if family == 0x12 else 48
+        assert int.from_bytes(header[port : port + 2], "big") == c.socket.getsockname()[1]
+    assert len(echo.ports) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes CAP_NET_RAW")
+def test_a_transparent_source_follows(client, start, echo):
+    to = start(transparent="yes")
+    c = client(to, cid=b"mine").handshake()
+    for source in ("127.5.0.1", "127.5.0.1", AWAY):
+        c.move(source)
+        c.echo(b"data")
+    hosts = [d.peer[0] for d in echo.received]
+    assert hosts == ["127.5.0.1", "127.5.0.1", AWAY]
+    assert len(echo.ports) == 2  # another port alone leaves the flow as it is
 
 
 def test_clients_of_two_identities_may_have_had_one_address(client, start, psk):

@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -272,6 +273,41 @@ static void test_of_several_at_one_route_that_without_an_id_has_it(void **state)
     leave(s);
 }
 
+/* Else whoever has a key could make each look at an address as long as he likes. */
+static void test_a_crowd_at_one_address_is_no_longer_to_look_at(void **state)
+{
+    enum { CROWD = 100 };
+    struct piece *crowd = calloc(CROWD, sizeof *crowd);
+    struct session_route route;
+    unsigned chained = 0;
+    char own[WIRE_OWN_CID + 1];
+
+    (void)state;
+    for (unsigned i = 0; i < CROWD; i++) {
+        snprintf(own, sizeof own, "%08u", i);
+        struct session *s = piece_make(&crowd[i], 8, "192.0.2.7:1", own);
+        s->peer.port = (uint16_t)(i < CROWD / 2 ? 1 : 2 + i);
+        add(s);
+    }
+    route = peers_route(&peers, &crowd[0].session);
+    assert_ptr_equal(peers_find_open(&peers, &route), &crowd[CROWD / 2 - 1].session);
+    for (unsigned i = CROWD / 2; i < CROWD; i++) {
+        assert_true(peers_move(&peers, &crowd[i].session, &route));
+        assert_ptr_equal(peers_find_open(&peers, &route), &crowd[i].session);
+    }
+    for (unsigned i = 0; i < CROWD; i++) {
+        snprintf(own, sizeof own, "%08u", i);
+        assert_ptr_equal(peers_find_cid(&peers, (const uint8_t *)own), &crowd[i].session);
+        chained += crowd[i].session.link.hash == crowd[CROWD - 1].session.link.hash;
+    }
+    assert_int_equal(chained, 1);
+    assert_int_equal(peers.open.count, CROWD);
+    for (unsigned i = 0; i < CROWD; i++)
+        leave(&crowd[i].session);
+    assert_int_equal(peers.open.count, 0);
+    free(crowd);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -285,6 +321,7 @@ int main(void)
         TEST(test_peers_find_by_id_and_forget_it),
         TEST(test_a_session_that_moves_is_found_at_its_new_route_alone),
         TEST(test_of_several_at_one_route_that_without_an_id_has_it),
+        TEST(test_a_crowd_at_one_address_is_no_longer_to_look_at),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
