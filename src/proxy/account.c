@@ -6,6 +6,7 @@
 #include "base/access.h"
 #include "base/bytes.h"
 #include "proxy/report.h"
+#include "proxy/roam.h"
 
 #define FIELDS_MAX 32 /* beside those of drops */
 
@@ -69,6 +70,7 @@ void account_write(const struct session *s, const struct conf_service *service,
     char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[ADDR_TEXT_MAX], from[PREFIX_TEXT_MAX];
     char identity[4 * PSK_IDENTITY_MAX + 1];
     const struct tally *t = session_tally(s);
+    const struct roam *roam = s->state == SESSION_OPEN ? roam_of(&s->association) : NULL;
     struct fields f = {.count = 0};
     size_t len;
     const uint8_t *name = session_identity(s, &len);
@@ -77,6 +79,8 @@ void account_write(const struct session *s, const struct conf_service *service,
     add_text(&f, "service", service->name);
     add_text(&f, "peer", addr_format(&s->peer, peer));
     add_text(&f, "local", addr_format(way->local, local));
+    if (roam != NULL)
+        add_number(&f, "moves", roam->moves);
     add_text(&f, "identity", bytes_escape(identity, sizeof identity, name, len));
     add_text(&f, "suite", session_suite_name(s));
     add_text(&f, "version", session_version_name(s));

@@ -33,8 +33,8 @@ struct relay_record {
 };
 
 /* How to ask the other workers to end one session of an identity, the longest idle one that the
- * first asked has; or, where each counts for itself, all beyond some; how to hand one a record, which
- * is copied: false: it has too many waiting. NULL: there are no others. */
+ * first asked has; or, where each counts for itself, all beyond some; how to hand one a record,
+ * which is copied: false: it has too many waiting. NULL: there are no others. */
 struct relay_elsewhere {
     void (*end_one)(void *arg, const struct relay_identity *who);
     bool (*pass)(void *arg, unsigned worker, const struct relay_record *record);

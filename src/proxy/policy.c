@@ -41,7 +41,7 @@ bool policy_is_over(const struct conf_service *conf, const struct session *s, ui
 bool policy_allows(const struct conf_service *conf, const struct session *s,
                    const struct addr *peer)
 {
-    const struct conf_policy *p = policies_find(conf, s->psk);
+    const struct conf_policy *p = find(conf, s);
 
     return p == NULL || p->allow_from.count == 0 || prefixes_contain(&p->allow_from, peer);
 }

@@ -7,7 +7,6 @@
 #include "base/bytes.h"
 #include "dtls/engine.h"
 #include "proxy/roam.h"
-#include "proxy/session_room.h"
 #include "proxy/wear.h"
 
 #include <assert.h>
@@ -417,14 +416,14 @@ static struct session *make_room(const struct session_service *service,
                                  const struct handshake *handshake)
 {
     struct session *s =
-        session_room_take(service->memory, handshake_suite(handshake), handshake_cid(handshake),
+        session_take_room(service->memory, handshake_suite(handshake), handshake_cid(handshake),
                           service->snapshot->daemon.access_log != NULL);
 
     if (s == NULL)
         return NULL;
     s->pending = slab_take(&service->memory->pending);
     if (s->pending == NULL) {
-        session_room_give(s);
+        session_give_room(s);
         return NULL;
     }
     s->pending->session = s;
@@ -490,7 +489,7 @@ void session_free(struct session *s)
         free_pending(s->pending);
     if (s->state == SESSION_LEGACY)
         engine_free(s->legacy.engine);
-    session_room_give(s);
+    session_give_room(s);
 }
 
 /* ---- what comes in ---- */

@@ -151,6 +151,14 @@ struct session_sink {
 /* Makes a worker's memory for sessions; session_memory_clear() is the other end. */
 void session_prepare(struct session_memory *m);
 
+/* A session's piece of that memory (session_room.c), zeroed, with its suite (NULL: libssl keeps the
+ * records) and its connection ids (NULL: none), with a tally in front or without. NULL: out of
+ * memory. */
+struct session *session_take_room(struct session_memory *m, const struct suite *suite,
+                                  const struct association_cid *cid, bool has_tally);
+/* Wipes it; what it points to has gone before. */
+void session_give_room(struct session *s);
+
 /* Begins a handshake from a hello with a valid cookie, whose record is `rec`; answers through the
  * sink. The one allocation a stranger can cause. Takes a reference to the snapshot until the
  * handshake ends. `cid` is a connection id that no session has, which this one may get, or NULL.

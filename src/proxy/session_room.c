@@ -1,10 +1,9 @@
 /*
- * session_room: which piece a session lies in. See the header.
+ * session_room: which piece a session lies in; session.h has the contracts.
  * Must never know what becomes of it.
  */
-#include "proxy/session_room.h"
-
 #include "proxy/roam.h"
+#include "proxy/session.h"
 
 #include <stddef.h>
 
@@ -24,7 +23,7 @@ void session_prepare(struct session_memory *m)
     session_memory_init(m, &sizes);
 }
 
-struct session *session_room_take(struct session_memory *memory, const struct suite *suite,
+struct session *session_take_room(struct session_memory *memory, const struct suite *suite,
                                   const struct association_cid *cid, bool has_tally)
 {
     struct tally *piece = slab_take(session_memory_of(memory, suite, cid, has_tally));
@@ -43,7 +42,7 @@ struct session *session_room_take(struct session_memory *memory, const struct su
     return s;
 }
 
-void session_room_give(struct session *s)
+void session_give_room(struct session *s)
 {
     roam_clear(&s->association);
     slab_give(s->has_tally ? (void *)session_tally(s) : s);
