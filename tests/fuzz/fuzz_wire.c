@@ -70,6 +70,10 @@ static void check_hello(const struct wire_record *rec)
         require_inside(rec, hello.extensions, hello.extensions_len);
         require(hello.extensions + hello.extensions_len == rec->body + rec->len);
     }
+    const uint8_t *cid;
+    uint8_t cid_len;
+    if (wire_hello_cid(&hello, &cid, &cid_len))
+        require_inside(rec, cid, cid_len);
     check_cookie(rec, &hello);
 }
 
@@ -92,12 +96,15 @@ static void check_messages(const struct wire_record *rec)
 static void check_record(const struct wire_record *rec)
 {
     uint8_t header[WIRE_RECORD_HEADER];
+    size_t cid_len = rec->type == WIRE_CID ? WIRE_OWN_CID : 0;
 
-    require(rec->body == rec->whole + WIRE_RECORD_HEADER && rec->seq <= WIRE_SEQ_MAX);
+    require(rec->body == rec->whole + WIRE_RECORD_HEADER + cid_len && rec->seq <= WIRE_SEQ_MAX);
     require(rec->len <= WIRE_CIPHERTEXT_MAX);
+    require(rec->cid == (cid_len > 0 ? rec->whole + WIRE_CID_AT : NULL));
     wire_put_record_header(header, rec->type, rec->version, (uint64_t)rec->epoch << 48 | rec->seq,
                            rec->len);
-    require(memcmp(header, rec->whole, sizeof header) == 0);
+    require(memcmp(header, rec->whole, WIRE_CID_AT) == 0);
+    require(memcmp(header + WIRE_CID_AT, rec->body - 2, 2) == 0);
     check_messages(rec);
     check_hello(rec);
 }

@@ -727,7 +727,7 @@ def test_S_66_challenges_of_the_client_are_answered_once_where_they_come_from(fl
 
 
 def test_S_68_without_an_answer_it_is_where_it_was(flooded, thief):
-    """A second later; who stole a record is left with nothing, and the client need not even speak."""
+    """A second later who stole a record has nothing left, and the client need not even speak."""
     to, c = flooded
     elsewhere = thief(to, source="127.0.0.9")
     stolen = c.seal(DATA, b"here")
