@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from lib.control import Control
-from lib.gate import IDENTITY, KEY, until
+from lib.gate import IDENTITY, KEY, FileLog, fields, until
 from lib.wire import Wire
 from raw import keys, wire
 from raw.client import Silence
@@ -305,6 +305,17 @@ def test_the_session_is_told_with_its_ids(client, start, tmp_path):
     assert told["cid"] == c.server_cid.hex() and told["peer-cid"] == b"mine".hex()
     assert told["moves"] == 2 and told["peer"] == c.own
     assert "cid" not in plain and "moves" not in plain
+
+
+def test_the_access_log_tells_how_often_it_moved(client, start, tmp_path):
+    to = start(daemon={"access_log": tmp_path / "access.log"})
+    access = FileLog(tmp_path / "access.log")
+    c = client(to, cid=b"mine").handshake()
+    for _ in range(2):
+        c.move()
+        c.echo()
+    c.answers(c.seal(ALERT, b"\1\0"))
+    assert fields(access.wait("session: id="))["moves"] == "2"
 
 
 def test_moves_while_the_backend_streams(client, backend, gate):
