@@ -57,9 +57,8 @@ struct message {
             struct relay_identity who;
             unsigned asked; /* so many workers have none to end */
         } end_one;
-        struct relay_record record; /* `data` is what follows */
+        struct relay_record record; /* its data lie behind the message */
     } with;
-    uint8_t data[];
 };
 
 struct worker {
@@ -144,8 +143,7 @@ static bool take_passed(struct worker *w, const struct relay_record *record)
     }
     m->kind = MESSAGE_RECORD;
     m->with.record = *record;
-    m->with.record.data = m->data;
-    memcpy(m->data, record->data, record->len);
+    m->with.record.data = memcpy(m + 1, record->data, record->len);
     post(w, m);
     return true;
 }
