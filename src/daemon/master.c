@@ -8,13 +8,9 @@
 #include "base/log.h"
 #include "daemon/background.h"
 #include "daemon/box.h"
-#include "daemon/control.h"
-#include "daemon/fleet.h"
-#include "daemon/health.h"
-#include "daemon/http.h"
+#include "daemon/master_state.h"
 #include "daemon/notify.h"
-#include "daemon/review.h"
-#include "daemon/status.h"
+#include "daemon/reload.h"
 #include "daemon/view.h"
 
 #include <assert.h>
@@ -31,55 +27,6 @@
 /* How often the service manager is told how things stand. */
 #define STATUS_SECONDS 1
 
-enum state {
-    STARTING,
-    RUNNING,
-    RELOADING, /* new settings are posted; not all workers have acknowledged them */
-    STOPPING,  /* as above, for the end */
-};
-
-enum watch {
-    ON_HUP,
-    ON_TERM,
-    ON_INT,
-    ON_USR1,
-    ON_ACKS,
-    ON_REPLIES,
-    ON_COOKIE_TURN,
-    ON_DENIAL,
-    ON_STATUS, /* this and the next only where a service manager listens */
-    ON_WATCHDOG,
-    WATCH_COUNT
-};
-
-struct master {
-    const struct cmdline *cmdline;
-    const struct conf *conf; /* a reference */
-    const struct sockets *sockets;
-    struct fleet *fleet;
-    struct http *http; /* NULL: none is wanted */
-    struct status status;
-    struct health *health; /* NULL once we are stopping */
-    struct event_base *base;
-    struct event *watch[WATCH_COUNT];
-    enum state state;
-    struct control *control; /* NULL: nobody can ask */
-    bool is_reload_due;      /* one was asked for while another was under way */
-    enum log_level log_level;
-};
-
-/* The log as `next` wants it. Opened anew only where it differs, for the file's name may be out of
- * our reach by now. */
-static bool switch_log(const struct conf *running, const struct conf *next, char *why,
-                       size_t why_size)
-{
-    const struct conf_daemon *a = &running->daemon, *b = &next->daemon;
-
-    if (strcmp(a->log, b->log) == 0 && a->log_format == b->log_format)
-        return true;
-    return background_allows(b, why, why_size) && log_open(b->log, b->log_format, why, why_size);
-}
-
 /* libevent's own words, on whichever thread. Limited, for where the kernel refuses to watch more
  * sockets, each datagram may lead to one. */
 static void on_library_words(int severity, const char *text)
@@ -91,115 +38,6 @@ static void on_library_words(int severity, const char *text)
         log_error("libevent: %s", text); /* its last words: it ends the process */
     else if (severity != EVENT_LOG_DEBUG && log_allowed(&limit, clock_now_ms(), &skipped))
         log_warning("libevent: %s (%u left out)", text, skipped);
-}
-
-static void log_errors(struct errors *errors)
-{
-    unsigned held = errors->count < ERRORS_MAX ? errors->count : ERRORS_MAX;
-
-    for (unsigned i = 0; i < held; i++)
-        log_error("%s", errors->line[i] != NULL ? errors->line[i] : "out of memory");
-    if (errors->count > held)
-        log_error("... and %u more", errors->count - held);
-    log_error("dtlsgate: reload failed, nothing changed");
-}
-
-/* Everything that may fail. NULL: `errors` tells, and nothing has changed. */
-static struct fleet_settings *prepare(struct master *m, const struct conf *next,
-                                      struct errors *errors)
-{
-    const char *source = cmdline_source_name(m->cmdline);
-    struct fleet_settings *settings;
-    char why[256];
-
-    conf_check_reload(m->conf, next, errors);
-    if (errors->count > 0)
-        return NULL;
-    settings = fleet_prepare(m->fleet, next, why, sizeof(why));
-    if (settings == NULL) {
-        errors_add(errors, "%s: %s", source, why);
-        return NULL;
-    }
-    if (!switch_log(m->conf, next, why, sizeof(why))) {
-        errors_add(errors, "%s: daemon.log: %s", source, why);
-        fleet_discard(settings);
-        return NULL;
-    }
-    return settings;
-}
-
-static void set_log_level(struct master *m, enum log_level level)
-{
-    m->log_level = level;
-    log_set_level(level);
-}
-
-/* Those who asked for it learn at once where it was done only in part. */
-static void tell_of_part(struct master *m, unsigned failed)
-{
-    struct errors errors = {.count = 0};
-
-    errors_add(&errors, "out of memory: %u workers keep the old settings; reload again", failed);
-    log_error("dtlsgate: %s", errors.line[0] != NULL ? errors.line[0] : "out of memory");
-    control_reload_ended(m->control, &errors);
-    errors_clear(&errors);
-}
-
-static void watch_backends(struct master *m)
-{
-    if (!health_use(m->health, m->conf))
-        log_error("dtlsgate: out of memory: backends are neither probed nor looked up again");
-}
-
-static void commit(struct master *m, const struct conf *next, struct fleet_settings *settings)
-{
-    unsigned failed = fleet_commit(m->fleet, settings);
-
-    if (failed > 0)
-        tell_of_part(m, failed);
-    set_log_level(m, cmdline_log_level(m->cmdline, next->daemon.log_level));
-    review_log(next, cmdline_source_name(m->cmdline));
-    review_policies(next);
-    conf_unref(m->conf);
-    m->conf = m->status.conf = conf_ref(next);
-    watch_backends(m);
-    if (!fleet_is_settled(m->fleet))
-        m->state = RELOADING;
-}
-
-static void note_reload(struct master *m, bool is_taken)
-{
-    m->status.reload.is_last_refused = !is_taken;
-    if (!is_taken) {
-        m->status.reload.refused++;
-        return;
-    }
-    m->status.reload.taken++;
-    m->status.reload.last_taken_at = clock_wall_s();
-}
-
-static void reload(struct master *m)
-{
-    struct errors errors = {.count = 0};
-    const struct conf *next;
-    struct fleet_settings *settings = NULL;
-
-    control_reload_begins(m->control);
-    notify_reloading(clock_now_us());
-    next = conf_load(&m->cmdline->source, &errors);
-    if (next != NULL)
-        settings = prepare(m, next, &errors);
-    if (settings != NULL) {
-        commit(m, next, settings);
-    } else {
-        log_errors(&errors);
-        control_reload_ended(m->control, &errors);
-    }
-    note_reload(m, settings != NULL);
-    conf_unref(next);
-    errors_clear(&errors);
-    if (m->state != RELOADING)
-        notify_ready();
 }
 
 static void stop(struct master *m)
@@ -227,7 +65,7 @@ static void settle(struct master *m)
     control_reload_ended(m->control, NULL);
     if (m->is_reload_due) {
         m->is_reload_due = false;
-        reload(m);
+        reload_now(m);
     }
 }
 
@@ -238,7 +76,7 @@ static void ask_for_reload(void *arg)
     if (m->state == RELOADING)
         m->is_reload_due = true;
     else if (m->state == RUNNING)
-        reload(m);
+        reload_now(m);
 }
 
 static void on_hup(evutil_socket_t fd, short what, void *arg)
@@ -392,7 +230,7 @@ static void look(void *arg, struct view *v)
 
 static void order_log_level(void *arg, enum log_level level)
 {
-    set_log_level(arg, level);
+    reload_set_log_level(arg, level);
 }
 
 static unsigned order_drain(void *arg, bool is_on)
@@ -478,7 +316,7 @@ static bool start(struct master *m)
     }
     m->state = RUNNING;
     m->status.phase = STATUS_SERVING;
-    watch_backends(m);
+    reload_watch_backends(m);
     sockets_log(m->sockets, m->conf);
     if (m->http != NULL)
         http_log(m->http);
