@@ -38,7 +38,7 @@ static struct {
     struct claim *list;
     size_t count, room;
     int control, http, pidfile;
-    bool is_draining, is_refused;
+    bool is_draining, is_refused, has_all;
     uint64_t *left;
     size_t left_count, left_room;
     struct parcel parcel;
@@ -47,6 +47,11 @@ static struct {
 bool heir_is_there(void)
 {
     return heir.fd >= 0;
+}
+
+bool heir_has_all(void)
+{
+    return heir.has_all;
 }
 
 int heir_fd(void)
@@ -529,6 +534,7 @@ bool heir_confirm(struct heir_report *report, char *why, size_t why_size)
         return false;
     }
     report->is_reload_due = read_u8(&r) != 0;
+    heir.has_all = true;
     w = handover_begin(&heir.parcel, HANDOVER_RUNNING);
     (void)say(&w); /* where nobody hears it any more, there is nobody else to go on */
     return true;

@@ -20,6 +20,8 @@
  * line to `errors`; false when there was any. */
 bool heir_meet(struct errors *errors) __attribute__((warn_unused_result));
 bool heir_is_there(void);
+/* It has let go: what it had is ours. */
+bool heir_has_all(void);
 /* The mirror. What nobody has claimed is closed. */
 void heir_close(void);
 

@@ -11,6 +11,7 @@
 #include "daemon/master_state.h"
 #include "daemon/notify.h"
 #include "daemon/reload.h"
+#include "daemon/succession.h"
 #include "daemon/view.h"
 
 #include <assert.h>
@@ -42,7 +43,7 @@ static void on_library_words(int severity, const char *text)
 
 static void stop(struct master *m)
 {
-    if (m->state == STOPPING)
+    if (m->state == STOPPING || succession_stop(m))
         return;
     m->state = STOPPING;
     health_free(m->health);
@@ -55,7 +56,7 @@ static void stop(struct master *m)
 /* All that was posted has been carried out. */
 static void settle(struct master *m)
 {
-    if (m->state == STOPPING)
+    if (m->state == STOPPING && !upgrade_is_under_way(m->upgrade))
         event_base_loopbreak(m->base);
     if (m->state != RELOADING)
         return;
@@ -73,7 +74,11 @@ static void ask_for_reload(void *arg)
 {
     struct master *m = arg;
 
-    if (m->state == RELOADING)
+    bool is_upgrading = upgrade_is_under_way(m->upgrade);
+
+    if (is_upgrading)
+        upgrade_note_reload(m->upgrade);
+    if (is_upgrading || m->state == RELOADING)
         m->is_reload_due = true;
     else if (m->state == RUNNING)
         reload_now(m);
@@ -110,6 +115,13 @@ static void on_usr1(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (!reopen_log(arg, why, sizeof(why)))
         log_error("dtlsgate: the log goes on in the old file: %s", why);
+}
+
+static void on_usr2(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    succession_begin(arg);
 }
 
 static void on_acks(evutil_socket_t fd, short what, void *arg)
@@ -223,6 +235,7 @@ static void look(void *arg, struct view *v)
                        .log_level = m->log_level,
                        .is_draining = m->status.phase == STATUS_DRAINING,
                        .is_stopping = m->state == STOPPING,
+                       .is_upgrading = upgrade_is_under_way(m->upgrade),
                        .uptime_ms = clock_now_ms() - m->status.started_ms,
                        .reloads = m->status.reload.taken,
                        .failed_reloads = m->status.reload.refused};
@@ -276,6 +289,7 @@ static bool open_control(struct master *m, const struct unixsock *socket)
                   .event_library = master_library_version(),
                   .arg = m},
         .reload = ask_for_reload,
+        .upgrade = succession_begin,
         .stop = order_stop,
     };
 
@@ -291,6 +305,7 @@ static bool watch_all(struct master *m)
     m->watch[ON_TERM] = evsignal_new(m->base, SIGTERM, on_end, m);
     m->watch[ON_INT] = evsignal_new(m->base, SIGINT, on_end, m);
     m->watch[ON_USR1] = evsignal_new(m->base, SIGUSR1, on_usr1, m);
+    m->watch[ON_USR2] = evsignal_new(m->base, SIGUSR2, on_usr2, m);
     m->watch[ON_ACKS] = event_new(m->base, fleet_acks(m->fleet), EV_READ | EV_PERSIST, on_acks, m);
     m->watch[ON_REPLIES] =
         event_new(m->base, fleet_replies(m->fleet), EV_READ | EV_PERSIST, on_replies, m);
@@ -310,12 +325,16 @@ static bool start(struct master *m)
     char why[256];
 
     assert(m->state == STARTING);
+    succession_take(m);
     if (!fleet_start(m->fleet, why, sizeof(why))) {
+        if (heir_is_there())
+            heir_fail(why);
         log_error("dtlsgate: %s", why);
         return false;
     }
     m->state = RUNNING;
     m->status.phase = STATUS_SERVING;
+    succession_confirm(m);
     reload_watch_backends(m);
     sockets_log(m->sockets, m->conf);
     if (m->http != NULL)
@@ -324,6 +343,8 @@ static bool start(struct master *m)
     tell_status(m);
     notify_ready();
     background_ready();
+    if (m->inheritance.is_reload_due)
+        ask_for_reload(m);
     return true;
 }
 
@@ -357,8 +378,10 @@ void master_free(struct master *m)
     for (int i = 0; i < WATCH_COUNT; i++)
         if (m->watch[i] != NULL)
             event_free(m->watch[i]);
+    succession_close(m);
     health_free(m->health);
-    fleet_free(m->fleet); /* its workers may hold what http has asked for */
+    fleet_free(m->fleet); /* its workers may hold what http has asked for, and the upgrade's */
+    succession_free(m);
     http_free(m->http);
     if (m->base != NULL)
         event_base_free(m->base);
@@ -379,6 +402,9 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
     *m = (struct master){.cmdline = params->cmdline,
                          .conf = conf_ref(params->conf),
                          .sockets = params->sockets,
+                         .control_socket = params->control,
+                         .stop = stop,
+                         .tell_status = tell_status,
                          .base = event_base_new(),
                          .state = STARTING,
                          .log_level =
@@ -388,8 +414,8 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
         note_start(m);
         if (m->base != NULL)
             m->health = health_new(m->base, m->fleet);
-        if (m->health != NULL && watch_all(m) && open_control(m, params->control) &&
-            open_http(m, params->http))
+        if (m->health != NULL && watch_all(m) && succession_open(m) &&
+            open_control(m, params->control) && open_http(m, params->http))
             return m;
         snprintf(why, why_size, "cannot make the event loop: out of memory or descriptors");
     }
@@ -407,20 +433,25 @@ static void hold_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-bool master_run(struct master *m)
+enum master_end master_run(struct master *m)
 {
     if (!start(m))
-        return false;
+        return MASTER_FAILED;
     if (event_base_dispatch(m->base) < 0) {
         log_error("dtlsgate: the event loop failed");
-        return false;
+        return MASTER_FAILED;
     }
     hold_signals();
     box_report(clock_now_ms());
+    if (m->has_left) {
+        log_info("dtlsgate: handed over");
+        return MASTER_LEFT;
+    }
     fleet_log_totals(m->fleet);
     log_info("dtlsgate: stopped");
-    return true;
+    return MASTER_STOPPED;
 }

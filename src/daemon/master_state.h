@@ -9,9 +9,12 @@
 #include "daemon/control.h"
 #include "daemon/fleet.h"
 #include "daemon/health.h"
+#include "daemon/heir.h"
 #include "daemon/http.h"
 #include "daemon/sockets.h"
 #include "daemon/status.h"
+#include "daemon/unixsock.h"
+#include "daemon/upgrade.h"
 
 enum state {
     STARTING,
@@ -25,6 +28,7 @@ enum watch {
     ON_TERM,
     ON_INT,
     ON_USR1,
+    ON_USR2,
     ON_ACKS,
     ON_REPLIES,
     ON_COOKIE_TURN,
@@ -45,8 +49,18 @@ struct master {
     struct event_base *base;
     struct event *watch[WATCH_COUNT];
     enum state state;
-    struct control *control; /* NULL: nobody can ask */
-    bool is_reload_due;      /* one was asked for while another was under way */
+    struct control *control;               /* NULL: nobody can ask */
+    const struct unixsock *control_socket; /* or NULL */
+    bool is_reload_due; /* one was asked for while another was under way, or an upgrade */
+    bool is_stop_due;   /* the end was asked for while an upgrade was under way */
+    bool has_left;      /* another process has taken over */
+    struct upgrade *upgrade;
+    struct heir_report inheritance;
+    struct event *heir_gone; /* NULL: there was nobody before us */
+    struct event *last_look; /* whether the last answers have left */
+    unsigned last_looks;
+    void (*stop)(struct master *m);
+    void (*tell_status)(const struct master *m);
     enum log_level log_level;
 };
 

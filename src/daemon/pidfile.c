@@ -48,7 +48,8 @@ static bool write_id(int fd)
     char text[32];
     int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 
-    return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)len, 0) == len;
+    return ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0 &&
+           write(fd, text, (size_t)len) == len;
 }
 
 /* The descriptor of a locked file that still bears the name. -1 with `why`. */

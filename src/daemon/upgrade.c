@@ -85,11 +85,16 @@ static bool send_parcel(struct upgrade *u, const struct writer *w)
     return parcel_wrote(u->parcel, w) && parcel_send(u->fd, u->parcel, PATIENCE_MS) == PARCEL_OK;
 }
 
+static void drop(struct event **e)
+{
+    if (*e != NULL)
+        event_free(*e);
+    *e = NULL;
+}
+
 static void close_socket(struct upgrade *u)
 {
-    if (u->socket != NULL)
-        event_free(u->socket);
-    u->socket = NULL;
+    drop(&u->socket);
     if (u->fd >= 0)
         close(u->fd);
     u->fd = -1;
@@ -255,8 +260,9 @@ static void on_moves(evutil_socket_t fd, short what, void *arg)
         u->params.on_still(u->params.arg, false);
         end_failed(u);
     } else if (u->phase == LEAVING) {
-        u->params.on_over(u->params.arg);
         clear(u);
+        u->phase = IDLE;
+        u->params.on_over(u->params.arg);
     }
 }
 
@@ -504,20 +510,27 @@ void upgrade_note_reload(struct upgrade *u)
     u->is_reload_due = true;
 }
 
+void upgrade_close(struct upgrade *u)
+{
+    if (u == NULL)
+        return;
+    drop(&u->spawner);
+    drop(&u->moves);
+    drop(&u->deadline);
+    drop(&u->look);
+    drop(&u->socket);
+}
+
 void upgrade_free(struct upgrade *u)
 {
     if (u == NULL)
         return;
-    if (u->deadline != NULL && u->look != NULL)
-        clear(u);
-    if (u->spawner != NULL)
-        event_free(u->spawner);
-    if (u->moves != NULL)
-        event_free(u->moves);
-    if (u->deadline != NULL)
-        event_free(u->deadline);
-    if (u->look != NULL)
-        event_free(u->look);
+    upgrade_close(u);
+    if (u->fd >= 0)
+        close(u->fd);
+    conf_unref(u->estate.conf);
+    errors_clear(&u->why);
+    free(u->left);
     free(u->parcel);
     free(u);
 }

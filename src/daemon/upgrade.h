@@ -53,7 +53,9 @@ struct upgrade_things {
 
 /* NULL: out of memory. */
 struct upgrade *upgrade_new(const struct upgrade_params *params);
-/* Not between on_running() and on_over(). NULL is fine. */
+/* Leaves the loop, which must be before the loop and the fleet go. NULL is fine, here and below. */
+void upgrade_close(struct upgrade *u);
+/* Frees, when all workers have ended: one may look at what it holds before. */
 void upgrade_free(struct upgrade *u);
 
 /* Ends with on_failed() or on_over(), maybe within the call. */
