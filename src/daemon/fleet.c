@@ -356,14 +356,15 @@ bool fleet_take_moves(struct fleet *f)
     return f->moves == 0;
 }
 
-bool fleet_has_moved(const struct fleet *f, size_t *sessions)
+bool fleet_has_moved(const struct fleet *f, size_t *sessions, size_t *rest)
 {
     bool are_done = true;
 
-    *sessions = 0;
+    *sessions = *rest = 0;
     for (unsigned i = 0; i < f->count; i++) {
         are_done = are_done && f->moving[i].is_done;
         *sessions += f->moving[i].sessions;
+        *rest += f->moving[i].rest;
     }
     return are_done;
 }

@@ -88,8 +88,8 @@ void fleet_move(struct fleet *f, enum moving_step step, int socket, const uint64
 int fleet_moves(const struct fleet *f);
 /* True: all have. */
 bool fleet_take_moves(struct fleet *f);
-/* Of the last step: whether all could, and of how many sessions. */
-bool fleet_has_moved(const struct fleet *f, size_t *sessions);
+/* Of the last step: whether all could, and what struct moving tells of sessions, all together. */
+bool fleet_has_moved(const struct fleet *f, size_t *sessions, size_t *rest);
 /* Before fleet_start(): what another process has sent for a worker. */
 bool fleet_unpack(struct fleet *f, unsigned worker, struct moving_arrival *a, const char **why)
     __attribute__((warn_unused_result));

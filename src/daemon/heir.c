@@ -534,8 +534,14 @@ bool heir_confirm(struct heir_report *report, char *why, size_t why_size)
         return false;
     }
     report->is_reload_due = read_u8(&r) != 0;
-    heir.has_all = true;
-    w = handover_begin(&heir.parcel, HANDOVER_RUNNING);
-    (void)say(&w); /* where nobody hears it any more, there is nobody else to go on */
     return true;
+}
+
+/* Where nobody hears it any more, there is nobody else to go on. */
+void heir_begin(void)
+{
+    struct writer w = handover_begin(&heir.parcel, HANDOVER_RUNNING);
+
+    heir.has_all = true;
+    (void)say(&w);
 }

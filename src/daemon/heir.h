@@ -54,9 +54,12 @@ struct heir_report {
  * False with `why`: the process must end without a word to anybody, by heir_fail(). */
 bool heir_take_all(struct fleet *f, const struct conf *conf, struct heir_report *report, char *why,
                    size_t why_size) __attribute__((warn_unused_result));
-/* With the workers started and still: returns once all of it is ours. False as above. */
+/* With the workers started and still: returns once the running process leaves it to us. False as
+ * above. */
 bool heir_confirm(struct heir_report *report, char *why, size_t why_size)
     __attribute__((warn_unused_result));
+/* Takes it: from here on it is ours, and the other process only waits to hear this. */
+void heir_begin(void);
 /* Ends the process then and there: what it may have taken is not its own. */
 _Noreturn void heir_fail(const char *why);
 /* Becomes readable when the other process has gone. */

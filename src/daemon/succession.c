@@ -49,6 +49,7 @@ static void on_failed(void *arg, const struct errors *why)
     struct master *m = arg;
 
     log_reasons(why);
+    pidfile_take(); /* the other process may have written its own id */
     control_upgraded(m->control, why, NULL);
     if (m->is_stop_due) {
         m->stop(m);
@@ -209,8 +210,9 @@ void succession_confirm(struct master *m)
         return;
     if (!heir_confirm(&m->inheritance, why, sizeof(why)))
         heir_fail(why);
+    pidfile_take(); /* the other process may end as soon as it hears of us */
+    heir_begin();
     fleet_move(m->fleet, MOVING_GO_ON, -1, NULL, 0);
-    pidfile_take();
     if (report->is_draining)
         m->status.phase = STATUS_DRAINING;
     const struct log_field fields[] = {

@@ -60,7 +60,7 @@ struct upgrade {
     uint64_t able_at, settle_until, still_at; /* ms, ms, us */
     struct upgrade_report report;
     uint64_t *left; /* ids that were not taken, ascending */
-    size_t left_room;
+    size_t left_count, left_room;
     struct errors why;
 };
 
@@ -77,7 +77,7 @@ static void arm(struct event *e, uint64_t ms)
 static void step(struct upgrade *u, enum moving_step what)
 {
     u->is_moving = true;
-    fleet_move(u->params.fleet, what, u->fd, u->left, u->report.left);
+    fleet_move(u->params.fleet, what, u->fd, u->left, u->left_count);
 }
 
 static bool send_parcel(struct upgrade *u, const struct writer *w)
@@ -109,7 +109,7 @@ static void clear(struct upgrade *u)
     u->estate.conf = NULL;
     free(u->left);
     u->left = NULL;
-    u->left_room = 0;
+    u->left_count = u->left_room = 0;
     errors_clear(&u->why);
     u->is_reload_due = false;
     u->report = (struct upgrade_report){.pid = 0};
@@ -236,20 +236,21 @@ static void leave(struct upgrade *u)
 static void on_moves(evutil_socket_t fd, short what, void *arg)
 {
     struct upgrade *u = arg;
-    size_t sessions;
+    size_t sessions, rest;
 
     (void)fd;
     (void)what;
     if (!fleet_take_moves(u->params.fleet) || !u->is_moving)
         return;
     u->is_moving = false;
-    bool are_done = fleet_has_moved(u->params.fleet, &sessions);
+    bool are_done = fleet_has_moved(u->params.fleet, &sessions, &rest);
     if (u->phase == SETTLING) {
         look(u);
     } else if (u->phase == STOPPING) {
         pack(u);
     } else if (u->phase == PACKING) {
         u->report.sessions = sessions;
+        u->report.left = rest;
         if (are_done)
             say_done(u);
         else
@@ -284,7 +285,7 @@ static void take_reasons(struct upgrade *u, struct reader *r)
 static bool note_left(struct upgrade *u, struct reader *r)
 {
     while (r->left >= 8) {
-        if (u->report.left == u->left_room) {
+        if (u->left_count == u->left_room) {
             size_t room = u->left_room > 0 ? 2 * u->left_room : 1024;
             uint64_t *more = reallocarray(u->left, room, sizeof(*more));
             if (more == NULL)
@@ -292,7 +293,7 @@ static bool note_left(struct upgrade *u, struct reader *r)
             u->left = more;
             u->left_room = room;
         }
-        u->left[u->report.left++] = read_u64(r);
+        u->left[u->left_count++] = read_u64(r);
     }
     return r->left == 0;
 }
@@ -308,13 +309,14 @@ static void take_taken(struct upgrade *u, struct reader *r)
 {
     uint64_t taken = read_u64(r);
 
-    if (r->bad || taken + u->report.left != u->report.sessions) {
+    if (r->bad || taken + u->left_count != u->report.sessions) {
         fail(u, "the new process counts other sessions than were sent");
         return;
     }
     if (u->left != NULL)
-        qsort(u->left, u->report.left, sizeof(*u->left), compare_ids);
+        qsort(u->left, u->left_count, sizeof(*u->left), compare_ids);
     u->report.sessions = (size_t)taken;
+    u->report.left += u->left_count;
     say_go(u);
 }
 
@@ -389,9 +391,9 @@ static void note_end(struct upgrade *u, int status)
 {
     char why[128];
 
-    u->is_child = false;
     if (u->fd >= 0 && u->socket != NULL)
-        on_socket(u->fd, EV_READ, u);
+        on_socket(u->fd, EV_READ, u); /* its last words say more */
+    u->is_child = false;
     if (u->phase == BURYING)
         end_failed(u);
     if (u->phase < STARTING || u->phase > GOING)

@@ -25,6 +25,7 @@ struct packing {
     struct writer w;
     uint64_t now;
     size_t sessions; /* sent, or in the parcel */
+    size_t rest;     /* not to be sent */
     bool is_broken;
 };
 
@@ -83,7 +84,9 @@ static void pack_open(struct session *s, void *arg)
 {
     struct packing *p = arg;
 
-    if (s->state == SESSION_OPEN && !p->is_broken)
+    if (s->state != SESSION_OPEN)
+        p->rest++;
+    else if (!p->is_broken)
         pack_session(p, s);
 }
 
@@ -211,6 +214,7 @@ static void pack(struct relay *r, struct moving *m, uint64_t now)
     free(p.parcel);
     m->is_done = !p.is_broken;
     m->sessions = p.sessions;
+    m->rest = p.rest;
 }
 
 /* ---- let go ---- */

@@ -41,6 +41,7 @@ struct moving {
     /* What became of it. */
     bool is_done;    /* false: the other process did not take it all */
     size_t sessions; /* packed, or told goodbye */
+    size_t rest;     /* not packed, for libssl keeps them */
 };
 
 /* Carries out a step; with MOVING_LET_GO what waits has to be sent afterwards. */
