@@ -80,6 +80,7 @@ static void on_running(void *arg, const struct upgrade_report *report)
     control_upgraded(m->control, NULL, report);
     spawner_close(); /* the manager wants the new process to be its own child, and not ours */
     notify_main_process((long)report->pid);
+    notify_hold(true);
 }
 
 /* Who asked for it shall read the answer. */

@@ -5,12 +5,13 @@ import pathlib
 import re
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from lib.backend import Backend
 from lib.control import Control, ctl
-from lib.gate import DEADLINE, IDENTITY, KEY, Gate, adopt_orphans, until
+from lib.gate import DEADLINE, IDENTITY, KEY, Gate, until
 from lib.steady import Steady
 
 HERE = pathlib.Path(__file__).parent
@@ -47,8 +48,7 @@ def replace(program, binary, tmp_path):
 
 
 @pytest.fixture
-def control(tmp_path):
-    adopt_orphans()
+def control(orphans, tmp_path):
     return Control(tmp_path / "control.sock")
 
 
@@ -96,6 +96,20 @@ def steady(compiled):
         one.kill()
 
 
+@pytest.fixture
+def speak(control):
+    """Waits until so many more datagrams have come from clients."""
+
+    def heard():
+        return control.json("status")["counters"].get("client_datagrams", 0)
+
+    def wait(count):
+        before = heard()
+        until(lambda: heard() >= before + count)
+
+    return wait
+
+
 def assert_nothing_lost(seen):
     """`seen` is what steady clients have seen."""
     assert seen["answered"] == seen["sent"] > 0, seen
@@ -118,13 +132,14 @@ def assert_goes_on(g, control, why):
 # ---- traffic ----
 
 
-def test_steady_clients_notice_nothing(start, steady, upgrade, replace, control, settings):
+def test_steady_clients_notice_nothing(start, steady, upgrade, replace, control, speak):
     """A hundred clients; three upgrades, and between them four that come to nothing."""
     clients = steady()
     g = start(to=clients.backend)
     ini = pathlib.Path(g.process.args[2])
     good = ini.read_text()
     clients.begin(g.address(), 100, 10)
+    speak(100)
     first = upgrade(g)
     assert first["sessions"] == 100 and first["left-behind"] == 0
     for script, why in ((CRASHES, "ended by signal 11"), (ENDS, "ended with status 3")):
@@ -136,19 +151,23 @@ def test_steady_clients_notice_nothing(start, steady, upgrade, replace, control,
     ini.write_text(good + "\n[nonsense]\n")
     assert_goes_on(g, control, "nonsense")
     ini.write_text(good)
-    upgrade(g)
-    upgrade(g)
+    for _ in range(2):
+        speak(100)
+        upgrade(g)
     assert_nothing_lost(clients.end())
     totals = control.json("status")["counters"]
     assert totals["flows_opened"] == totals["handshakes_completed"] == 100
 
 
-@pytest.mark.skipif("UPGRADES" not in os.environ, reason="long: scripts/survive runs it")
+long = pytest.mark.skipif("LONG" not in os.environ, reason="long: scripts/survive runs it")
+
+
+@long
 @pytest.mark.patience(900)
-def test_a_thousand_clients_and_ten_upgrades(start, steady, upgrade, replace, control):
+def test_a_thousand_clients_and_ten_upgrades(start, steady, upgrade, replace, control, speak):
     """The full count. What is printed goes into the notes of a release."""
     clients = steady()
-    g = start(to=clients.backend, daemon={"log-level": "warning"}, has_totals=False)
+    g = start(to=clients.backend)
     ini = pathlib.Path(g.process.args[2])
     good = ini.read_text()
     clients.begin(g.address(), 1000, 5)
@@ -162,11 +181,26 @@ def test_a_thousand_clients_and_ten_upgrades(start, steady, upgrade, replace, co
             ini.write_text(good + "\n[nonsense]\n")
             assert_goes_on(g, control, "nonsense")
             ini.write_text(good)
+        speak(10000)
         answer = upgrade(g)
         assert answer["sessions"] == 1000
         stills.append(answer["still-us"] / 1000)
     seen = clients.end()
     print(f"still for {min(stills):.1f} to {max(stills):.1f} ms; {seen}")
+    assert_nothing_lost(seen)
+
+
+@long
+@pytest.mark.patience(300)
+def test_how_long_ten_thousand_sessions_are_still(start, steady, upgrade, speak):
+    """Each with a socket of its own towards the backend, and some traffic."""
+    clients = steady()
+    g = start(to=clients.backend, daemon={"max-handshakes": 4096})
+    clients.begin(g.address(), 10000, 0.5)
+    speak(11000)
+    stills = [upgrade(g)["still-us"] / 1000 for _ in range(5)]
+    seen = clients.end()
+    print(f"10000 sessions: still for {min(stills):.1f} to {max(stills):.1f} ms; {seen}")
     assert_nothing_lost(seen)
 
 
@@ -225,14 +259,21 @@ def test_what_comes_while_all_is_still_is_not_lost(start, client, upgrade, echo)
 # ---- handshakes ----
 
 
-def test_a_handshake_under_way_comes_to_its_end(start, client, upgrade, control):
+def test_a_handshake_under_way_comes_to_its_end(start, client, control):
     """Begun in the old process, and still open when the new one is able: it is waited for."""
     g = start()
     c = client(g)
     c.begin()
-    assert c.connect().is_alive()
-    answer = upgrade(g)
-    assert answer["sessions"] == 1
+    c.step()
+    until(lambda: control.json("status")["counters"]["handshakes"] == 1)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(control.json, "upgrade")
+        g.log.wait("starting a new process")
+        assert c.connect().is_alive()
+        answer = answer.result()
+    g.follow(answer["pid"])
+    assert answer["sessions"] == 1 and answer["settled-ms"] < 2900
+    assert c.is_alive()
 
 
 def test_a_cookie_of_the_old_process_is_good_in_the_new_one(start, client, upgrade, control):
@@ -253,8 +294,7 @@ def test_a_handshake_that_never_ends_holds_up_nobody(start, client, upgrade, con
     g = start()
     c = client(g)
     c.begin()
-    c.take(c.datagram(DEADLINE))
-    c.flush()
+    c.step()
     until(lambda: control.json("status")["counters"]["handshakes"] == 1)
     alive = client(g).connect()
     answer = upgrade(g)
@@ -490,10 +530,9 @@ def test_flows_on_a_shared_socket_keep_their_addresses(start, client, upgrade):
 @needs_root
 @pytest.mark.parametrize("sandbox", ["yes", "no"])
 def test_the_new_process_begins_as_the_old_one_did(
-    gate, echo, client, public_path, binary, sandbox, psk
+    gate, echo, client, public_path, binary, sandbox, psk, orphans
 ):
     """Started as root, running as nobody: the next one can read what only root can."""
-    adopt_orphans()
     control = Control(public_path / "control.sock")
     place = {"control-socket": control.path, "workers": 2, "user": "nobody", "sandbox": sandbox}
     g = gate(echo, daemon=place)

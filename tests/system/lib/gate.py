@@ -74,10 +74,10 @@ def until(is_so, timeout=DEADLINE):
         time.sleep(0.01)
 
 
-def adopt_orphans():
-    """Whoever loses its parent from now on becomes a child of ours, as it would of a manager's."""
+def adopt_orphans(is_on):
+    """Whoever loses its parent becomes a child of ours, as it would of a manager's."""
     PR_SET_CHILD_SUBREAPER = 36
-    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, is_on, 0, 0, 0) == 0
 
 
 class Log:
@@ -192,7 +192,7 @@ class Gate:
 
     def follow(self, pid):
         """Behind an upgrade: the process before has to end well, and this is the gate now. Needs
-        adopt_orphans()."""
+        the fixture `orphans`."""
         before = self.pid
         self.successors.append(pid)
         assert (status := self._wait(before)) == 0, f"exit {status}:\n{self.log.text()}"
