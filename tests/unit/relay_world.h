@@ -15,6 +15,7 @@
 #include "proxy/session.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #define SENT_MAX 64
 #define FLOWS_MAX 64
@@ -247,6 +248,8 @@ void upstream_close(struct flow *f)
     list_remove(&f->order);
     if (world->is_refused_late)
         relay_refused(world->relay, f->owner, 1, world->now);
+    if (f->taken > 0)
+        close(f->taken);
     f->is_open = false;
 }
 
