@@ -20,6 +20,37 @@ CRASHES = "#!/bin/sh\nkill -SEGV $$\n"
 ENDS = "#!/bin/sh\nexit 3\n"
 # Reads what is handed over and says nothing, for ever.
 FOREIGN = "#!/bin/sh\nprintf X >&3\nexec sleep 1000\n"
+# Takes all that it is given and does as it should, up to a step.
+PRETENDER = """#!/usr/bin/python3
+import os, socket, time
+s = socket.socket(fileno=3)
+sessions, taken = 0, {taken}
+
+def until(kind):
+    while True:
+        data, fds, _, _ = socket.recv_fds(s, 65536, 253)
+        for fd in fds:
+            os.close(fd)
+        if not data or data[:1] == kind:
+            return data
+
+def at(step):
+    if step == {step!r}:
+        time.sleep(1000) if {hangs} else os._exit(9)
+
+until(b"E")
+at("beginning")
+s.send(b"A")
+at("able")
+until(b"W")
+at("middle")
+sessions = int.from_bytes(until(b"D")[1:], "big")
+at("done")
+s.send(b"Y" + (sessions + taken).to_bytes(8, "big"))
+at("taken")
+until(b"G")
+at("go")
+"""
 
 
 @pytest.fixture
@@ -202,6 +233,56 @@ def test_how_long_ten_thousand_sessions_are_still(start, steady, upgrade, speak)
     seen = clients.end()
     print(f"10000 sessions: still for {min(stills):.1f} to {max(stills):.1f} ms; {seen}")
     assert_nothing_lost(seen)
+
+
+@pytest.mark.parametrize(
+    "step, why",
+    [
+        ("beginning", "ended with status 9"),
+        ("able", "ended with status 9"),
+        ("middle", "ended with status 9|takes no more|does not take"),
+        ("done", "ended with status 9"),
+        ("taken", "ended with status 9"),
+        ("go", "ended with status 9"),
+    ],
+)
+def test_a_new_process_that_ends_at_any_step(
+    start, steady, replace, upgrade, control, speak, step, why
+):
+    """Even when it has all and was told to go: it did not say that it runs."""
+    clients = steady()
+    g = start(to=clients.backend)
+    clients.begin(g.address(), 20, 20)
+    speak(20)
+    replace(PRETENDER.format(step=step, hangs=False, taken=0))
+    assert_goes_on(g, control, why)
+    speak(20)
+    replace(None)
+    upgrade(g)
+    speak(20)
+    assert_nothing_lost(clients.end())
+
+
+def test_a_new_process_that_hangs_with_all_in_hand(
+    start, steady, replace, upgrade, control, speak
+):
+    """It may have begun: only its end tells that it has not. Clients wait for that long."""
+    clients = steady()
+    g = start(to=clients.backend)
+    clients.begin(g.address(), 20, 5)
+    speak(20)
+    replace(PRETENDER.format(step="go", hangs=True, taken=0))
+    assert_goes_on(g, control, "ended by signal 9")
+    speak(20)
+    assert_nothing_lost(clients.end())
+
+
+def test_a_new_process_that_counts_other_sessions(start, client, replace, control):
+    g = start()
+    c = client(g).connect()
+    replace(PRETENDER.format(step="", hangs=False, taken=1))
+    assert_goes_on(g, control, "counts other sessions than were sent")
+    assert c.is_alive()
 
 
 def test_sessions_and_ports_stay(start, client, upgrade, echo):
