@@ -8,6 +8,7 @@
 #include "base/clock.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* What is said here fits into the queue as a rule. */
 #define PATIENCE_MS 2000
@@ -25,7 +26,8 @@ static bool send_hello(const struct estate *e)
 {
     const struct handover_hello hello = {.version = HANDOVER_VERSION,
                                          .workers = e->sockets->workers,
-                                         .services = (unsigned)e->conf->service_count};
+                                         .services = (unsigned)e->conf->service_count,
+                                         .pid = (uint32_t)getpid()};
     struct writer w = handover_begin(e->parcel, HANDOVER_HELLO);
 
     handover_write_hello(&w, &hello);

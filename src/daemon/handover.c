@@ -24,6 +24,7 @@ void handover_write_hello(struct writer *w, const struct handover_hello *hello)
     write_u32(w, hello->version);
     write_u16(w, (uint16_t)hello->workers);
     write_u16(w, (uint16_t)hello->services);
+    write_u32(w, hello->pid);
 }
 
 bool handover_read_hello(struct reader *r, struct handover_hello *hello)
@@ -33,6 +34,7 @@ bool handover_read_hello(struct reader *r, struct handover_hello *hello)
     hello->version = read_u32(r);
     hello->workers = read_u16(r);
     hello->services = read_u16(r);
+    hello->pid = read_u32(r);
     return is_one && (hello->version != HANDOVER_VERSION || !r->bad);
 }
 

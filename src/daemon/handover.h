@@ -57,6 +57,7 @@ enum handover_kind {
 struct handover_hello {
     uint32_t version;
     unsigned workers, services;
+    uint32_t pid; /* who speaks */
 };
 
 /* One socket, which is the parcel's next descriptor. */

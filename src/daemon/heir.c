@@ -489,15 +489,12 @@ static const char *take_next(struct fleet *f, const struct conf *conf, struct he
 bool heir_take_all(struct fleet *f, const struct conf *conf, struct heir_report *report, char *why,
                    size_t why_size)
 {
-    struct ucred who = {.pid = 0};
-    socklen_t len = sizeof(who);
     struct writer w = handover_begin(&heir.parcel, HANDOVER_ABLE);
     const char *fault = say(&w) ? NULL : "the running process goes on by itself";
     bool is_over = false;
 
-    *report = (struct heir_report){.is_draining = heir.is_draining};
-    if (getsockopt(heir.fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0)
-        report->before = who.pid;
+    *report =
+        (struct heir_report){.is_draining = heir.is_draining, .before = (pid_t)heir.hello.pid};
     while (fault == NULL && !is_over)
         fault = take_next(f, conf, report, &is_over);
     parcel_clear(&heir.parcel);

@@ -229,6 +229,7 @@ static void leave(struct upgrade *u)
     u->phase = LEAVING;
     u->report.still_us = clock_now_us() - u->still_at;
     event_del(u->deadline);
+    drop(&u->spawner); /* whoever is told may close it */
     u->params.on_running(u->params.arg, &u->report);
     step(u, MOVING_LET_GO);
 }
@@ -492,6 +493,8 @@ void upgrade_begin(struct upgrade *u, const struct upgrade_things *things)
     arm(u->deadline, u->params.start_ms);
     if (getpid() == 1)
         fail(u, "process 1 cannot leave, for all others would end with it; restart instead");
+    else if (!fleet_take_moves(u->params.fleet))
+        fail(u, "the last upgrade is not over yet; try again");
     else if (!(u->is_awaited = spawner_start()))
         fail(u, "the process that starts others is not there");
 }

@@ -467,7 +467,9 @@ def test_by_signal_and_by_dtlsgatectl(start, client, control):
     g = start()
     c = client(g).connect()
     g.tell(signal.SIGUSR2)
-    g.follow(int(g.wait_event("upgrade")["pid"]))
+    before, behind = g.pid, int(g.wait_event("upgrade")["pid"])
+    g.follow(behind)
+    assert int(g.wait_event("taken over")["pid"]) == before
     done = ctl(control.path, "upgrade", text=True)
     assert done.returncode == 0 and "upgraded: yes" in done.stdout, done
     g.follow(int(re.search(r"pid: (\d+)", done.stdout)[1]))
