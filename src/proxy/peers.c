@@ -263,7 +263,18 @@ bool peers_move(struct peers *p, struct session *s, const struct session_route *
     return true;
 }
 
-void peers_add(struct peers *p, struct session *s)
+/* The same for one that was there before all others. */
+static void join_route(struct peers *p, struct session *s, uint64_t hash)
+{
+    const struct session_route route = peers_route(p, s);
+    const struct quest quest = {.peers = p, .route = &route, .has_cid = true};
+    bool is_held = table_find(&p->open, hash, has_route, &quest) != NULL;
+
+    table_insert(&p->open, &s->link,
+                 is_held ? hash_cid(association_cid(&s->association)->own) : hash);
+}
+
+static void add(struct peers *p, struct session *s, bool is_newest)
 {
     const struct session_route route = peers_route(p, s);
     uint64_t hash = hash_route(p, &route);
@@ -276,12 +287,31 @@ void peers_add(struct peers *p, struct session *s)
         table_insert(&p->pending, &s->link, hash);
         list_append(&p->handshakes, &s->idle);
     } else {
-        if (roam != NULL)
+        if (roam != NULL && is_newest)
             take_route(p, s, hash);
+        else if (roam != NULL)
+            join_route(p, s, hash);
         else
             table_insert(&p->open, &s->link, hash);
         list_append(&p->idle[s->service], &s->idle);
     }
+}
+
+void peers_add(struct peers *p, struct session *s)
+{
+    add(p, s, true);
+}
+
+void peers_add_idlest(struct peers *p, struct session *s)
+{
+    add(p, s, false);
+    list_remove(&s->idle);
+    list_prepend(&p->idle[s->service], &s->idle);
+}
+
+void peers_flow_idlest(struct peers *p, struct session *s)
+{
+    upstream_touch_idlest(s->flow, &p->flows[s->service]);
 }
 
 void peers_remove(struct peers *p, struct session *s)
