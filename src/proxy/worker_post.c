@@ -2,6 +2,8 @@
  * worker_post: the master's side of a worker: what it is told by message, and what can be seen of
  * it from outside. worker.h has the contracts. Must never touch what is the thread's.
  */
+#include "proxy/worker.h"
+
 #include "proxy/worker_state.h"
 
 void worker_link(struct worker *w, struct worker *next)

@@ -6,7 +6,6 @@
 #define DTLSGATE_PROXY_WORKER_STATE_H
 
 #include "proxy/message.h"
-#include "proxy/worker.h"
 
 #include <event2/event_struct.h>
 #include <pthread.h>
