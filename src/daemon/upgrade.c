@@ -57,6 +57,7 @@ struct upgrade {
     bool is_child;   /* the spawner has one */
     bool is_awaited; /* its answer is */
     bool is_reload_due;
+    bool is_cut; /* it took no more: how it ended, if by itself, tells why */
     uint64_t able_at, settle_until, still_at; /* ms, ms, us */
     struct upgrade_report report;
     uint64_t *left; /* ids that were not taken, ascending */
@@ -111,7 +112,7 @@ static void clear(struct upgrade *u)
     u->left = NULL;
     u->left_count = u->left_room = 0;
     errors_clear(&u->why);
-    u->is_reload_due = false;
+    u->is_reload_due = u->is_cut = false;
     u->report = (struct upgrade_report){.pid = 0};
 }
 
@@ -158,6 +159,12 @@ static void fail(struct upgrade *u, const char *why)
         end_failed(u);
 }
 
+static void fail_cut(struct upgrade *u, const char *why)
+{
+    u->is_cut = true;
+    fail(u, why);
+}
+
 /* ---- forward ---- */
 
 static void say_done(struct upgrade *u)
@@ -167,7 +174,7 @@ static void say_done(struct upgrade *u)
     write_u64(&w, u->report.sessions);
     u->phase = WAITING;
     if (!send_parcel(u, &w))
-        fail(u, "the new process takes no more");
+        fail_cut(u, "the new process takes no more");
 }
 
 static void say_go(struct upgrade *u)
@@ -176,7 +183,7 @@ static void say_go(struct upgrade *u)
 
     write_u8(&w, u->is_reload_due);
     if (!send_parcel(u, &w))
-        fail(u, "the new process takes no more");
+        fail_cut(u, "the new process takes no more");
     else
         u->phase = GOING;
 }
@@ -200,7 +207,7 @@ static void pack(struct upgrade *u)
     if (estate_send_rest(&u->estate))
         step(u, MOVING_PACK);
     else
-        fail(u, "the new process takes no more");
+        fail_cut(u, "the new process takes no more");
 }
 
 static void settle(struct upgrade *u)
@@ -255,7 +262,7 @@ static void on_moves(evutil_socket_t fd, short what, void *arg)
         if (are_done)
             say_done(u);
         else
-            fail(u, "the new process does not take the sessions");
+            fail_cut(u, "the new process does not take the sessions");
     } else if (u->phase == FAILING) {
         take_back(u);
     } else if (u->phase == GOING_ON) {
@@ -395,14 +402,16 @@ static void note_end(struct upgrade *u, int status)
     if (u->fd >= 0 && u->socket != NULL)
         on_socket(u->fd, EV_READ, u); /* its last words say more */
     u->is_child = false;
-    if (u->phase == BURYING)
-        end_failed(u);
-    if (u->phase < STARTING || u->phase > GOING)
-        return;
     if (WIFSIGNALED(status))
         snprintf(why, sizeof(why), "the new process was ended by signal %d", WTERMSIG(status));
     else
         snprintf(why, sizeof(why), "the new process has ended with status %d", WEXITSTATUS(status));
+    if (u->is_cut && WIFEXITED(status))
+        errors_add(&u->why, "%s", why);
+    if (u->phase == BURYING)
+        end_failed(u);
+    if (u->phase < STARTING || u->phase > GOING)
+        return;
     fail(u, why);
 }
 
