@@ -33,6 +33,7 @@
 
 enum phase {
     IDLE,
+    QUEUED,   /* our workers have not answered the last one's word yet */
     SPAWNING, /* the spawner has been asked */
     STARTING, /* the new process reads its settings */
     SETTLING, /* it is able: handshakes come to their end */
@@ -241,6 +242,14 @@ static void leave(struct upgrade *u)
     step(u, MOVING_LET_GO);
 }
 
+static void spawn(struct upgrade *u)
+{
+    u->phase = SPAWNING;
+    u->is_awaited = spawner_start();
+    if (!u->is_awaited)
+        fail(u, "the process that starts others is not there");
+}
+
 static void on_moves(evutil_socket_t fd, short what, void *arg)
 {
     struct upgrade *u = arg;
@@ -248,7 +257,11 @@ static void on_moves(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (!fleet_take_moves(u->params.fleet) || !u->is_moving)
+    if (!fleet_take_moves(u->params.fleet))
+        return;
+    if (u->phase == QUEUED)
+        spawn(u);
+    if (!u->is_moving)
         return;
     u->is_moving = false;
     bool are_done = fleet_has_moved(u->params.fleet, &sessions, &rest);
@@ -498,14 +511,12 @@ void upgrade_begin(struct upgrade *u, const struct upgrade_things *things)
                                 .pidfile = things->pidfile,
                                 .is_draining = things->is_draining,
                                 .parcel = u->parcel};
-    u->phase = SPAWNING;
+    u->phase = QUEUED;
     arm(u->deadline, u->params.start_ms);
     if (getpid() == 1)
         fail(u, "process 1 cannot leave, for all others would end with it; restart instead");
-    else if (!fleet_take_moves(u->params.fleet))
-        fail(u, "the last upgrade is not over yet; try again");
-    else if (!(u->is_awaited = spawner_start()))
-        fail(u, "the process that starts others is not there");
+    else if (fleet_take_moves(u->params.fleet))
+        spawn(u);
 }
 
 bool upgrade_is_under_way(const struct upgrade *u)
