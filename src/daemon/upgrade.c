@@ -14,7 +14,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,6 @@
 
 enum phase {
     IDLE,
-    QUEUED,   /* our workers have not answered the last one's word yet */
     SPAWNING, /* the spawner has been asked */
     STARTING, /* the new process reads its settings */
     SETTLING, /* it is able: handshakes come to their end */
@@ -57,8 +56,8 @@ struct upgrade {
     bool is_moving;  /* workers have a step */
     bool is_child;   /* the spawner has one */
     bool is_awaited; /* its answer is */
+    bool has_said_why;
     bool is_reload_due;
-    bool is_cut; /* it took no more: how it ended, if by itself, tells why */
     uint64_t able_at, settle_until, still_at; /* ms, ms, us */
     struct upgrade_report report;
     uint64_t *left; /* ids that were not taken, ascending */
@@ -113,7 +112,7 @@ static void clear(struct upgrade *u)
     u->left = NULL;
     u->left_count = u->left_room = 0;
     errors_clear(&u->why);
-    u->is_reload_due = u->is_cut = false;
+    u->is_reload_due = u->has_said_why = false;
     u->report = (struct upgrade_report){.pid = 0};
 }
 
@@ -160,12 +159,6 @@ static void fail(struct upgrade *u, const char *why)
         end_failed(u);
 }
 
-static void fail_cut(struct upgrade *u, const char *why)
-{
-    u->is_cut = true;
-    fail(u, why);
-}
-
 /* ---- forward ---- */
 
 static void say_done(struct upgrade *u)
@@ -175,7 +168,7 @@ static void say_done(struct upgrade *u)
     write_u64(&w, u->report.sessions);
     u->phase = WAITING;
     if (!send_parcel(u, &w))
-        fail_cut(u, "the new process takes no more");
+        fail(u, "the new process takes no more");
 }
 
 static void say_go(struct upgrade *u)
@@ -184,7 +177,7 @@ static void say_go(struct upgrade *u)
 
     write_u8(&w, u->is_reload_due);
     if (!send_parcel(u, &w))
-        fail_cut(u, "the new process takes no more");
+        fail(u, "the new process takes no more");
     else
         u->phase = GOING;
 }
@@ -208,11 +201,16 @@ static void pack(struct upgrade *u)
     if (estate_send_rest(&u->estate))
         step(u, MOVING_PACK);
     else
-        fail_cut(u, "the new process takes no more");
+        fail(u, "the new process takes no more");
 }
 
 static void settle(struct upgrade *u)
 {
+    /* Of the upgrade that brought us here, long ago for a worker that is well. */
+    if (!fleet_take_moves(u->params.fleet)) {
+        fail(u, "the workers do not answer");
+        return;
+    }
     u->phase = SETTLING;
     u->able_at = clock_now_ms();
     u->settle_until = u->able_at + SETTLE_MS;
@@ -242,14 +240,6 @@ static void leave(struct upgrade *u)
     step(u, MOVING_LET_GO);
 }
 
-static void spawn(struct upgrade *u)
-{
-    u->phase = SPAWNING;
-    u->is_awaited = spawner_start();
-    if (!u->is_awaited)
-        fail(u, "the process that starts others is not there");
-}
-
 static void on_moves(evutil_socket_t fd, short what, void *arg)
 {
     struct upgrade *u = arg;
@@ -257,11 +247,7 @@ static void on_moves(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (!fleet_take_moves(u->params.fleet))
-        return;
-    if (u->phase == QUEUED)
-        spawn(u);
-    if (!u->is_moving)
+    if (!fleet_take_moves(u->params.fleet) || !u->is_moving)
         return;
     u->is_moving = false;
     bool are_done = fleet_has_moved(u->params.fleet, &sessions, &rest);
@@ -275,7 +261,7 @@ static void on_moves(evutil_socket_t fd, short what, void *arg)
         if (are_done)
             say_done(u);
         else
-            fail_cut(u, "the new process does not take the sessions");
+            fail(u, "the new process does not take the sessions");
     } else if (u->phase == FAILING) {
         take_back(u);
     } else if (u->phase == GOING_ON) {
@@ -292,6 +278,7 @@ static void on_moves(evutil_socket_t fd, short what, void *arg)
 
 static void take_reasons(struct upgrade *u, struct reader *r)
 {
+    u->has_said_why = true;
     while (r->left > 0) {
         const void *end = memchr(r->at, '\n', r->left);
         size_t len = end != NULL ? (size_t)((const uint8_t *)end - r->at) : r->left;
@@ -408,24 +395,33 @@ static void begin_talk(struct upgrade *u, const struct spawner_news *news)
         on_socket(u->fd, EV_READ, u); /* it may have said why */
 }
 
+static void describe_end(int status, char *why, size_t size)
+{
+    if (WIFSIGNALED(status))
+        snprintf(why, size, "the new process was ended by signal %d", WTERMSIG(status));
+    else
+        snprintf(why, size, "the new process has ended with status %d", WEXITSTATUS(status));
+}
+
+/* Its end may be known by its traces before the spawner tells of it; what we have ended ourselves,
+ * or what has said why, is no news. */
 static void note_end(struct upgrade *u, int status)
 {
+    bool is_ours = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     char why[128];
 
     if (u->fd >= 0 && u->socket != NULL)
         on_socket(u->fd, EV_READ, u); /* its last words say more */
     u->is_child = false;
-    if (WIFSIGNALED(status))
-        snprintf(why, sizeof(why), "the new process was ended by signal %d", WTERMSIG(status));
-    else
-        snprintf(why, sizeof(why), "the new process has ended with status %d", WEXITSTATUS(status));
-    if (u->is_cut && WIFEXITED(status))
+    describe_end(status, why, sizeof(why));
+    if (u->phase >= STARTING && u->phase <= GOING) {
+        fail(u, why);
+        return;
+    }
+    if (u->phase >= FAILING && u->phase <= BURYING && !is_ours && !u->has_said_why)
         errors_add(&u->why, "%s", why);
     if (u->phase == BURYING)
         end_failed(u);
-    if (u->phase < STARTING || u->phase > GOING)
-        return;
-    fail(u, why);
 }
 
 static void on_spawner(evutil_socket_t fd, short what, void *arg)
@@ -511,12 +507,12 @@ void upgrade_begin(struct upgrade *u, const struct upgrade_things *things)
                                 .pidfile = things->pidfile,
                                 .is_draining = things->is_draining,
                                 .parcel = u->parcel};
-    u->phase = QUEUED;
+    u->phase = SPAWNING;
     arm(u->deadline, u->params.start_ms);
     if (getpid() == 1)
         fail(u, "process 1 cannot leave, for all others would end with it; restart instead");
-    else if (fleet_take_moves(u->params.fleet))
-        spawn(u);
+    else if (!(u->is_awaited = spawner_start()))
+        fail(u, "the process that starts others is not there");
 }
 
 bool upgrade_is_under_way(const struct upgrade *u)
