@@ -2,6 +2,7 @@
  * fuzz_session_image: any bytes as sessions that were handed over. Checked: what is read holds what
  * a session can be, and comes out again as the same bytes, but for their order.
  */
+#include "proxy/roam.h"
 #include "proxy/session_image.h"
 
 #include <stdlib.h>
@@ -28,6 +29,11 @@ static void require_sane(const struct session_image *image)
     require(image->id > 0 && image->id <= WIRE_SEQ_MAX && image->idle <= image->age);
     require(image->plain_max > 0 && image->plain_max <= WIRE_PLAINTEXT_MAX);
     require(!image->flow.is_lone || image->flow.is_open);
+    require(!a->has_cid);
+    require(image->has_cid || (!image->moves.is_unproven && !image->moves.has_proof));
+    require(!image->moves.has_proof || image->moves.home_peer.family != 0);
+    require(image->moves.left <= ROAM_PROOF_MS && image->key_len <= PSK_KEY_MAX);
+    require(image->tally.too_old <= image->tally.from_client[FATE_DROP_REPLAY - FATE_DROP_JUNK]);
 }
 
 static size_t write_one(const struct session_image *image, uint8_t out[SESSION_IMAGE_MAX])

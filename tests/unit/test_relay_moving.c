@@ -2,7 +2,7 @@
  * test_relay_moving: sessions on their way from one relay to the next, as an upgrade has it: what
  * goes, what stays, what is taken back.
  */
-#include "relay_world.h"
+#include "relay_helper.h"
 
 #include "base/bytes.h"
 #include "proxy/moving.h"
@@ -83,8 +83,11 @@ static size_t take_over(const char *const overrides[])
 {
     static struct listener listeners[2] = {{0}, {1}};
     static struct listener *list[2] = {&listeners[0], &listeners[1]};
-    const struct relay_parts parts = {
-        .worker_count = 1, .listeners = list, .listener_count = 2, .stats = &world->stats};
+    const struct relay_parts parts = {.worker_count = 1,
+                                      .listeners = list,
+                                      .listener_count = 2,
+                                      .stats = &world->stats,
+                                      .asker = world_asker};
     struct relay_setup setup = world_setup(overrides);
     bool was_open[FLOWS_MAX];
     size_t sessions = 0;
@@ -349,6 +352,85 @@ static void test_addresses_on_a_shared_socket_go_along(void **state)
     world_end();
 }
 
+/* The helper is asked again; meanwhile the session goes on. */
+static void take_over_given(const char *const knows[], const char *reason)
+{
+    static const char *const known[] = {"you", NULL};
+    static const char *const settings[] = {HELPER_SETTING, NULL};
+    static const struct client_options you = {.identity = "you"};
+
+    helper_begin(known);
+    world_begin(settings, 1);
+    struct dtls_client *c = world_open(ONE, &you);
+    carry_on(c, ONE);
+    assert_int_equal(take_over(settings), 1);
+    let_go();
+    helper.knows = knows;
+    helper.asked = 0;
+    carry_on(c, ONE);
+    assert_int_equal(helper.asked, 0); /* nobody has waited for it */
+    relay_tick(world->relay, world->now);
+    assert_int_equal(helper.asked, 1);
+    helper_answer_all();
+    world->now += 1000;
+    relay_tick(world->relay, world->now);
+    assert_int_equal(log_count(reason), knows[0] == NULL);
+    if (knows[0] != NULL)
+        carry_on(c, ONE);
+    assert_int_equal(world->stats.sessions, knows[0] != NULL);
+    client_free(c);
+    world_end();
+    world_asker = (struct keyring_asker){NULL, NULL, NULL};
+    world_behind = NULL;
+}
+
+static void test_a_helpers_key_is_asked_for_again(void **state)
+{
+    static const char *const known[] = {"you", NULL}, *const nobody[] = {NULL};
+
+    (void)state;
+    take_over_given(known, "reason=\"identity removed\"");
+    take_over_given(nobody, "reason=\"identity removed\"");
+}
+
+static void test_without_the_helper_its_sessions_stay_behind(void **state)
+{
+    static const char *const known[] = {"you", NULL};
+    static const char *const settings[] = {HELPER_SETTING, NULL};
+    static const struct client_options you = {.identity = "you"};
+
+    (void)state;
+    helper_begin(known);
+    world_begin(settings, 1);
+    struct dtls_client *c = world_open(ONE, &you);
+    assert_int_equal(take_over(usual), 0);
+    assert_int_equal(left_count, 1);
+    assert_int_equal(log_count("reason=\"identity removed\""), 1);
+    let_go();
+    client_free(c);
+    world_end();
+    world_asker = (struct keyring_asker){NULL, NULL, NULL};
+    world_behind = NULL;
+}
+
+/* It was told to stay below that when it opened, and has moved since, or the settings have changed:
+ * no open session goes for it. */
+static void test_the_cap_of_a_prefix_refuses_none(void **state)
+{
+    static const char *const one[] = {"daemon.max-sessions-per-prefix=1", NULL};
+
+    (void)state;
+    world_begin(usual, 1);
+    struct dtls_client *c = world_open(ONE, NULL), *other = world_open(TWO, NULL);
+    assert_int_equal(take_over(one), 2);
+    let_go();
+    carry_on(c, ONE);
+    carry_on(other, TWO);
+    client_free(c);
+    client_free(other);
+    world_end();
+}
+
 static void test_a_parcel_that_is_cut_is_refused(void **state)
 {
     static struct parcel p;
@@ -390,6 +472,9 @@ int main(void)
         cmocka_unit_test(test_while_it_settles_no_handshake_begins),
         cmocka_unit_test(test_a_handshake_that_is_given_up_begins_again),
         cmocka_unit_test(test_addresses_on_a_shared_socket_go_along),
+        cmocka_unit_test(test_a_helpers_key_is_asked_for_again),
+        cmocka_unit_test(test_without_the_helper_its_sessions_stay_behind),
+        cmocka_unit_test(test_the_cap_of_a_prefix_refuses_none),
         cmocka_unit_test(test_a_parcel_that_is_cut_is_refused),
     };
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "proxy/roam.h"
 #include "proxy/session_image.h"
 
 #include <string.h>
@@ -57,6 +58,49 @@ static struct session_image sample(uint16_t suite)
     for (size_t i = 0; i < keys_length(s.association.suite); i++)
         s.association.keys.block[i] = (uint8_t)(i + 1);
     return s;
+}
+
+static const struct addr HOME = {.ip = {198, 51, 100, 7}, .port = 41000, .family = AF_INET};
+
+/* One with connection ids that has just moved. */
+static struct session_image roaming(uint8_t peer_len)
+{
+    struct session_image s = sample(GCM);
+
+    s.has_cid = true;
+    s.cid = (struct association_cid){.own = "ourcid7", .has_rrc = true, .peer_len = peer_len};
+    for (unsigned i = 0; i < peer_len; i++)
+        s.cid.peer[i] = (uint8_t)(i + 1);
+    s.moves = (struct session_image_moves){.count = 3,
+                                           .is_unproven = true,
+                                           .budget = 1234,
+                                           .has_proof = true,
+                                           .home_peer = HOME,
+                                           .home_local = s.local,
+                                           .home_listener = 1,
+                                           .asked = s.peer,
+                                           .cookie = "cookie7",
+                                           .asked_ago = 100,
+                                           .left = 900};
+    return s;
+}
+
+/* All that the access log counts, the most of it. */
+static void add_tally(struct session_image *s)
+{
+    s->has_tally = true;
+    s->tally = (struct tally){.newest = 99, .opened = 90, .late = 8, .handshake_ms = 7};
+    for (unsigned i = 0; i < TALLY_CLIENT_DROPS; i++)
+        s->tally.from_client[i] = UINT32_MAX - i;
+    for (unsigned i = 0; i < TALLY_BACKEND_DROPS; i++)
+        s->tally.from_backend[i] = 1000 + i;
+    s->tally.too_old = 6;
+}
+
+static void add_key(struct session_image *s, size_t len)
+{
+    s->key_len = len;
+    memset(s->key, 'k', len);
 }
 
 static size_t write_one(const struct session_image *s, uint8_t out[SESSION_IMAGE_MAX])
@@ -111,6 +155,83 @@ static void all_comes_back(void **unused)
         assert_int_equal(after.refused, 6);
         assert_true(after.has_ems && after.has_farewell);
     }
+}
+
+static void ids_come_back_whatever_their_length(void **unused)
+{
+    static const uint8_t lengths[] = {0, 8, 255};
+    uint8_t bytes[SESSION_IMAGE_MAX];
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof lengths; i++) {
+        struct session_image before = roaming(lengths[i]), after;
+        assert_true(reads(bytes, write_one(&before, bytes), &after));
+        assert_true(after.has_cid && after.cid.has_rrc && !after.association.has_cid);
+        assert_memory_equal(&before.cid, &after.cid, sizeof after.cid);
+        assert_true(after.moves.is_unproven && after.moves.has_proof);
+        assert_int_equal(after.moves.count, 3);
+        assert_int_equal(after.moves.budget, 1234);
+        assert_int_equal(after.moves.home_listener, 1);
+        assert_true(addr_equal(&after.moves.home_peer, &HOME));
+        assert_true(addr_equal(&after.moves.home_local, &before.local));
+        assert_true(addr_equal(&after.moves.asked, &before.peer));
+        assert_memory_equal(after.moves.cookie, "cookie7", 8);
+        assert_int_equal(after.moves.asked_ago, 100);
+        assert_int_equal(after.moves.left, 900);
+    }
+}
+
+static void the_longest_of_all_has_room(void **unused)
+{
+    struct session_image before = roaming(255), after;
+    uint8_t bytes[SESSION_IMAGE_MAX];
+
+    (void)unused;
+    before.identity_len = PSK_IDENTITY_MAX;
+    memset(before.identity, 'i', PSK_IDENTITY_MAX);
+    add_tally(&before);
+    add_key(&before, PSK_KEY_MAX);
+    assert_true(reads(bytes, write_one(&before, bytes), &after));
+    assert_memory_equal(&before.tally, &after.tally, sizeof after.tally);
+    assert_int_equal(after.key_len, PSK_KEY_MAX);
+    assert_memory_equal(before.key, after.key, PSK_KEY_MAX);
+}
+
+static void a_reason_that_is_not_known_is_nobodys_loss(void **unused)
+{
+    struct session_image s = sample(GCM), after;
+    uint8_t bytes[SESSION_IMAGE_MAX];
+    size_t len;
+
+    (void)unused;
+    s.has_tally = true;
+    s.tally.opened = 1;
+    s.tally.from_backend[0] = 5;
+    len = write_one(&s, bytes);
+    bytes[len - 1] ^= 1; /* of its name */
+    assert_true(reads(bytes, len, &after));
+    assert_int_equal(after.tally.opened, 1);
+    assert_int_equal(after.tally.from_backend[0], 0);
+}
+
+static void what_is_wrong_with_ids_and_moves_is_refused(void **unused)
+{
+    struct session_image s = roaming(3), after;
+    uint8_t bytes[SESSION_IMAGE_MAX];
+
+    (void)unused;
+    s.has_cid = false; /* who has none does not move */
+    assert_false(reads(bytes, write_one(&s, bytes), &after));
+    s = roaming(3);
+    s.moves.left = ROAM_PROOF_MS + 1;
+    assert_false(reads(bytes, write_one(&s, bytes), &after));
+    s = roaming(3);
+    s.moves.home_peer.port = 0;
+    assert_false(reads(bytes, write_one(&s, bytes), &after));
+    s = roaming(3);
+    s.has_tally = true;
+    s.tally.too_old = 1; /* of no replay at all */
+    assert_false(reads(bytes, write_one(&s, bytes), &after));
 }
 
 static void a_session_without_flow_and_farewell_is_shorter(void **unused)
@@ -173,6 +294,7 @@ static void what_no_session_can_be_is_refused(void **unused)
         {3, 0, 0xff},  /* a suite */
         {3, 1, 0xab},  /* one with longer keys, 0x00ab */
         {3, 21, 0},    /* a window that has not seen its own top */
+        {3, 22, 0x80}, /* more forgeries than can be counted */
         {5, 6, 0xff},  /* an age, which makes nothing; but see below */
         {5, 14, 1},    /* idle for longer than it lives */
         {5, 26, 0xff}, /* largest plaintext */
@@ -289,10 +411,56 @@ static void one_that_is_made_anew_is_the_same(void **unused)
     session_memory_clear(&memory);
 }
 
+/* What is behind the ids is as it was, too: the budget, the question, and the one who may answer.
+ */
+static void one_that_roams_is_the_same(void **unused)
+{
+    static const uint8_t lengths[] = {0, 8, 255};
+    static const struct psk psk = {.identity = (const uint8_t *)"dev-1",
+                                   .identity_len = 5,
+                                   .key = (const uint8_t *)"0123456789abcdef",
+                                   .key_len = 16};
+    const uint64_t now = UINT64_C(1) << 40;
+    struct session_memory memory;
+    struct session_service service = {.memory = &memory};
+    uint8_t one[SESSION_IMAGE_MAX], two[SESSION_IMAGE_MAX];
+
+    (void)unused;
+    session_prepare(&memory);
+    for (size_t i = 0; i < sizeof lengths; i++) {
+        struct session_image before = roaming(lengths[i]), after;
+        before.flow = (struct session_image_flow){.source = 7, .port = 50000};
+        before.local = (struct addr){0};
+        before.service = before.listener = 0;
+        add_tally(&before);
+        session_image_print(&before.association, &psk, before.secret_print);
+        struct session *s = session_image_restore(&before, &service, &psk, now);
+        assert_non_null(s);
+        s->peer = before.peer;
+        const struct roam *roam = roam_of(&s->association);
+        assert_ptr_equal(roam->session, s);
+        assert_true(roam_is_answer(roam, &before.peer, (const uint8_t *)"cookie7"));
+        assert_false(roam_is_overdue(roam, now + 899));
+        assert_true(roam_is_overdue(roam, now + 900));
+        session_image_save(&after, s, now);
+        assert_int_equal(write_one(&before, one), write_one(&after, two));
+        assert_memory_equal(one, two, write_one(&before, one));
+        assert_false(roam_may_send(&s->association, 1234));
+        assert_true(roam_may_send(&s->association, 100));
+        session_free(s);
+        assert_int_equal(memory.proofs.used, 0);
+    }
+    session_memory_clear(&memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_comes_back),
+        cmocka_unit_test(ids_come_back_whatever_their_length),
+        cmocka_unit_test(the_longest_of_all_has_room),
+        cmocka_unit_test(a_reason_that_is_not_known_is_nobodys_loss),
+        cmocka_unit_test(what_is_wrong_with_ids_and_moves_is_refused),
         cmocka_unit_test(a_session_without_flow_and_farewell_is_shorter),
         cmocka_unit_test(a_piece_of_one_is_refused_and_leaves_no_key),
         cmocka_unit_test(what_no_session_can_be_is_refused),
@@ -301,6 +469,7 @@ int main(void)
         cmocka_unit_test(several_stand_behind_each_other),
         cmocka_unit_test(the_print_of_a_secret_tells_keys_apart),
         cmocka_unit_test(one_that_is_made_anew_is_the_same),
+        cmocka_unit_test(one_that_roams_is_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -386,6 +386,34 @@ static void test_a_worker_that_has_let_go_hears_of_its_end_alone(void **state)
     mailbox_clear(&replies);
 }
 
+/* They would be lost where they are, and nobody can hand them over once the sessions have gone. */
+static void test_records_of_others_are_dealt_with_before_it_packs(void **state)
+{
+    struct world *w = *state;
+    const struct relay_elsewhere *to = &relay.parts.elsewhere;
+    const struct relay_record record = {.listener = 7, .len = 4, .data = (const uint8_t *)"some"};
+    struct mailbox replies;
+
+    worker_link(w->worker, w->worker);
+    assert_true(mailbox_init(&replies));
+    assert_true(worker_start(w->worker));
+    step(w, &replies, MOVING_STOP);
+    assert_true(to->pass(to->arg, 1, &record));
+    assert_true(worker_post_drain(w->worker));
+    assert_true(to->pass(to->arg, 1, &record));
+    worker_post_ping(w->worker);
+    await_count(w->acks, 1);
+    assert_string_equal(relay.said, ""); /* it rests */
+    step(w, &replies, MOVING_PACK);
+    assert_string_equal(relay.said, "ppK");
+    assert_true(to->pass(to->arg, 1, &record)); /* if all is taken back, by one that has begun */
+    step(w, &replies, MOVING_GO_ON);
+    await_count(w->acks, 1);
+    stop_and_wait(w);
+    assert_string_equal(relay.said, "ppKDpE");
+    mailbox_clear(&replies);
+}
+
 static void test_a_worker_may_begin_still(void **state)
 {
     struct world *w = *state;
@@ -435,6 +463,7 @@ int main(void)
         TEST(test_signals_are_blocked_in_the_thread_alone),
         TEST(test_a_worker_that_is_still_touches_no_socket),
         TEST(test_a_worker_that_has_let_go_hears_of_its_end_alone),
+        TEST(test_records_of_others_are_dealt_with_before_it_packs),
         TEST(test_a_worker_may_begin_still),
     };
 

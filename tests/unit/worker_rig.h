@@ -241,8 +241,9 @@ void relay_end_all(struct relay *r, uint64_t now)
 
 void moving_carry_out(struct relay *r, struct moving *m, uint64_t now)
 {
-    (void)r;
     (void)now;
+    if (m->step == MOVING_PACK)
+        say(r, 'K');
     m->is_done = true;
 }
 
