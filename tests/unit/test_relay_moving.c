@@ -413,6 +413,19 @@ static void test_without_the_helper_its_sessions_stay_behind(void **state)
     world_behind = NULL;
 }
 
+/* Keys of the files do not go along, so there is nothing to compare a helper's answer with. */
+static void test_who_leaves_the_files_for_a_helper_stays_behind(void **state)
+{
+    static const char *const known[] = {"me", NULL};
+    static const char *const settings[] = {HELPER_SETTING, NULL};
+
+    (void)state;
+    helper_begin(known);
+    leave_one("you:00112233445566778899aabbccddeeff\n", settings, "reason=\"identity removed\"");
+    world_asker = (struct keyring_asker){NULL, NULL, NULL};
+    world_behind = NULL;
+}
+
 /* It was told to stay below that when it opened, and has moved since, or the settings have changed:
  * no open session goes for it. */
 static void test_the_cap_of_a_prefix_refuses_none(void **state)
@@ -474,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_addresses_on_a_shared_socket_go_along),
         cmocka_unit_test(test_a_helpers_key_is_asked_for_again),
         cmocka_unit_test(test_without_the_helper_its_sessions_stay_behind),
+        cmocka_unit_test(test_who_leaves_the_files_for_a_helper_stays_behind),
         cmocka_unit_test(test_the_cap_of_a_prefix_refuses_none),
         cmocka_unit_test(test_a_parcel_that_is_cut_is_refused),
     };
