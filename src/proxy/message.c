@@ -120,6 +120,11 @@ struct message *messages_take(struct messages *all)
     return NULL;
 }
 
+bool messages_have_waited(const struct messages *all)
+{
+    return !all->is_held && !list_is_empty(&all->held);
+}
+
 struct message *messages_take_record(struct messages *all)
 {
     for (struct list *node = all->held.next; node != &all->held; node = node->next) {

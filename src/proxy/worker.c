@@ -138,16 +138,26 @@ static uint64_t now_of(struct worker *w)
     return w->now;
 }
 
+/* Clients cause what others pass on, and others may be faster than one can take it. */
+static size_t cost_of(const struct message *m)
+{
+    return m->kind == MESSAGE_RECORD ? 1 + m->with.record.len / COST_BYTES : 0;
+}
+
+/* What it leaves keeps the descriptor readable; of what has waited it leaves nothing. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
     uint64_t now = now_of(w);
     struct message *m;
+    size_t cost = 0;
 
     (void)fd;
     (void)what;
-    while (!w->is_over && (m = messages_take(&w->messages))) {
+    while (!w->is_over && (cost < TURN_COST || messages_have_waited(&w->messages)) &&
+           (m = messages_take(&w->messages))) {
         bool is_acknowledged = message_is_acknowledged(m);
+        cost += cost_of(m);
         carry_out(w, m, now);
         message_free(m);
         if (!w->is_over && is_acknowledged) {
