@@ -138,7 +138,7 @@ static void follow(struct turn *t, size_t size)
         roam_prove(roam);
         return;
     }
-    roam_move(roam, &before, size, &r->memory.proofs);
+    roam_move(roam, &before, size, &r->memory.proofs, t->datagram);
     challenge(t);
 }
 
@@ -155,7 +155,7 @@ static void hear(void *arg, size_t size, bool is_newest)
     roam_hear(roam, size);
     if (is_newest && roam->is_unproven && is_checked(t->session))
         challenge(t);
-    else if (is_newest)
+    else if (is_newest && roam_may_believe(roam, t->datagram))
         roam_prove(roam);
 }
 
@@ -206,11 +206,12 @@ bool moves_is_elsewhere(const struct relay *r, const struct wire_record *rec)
            rec->cid[0] < r->parts.worker_count;
 }
 
-bool moves_pass(struct relay *r, const struct session_route *from, const struct wire_record *rec)
+bool moves_pass(struct relay *r, const struct turn *t, const struct wire_record *rec)
 {
-    const struct relay_record record = {.peer = from->peer,
-                                        .local = from->local,
-                                        .listener = from->listener,
+    const struct relay_record record = {.peer = t->route->peer,
+                                        .local = t->route->local,
+                                        .listener = t->route->listener,
+                                        .datagram = t->datagram,
                                         .len = wire_record_size(rec),
                                         .data = rec->whole};
 
