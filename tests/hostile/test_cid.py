@@ -308,6 +308,16 @@ def test_a_repeated_finished_from_elsewhere_is_answered_there(client):
     c.echo()
 
 
+def test_S_64_the_whole_answer_to_a_repeated_finished_is_within_the_bound(client, calm, thief):
+    c = client(cid=bytes(140)).handshake()
+    exchange, ccs, finished = c.repeat_flight()
+    elsewhere = thief(calm)
+    elsewhere.send(finished)
+    calm.wait_event("session move")
+    c.echo()
+    assert sum(map(len, elsewhere.loot())) <= 3 * len(finished)
+
+
 def test_the_session_is_told_with_its_ids(client, start, tmp_path):
     to = start(daemon={"control_socket": tmp_path / "control"})
     c = client(to, cid=b"mine").handshake()
@@ -752,6 +762,19 @@ def test_S_66_challenges_of_the_client_are_answered_once_where_they_come_from(fl
     assert c.probe() == [] and elsewhere.loot() == []
     c.echo()
     assert to.end().get("sessions_moved", 0) == 0
+
+
+def test_S_66_a_long_id_makes_no_answer_amplify(client, calm, thief):
+    """The id that a client has chosen stands in each record to it. Whoever has a key can make up
+    the address that a question comes from, and let each be older than the one before."""
+    c = client(cid=bytes(255), rrc=True).handshake()
+    question = c.seal(wire.RRC, bytes([wire.PATH_CHALLENGE]) + b"elsewher")
+    c.say_check(wire.PATH_CHALLENGE, b"from-own")
+    assert c.await_check() == (wire.PATH_RESPONSE, b"from-own")
+    elsewhere = thief(calm)
+    elsewhere.send(question)
+    assert c.probe() == []
+    assert sum(map(len, elsewhere.loot())) <= 3 * len(question)
 
 
 def test_S_68_without_an_answer_it_is_where_it_was(flooded, thief):
