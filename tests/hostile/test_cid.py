@@ -6,7 +6,7 @@ import select
 import socket
 
 import pytest
-from lib.control import Control
+from lib.control import Control, connect
 from lib.gate import IDENTITY, KEY, FileLog, fields, until
 from lib.wire import Wire
 from raw import keys, wire
@@ -331,6 +331,23 @@ def test_the_session_is_told_with_its_ids(client, start, tmp_path):
     assert told["cid"] == c.server_cid.hex() and told["peer-cid"] == b"mine".hex()
     assert told["moves"] == 2 and told["peer"] == c.own
     assert "cid" not in plain and "moves" not in plain
+
+
+def test_a_trace_tells_of_its_records_both_ways(client, start, tmp_path):
+    to = start(daemon={"control_socket": tmp_path / "control"})
+    with connect(tmp_path / "control") as trace:
+        trace.sendall(b"trace %s\n" % IDENTITY.encode())
+        to.log.wait('control: line="trace')
+        Control(tmp_path / "control")("sessions")  # behind which it has begun
+        c = client(to, cid=b"mine").handshake()
+        c.echo()
+        c.answers(c.seal(ALERT, b"\1\0"))
+        told = b""
+        while b"event=end" not in told:
+            told += trace.recv(65536)
+    events = [fields(line) for line in told.decode().splitlines() if "event=" in line]
+    sealed = [(e["event"], e["number"]) for e in events if e.get("type") == "tls12_cid"]
+    assert sealed == [(way, str(number)) for number in range(3) for way in ("in", "out")]
 
 
 def test_the_access_log_tells_how_often_it_moved(client, start, tmp_path):
