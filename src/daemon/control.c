@@ -29,7 +29,7 @@
 #define LOGGED_LINE_MAX 256
 #define TRACE_PAUSE_MS 100 /* how old an event may be when it is told */
 
-enum stage { READING, WALKING, TRACING, WAITING_FOR_RELOAD, ANSWERED };
+enum stage { READING, WALKING, TRACING, WAITING_FOR_RELOAD, WAITING_FOR_UPGRADE, ANSWERED };
 
 struct client {
     struct list node;
@@ -199,7 +199,7 @@ static void on_slice(struct inquiry *q)
         free_client(c);
     else if (c->stage == TRACING)
         take_events(c);
-    else
+    else if (c->stage == WALKING) /* and not a trace that has just ended */
         take_slice(c);
 }
 
@@ -270,6 +270,10 @@ static void obey(struct client *c, const void *line, size_t len)
         c->stage = WAITING_FOR_RELOAD;
         c->reload = control->reloads + 1;
         control->params.reload(control->params.hooks.arg);
+        break;
+    case ORDER_UPGRADE:
+        c->stage = WAITING_FOR_UPGRADE;
+        control->params.upgrade(control->params.hooks.arg);
         break;
     case ORDER_ANSWERED:
     case ORDER_STOP:
@@ -518,4 +522,51 @@ void control_reload_ended(struct control *control, const struct errors *errors)
         order_reloaded(&c->order, errors);
         answer(c);
     }
+}
+
+/* The workers tell nothing more. */
+static void end_trace(struct client *c)
+{
+    c->order.is_handed_over = true;
+    order_finish(&c->order);
+    answer(c);
+}
+
+void control_upgraded(struct control *control, const struct errors *errors,
+                      const struct upgrade_report *report)
+{
+    struct list *node, *next;
+
+    if (control == NULL)
+        return;
+    for (node = control->clients.next; node != &control->clients; node = next) {
+        struct client *c = list_entry(node, struct client, node);
+        next = node->next;
+        if (c->buffer != NULL && c->stage == TRACING && errors == NULL)
+            end_trace(c);
+        if (c->buffer == NULL || c->stage != WAITING_FOR_UPGRADE)
+            continue;
+        order_upgraded(&c->order, errors, report);
+        answer(c);
+    }
+}
+
+void control_listen(struct control *control, bool is_on)
+{
+    if (control != NULL)
+        (void)(is_on ? evconnlistener_enable(control->listener)
+                     : evconnlistener_disable(control->listener));
+}
+
+bool control_is_quiet(const struct control *control)
+{
+    if (control == NULL)
+        return true;
+    for (const struct list *node = control->clients.next; node != &control->clients;
+         node = node->next) {
+        const struct client *c = list_entry(node, const struct client, node);
+        if (c->buffer != NULL && c->stage == ANSWERED)
+            return false;
+    }
+    return true;
 }

@@ -58,6 +58,9 @@ struct relay_parts {
     struct stats *stats;
     struct service_stats *services; /* by index; NULL: not counted apart */
     struct listener **listeners;    /* by index; borrowed */
+    size_t listener_count;
+    const int *shared; /* by service: a shared socket of another process, which is the upstream's
+                          from then on, or 0; NULL: there are none */
     struct relay_elsewhere elsewhere;
     struct keyring_asker asker; /* zeroed: there is none, and no service names a helper */
 };

@@ -278,6 +278,25 @@ static void test_of_several_at_one_route_that_without_an_id_has_it(void **state)
     leave(s);
 }
 
+/* Those of another process come the newest first. */
+static void test_one_that_was_there_before_takes_no_route_from_others(void **state)
+{
+    struct session *s = piece_make(&a, 8, "192.0.2.7:1", "ourcid78");
+    struct session *t = piece_make(&b, 8, "192.0.2.7:1", "ourcid79");
+    const struct session_route route = {.peer = s->peer, .local = address("192.0.2.1:5684")};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_true(peers_set_route(&peers, i == 0 ? s : t, &route));
+        peers_add_idlest(&peers, i == 0 ? s : t);
+    }
+    assert_ptr_equal(peers_find_open(&peers, &route), s);
+    assert_ptr_equal(peers_find_cid(&peers, (const uint8_t *)"ourcid79"), t);
+    leave(s);
+    assert_ptr_equal(peers_find_cid(&peers, (const uint8_t *)"ourcid79"), t);
+    leave(t);
+}
+
 /* Else whoever has a key could make each look at an address as long as he likes. */
 static void test_a_crowd_at_one_address_is_no_longer_to_look_at(void **state)
 {
@@ -327,6 +346,7 @@ int main(void)
         TEST(test_peers_find_by_id_and_forget_it),
         TEST(test_a_session_that_moves_is_found_at_its_new_route_alone),
         TEST(test_of_several_at_one_route_that_without_an_id_has_it),
+        TEST(test_one_that_was_there_before_takes_no_route_from_others),
         TEST(test_a_crowd_at_one_address_is_no_longer_to_look_at),
     };
 
