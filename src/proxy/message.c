@@ -120,7 +120,7 @@ struct message *messages_take(struct messages *all)
     return NULL;
 }
 
-bool messages_has_rest(const struct messages *all)
+bool messages_have_waited(const struct messages *all)
 {
     return !all->is_held && !list_is_empty(&all->held);
 }

@@ -74,9 +74,8 @@ bool messages_pass(struct messages *all, const struct relay_record *record)
     __attribute__((warn_unused_result));
 /* The oldest that may be carried out now, or NULL. */
 struct message *messages_take(struct messages *all);
-/* Whether some wait that were taken out of the mailbox before and may be carried out by now: no
- * descriptor tells of those. */
-bool messages_has_rest(const struct messages *all);
+/* The next one is of those that had to wait, which mailbox_fd() does not tell of. */
+bool messages_have_waited(const struct messages *all);
 /* The oldest record of those that wait, or NULL. What nobody has taken yet is none of them. */
 struct message *messages_take_record(struct messages *all);
 

@@ -282,6 +282,11 @@ bool peers_move(struct peers *p, struct session *s, const struct session_route *
     return true;
 }
 
+static bool has_roam(const struct peers *p, const struct session_route *route)
+{
+    return find_roam(p, route, hash_route(p, route)) != NULL;
+}
+
 /* One that was there before all others takes no route from them. */
 static void add(struct peers *p, struct session *s, bool is_newest)
 {
@@ -298,7 +303,7 @@ static void add(struct peers *p, struct session *s, bool is_newest)
         return;
     }
     table_insert(&p->open, &s->link, roam != NULL ? cid : hash_route(p, &route));
-    if (roam != NULL && (is_newest || find_roam(p, &route, hash_route(p, &route)) == NULL))
+    if (roam != NULL && (is_newest || !has_roam(p, &route)))
         take_route(p, roam, &route);
     list_append(&p->idle[s->service], &s->idle);
 }

@@ -144,7 +144,7 @@ static size_t cost_of(const struct message *m)
     return m->kind == MESSAGE_RECORD ? 1 + m->with.record.len / COST_BYTES : 0;
 }
 
-/* What it leaves in the mailbox keeps the descriptor readable. */
+/* What it leaves keeps the descriptor readable; of what has waited it leaves nothing. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
@@ -154,7 +154,7 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    while (!w->is_over && (cost < TURN_COST || messages_has_rest(&w->messages)) &&
+    while (!w->is_over && (cost < TURN_COST || messages_have_waited(&w->messages)) &&
            (m = messages_take(&w->messages))) {
         bool is_acknowledged = message_is_acknowledged(m);
         cost += cost_of(m);

@@ -89,11 +89,14 @@ static void test_what_can_wait_waits_in_its_order(void **state)
     assert_null(messages_take(&all));
     assert_true(pass("two"));
     assert_null(messages_take(&all));
+    assert_false(messages_have_waited(&all));
     all.is_held = false;
+    assert_true(messages_have_waited(&all));
     take(MESSAGE_DRAIN);
     take_record(messages_take(&all), "one");
     take(MESSAGE_UNDRAIN);
     take_record(messages_take(&all), "two");
+    assert_false(messages_have_waited(&all));
     assert_null(messages_take(&all));
 }
 
