@@ -120,9 +120,18 @@ static void fail(struct client *c, const char *why)
 
 /* ---- sessions: one slice after the other, as fast as the client takes them ---- */
 
+/* What waits for its reader. */
+static size_t waiting(const struct client *c)
+{
+    return evbuffer_get_length(bufferevent_get_output(c->buffer)) + c->order.show.text.len;
+}
+
+/* A trace whose reader is slow is asked for nothing: a worker that nobody asks ends it. */
 static void ask_next(struct client *c)
 {
-    c->inquiry->limit = order_rows(&c->order);
+    bool is_full = c->stage == TRACING && waiting(c) > MUCH_WAITS;
+
+    c->inquiry->limit = is_full ? 0 : order_rows(&c->order);
     c->is_asking = fleet_inquire(c->control->params.fleet, c->worker, c->inquiry);
     if (!c->is_asking)
         fail(c, "out of memory, or dtlsgate is stopping");
@@ -148,11 +157,9 @@ static void take_events(struct client *c)
         return;
     }
     order_slice(&c->order, q, NULL);
-    if (q->cursor == 0)
+    if (q->cursor == 0 || q->limit == 0)
         c->worker++;
-    if (c->worker == fleet_count(c->control->params.fleet) ||
-        evbuffer_get_length(bufferevent_get_output(c->buffer)) + c->order.show.text.len >
-            MUCH_WAITS)
+    if (c->worker == fleet_count(c->control->params.fleet))
         pause_trace(c);
     else
         ask_next(c);
@@ -164,8 +171,6 @@ static void go_on_tracing(struct client *c)
     if (c->until > 0 && clock_now_ms() >= c->until) {
         order_finish(&c->order);
         answer(c);
-    } else if (evbuffer_get_length(bufferevent_get_output(c->buffer)) > LITTLE_WAITS) {
-        pause_trace(c);
     } else {
         ask_next(c);
     }

@@ -46,6 +46,7 @@ struct relay {
     struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines, refused_lines,
         fate_lines, backend_lines, move_lines;
     uint64_t next_id;
+    uint64_t next_datagram; /* the next one of a client, among those of all workers */
     bool is_draining;
     bool is_settling; /* no handshake begins: the other process shall have it */
 };
@@ -57,6 +58,8 @@ struct turn {
     const struct session_route *from;  /* where a record with a connection id has come from */
     struct session *session;           /* NULL while it is being made */
     uint64_t now;
+    uint64_t datagram;  /* of a client: which one it is */
+    size_t heard;       /* bytes of the record from there, once it is authentic */
     const uint8_t *out; /* what the client gets: the room reserved last */
     uint8_t *head;      /* what the backend gets begins here: the room reserved last */
     size_t head_len;    /* a PROXY header's, in front of the plaintext; 0: none */

@@ -28,6 +28,7 @@ struct relay_identity {
 struct relay_record {
     struct addr peer, local;
     unsigned listener; /* the other's has the same index */
+    uint64_t datagram; /* which one it was in, among those of all workers */
     size_t len;
     const uint8_t *data;
 };

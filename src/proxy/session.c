@@ -91,7 +91,7 @@ static enum fate take_handshake(struct session *s, const struct session_service 
         send_alert(s, service, WIRE_ALERT_WARNING, WIRE_NO_RENEGOTIATION, sink);
         return FATE_CONTROL;
     }
-    if (!roam_may_send(&s->association, sizeof s->tail->farewell.finished))
+    if (!roam_may_send(&s->association, sizeof s->tail->farewell.finished + WIRE_RECORD_HEADER + 1))
         return FATE_CONTROL;
     uint8_t *room = sink->reserve(sink->arg, HANDSHAKE_FAREWELL_MAX);
     size_t n = handshake_repeat_farewell(&s->tail->farewell, service->crypt, &s->association, room);
