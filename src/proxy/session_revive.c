@@ -106,7 +106,8 @@ static void restore_proof(struct roam_proof *proof, const struct session_image_m
     proof->until = now + moves->left;
 }
 
-/* Without memory for its proof it is as one that moved when there was none. */
+/* Without memory for its proof it is as one that moved when there was none. No datagram is the one
+ * that moved it, for all records of that have been dealt with. */
 static void restore_moves(struct roam *roam, const struct session_image_moves *moves,
                           struct session_memory *memory, uint64_t now)
 {
