@@ -21,16 +21,22 @@ TEST_SECONDS = 120
 def pytest_configure(config):
     config.addinivalue_line("markers", "patience(seconds): the test may take that long")
     config.addinivalue_line("markers", "filtered: makes no sense with a sanitizer's build")
+    config.addinivalue_line("markers", "long: runs where LONG is set, as scripts/survive does")
+
+
+def is_wanted(item, is_sanitized):
+    """A sanitizer's build has no filter of system calls, so what looks at it has no subject."""
+    if is_sanitized and item.get_closest_marker("filtered"):
+        return False
+    return "LONG" in os.environ or not item.get_closest_marker("long")
 
 
 def pytest_collection_modifyitems(config, items):
-    """A sanitizer's build has no filter of system calls, so what looks at it has no subject."""
     program = pathlib.Path(os.environ.get("DTLSGATE", "/nonexistent"))
-    if not program.exists() or b"__asan_init" not in program.read_bytes():
-        return
-    subjectless = [item for item in items if item.get_closest_marker("filtered")]
-    config.hook.pytest_deselected(items=subjectless)
-    items[:] = [item for item in items if item not in subjectless]
+    is_sanitized = program.exists() and b"__asan_init" in program.read_bytes()
+    unwanted = [item for item in items if not is_wanted(item, is_sanitized)]
+    config.hook.pytest_deselected(items=unwanted)
+    items[:] = [item for item in items if item not in unwanted]
 
 
 @pytest.fixture(autouse=True)

@@ -191,10 +191,7 @@ def test_steady_clients_notice_nothing(start, steady, upgrade, replace, control,
     assert totals["flows_opened"] == totals["handshakes_completed"] == 100
 
 
-long = pytest.mark.skipif("LONG" not in os.environ, reason="long: scripts/survive runs it")
-
-
-@long
+@pytest.mark.long
 @pytest.mark.patience(900)
 def test_a_thousand_clients_and_ten_upgrades(start, steady, upgrade, replace, control, speak):
     """The full count. What is printed goes into the notes of a release."""
@@ -222,7 +219,7 @@ def test_a_thousand_clients_and_ten_upgrades(start, steady, upgrade, replace, co
     assert_nothing_lost(seen)
 
 
-@long
+@pytest.mark.long
 @pytest.mark.patience(300)
 def test_how_long_ten_thousand_sessions_are_still(start, steady, upgrade, speak):
     """Each with a socket of its own towards the backend, and some traffic."""
