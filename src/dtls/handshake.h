@@ -5,8 +5,9 @@
  * that flight. For AEAD suites that is all; the client's second flight is judged by keys derived
  * here, one of which must open its Finished, so a forged datagram changes nothing. For suites whose
  * records stay with libssl it gets that flight, too, where a forged ClientKeyExchange can spoil the
- * handshake, and with `alert_unknown` one that names nobody ends any. Owns the
- * flights, their timer and the numbers of plaintext records. Knows no sockets and no clock.
+ * handshake, and with `alert_unknown` one that names nobody ends any. A hello with a ticket of ours
+ * begins a shorter one, in which the server's Finished comes first. Owns the flights, their timer
+ * and the numbers of plaintext records. Knows no sockets and no clock.
  */
 #ifndef DTLSGATE_DTLS_HANDSHAKE_H
 #define DTLSGATE_DTLS_HANDSHAKE_H
@@ -17,6 +18,7 @@
 #include "dtls/keys.h"
 #include "dtls/psk.h"
 #include "dtls/record.h"
+#include "dtls/resume.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,6 +43,7 @@ struct handshake_params {
     uint64_t wall0;  /* ms since 1970 UTC when `now` was 0: keys may be over */
     bool offers_cid; /* connection ids (RFC 9146), where the context and the client want them, */
     uint8_t own_cid[WIRE_OWN_CID]; /* this one for us */
+    struct resumption resumption;  /* what it points to must outlive the handshake, too */
 };
 
 struct handshake;
@@ -90,15 +93,27 @@ const struct association_cid *handshake_cid(const struct handshake *h);
 /* The identity the client has named last, escaped by nobody; NULL with 0 before it did. */
 const uint8_t *handshake_identity(const struct handshake *h, size_t *len);
 
+/* What has become of tickets in it. */
+struct handshake_tickets {
+    bool is_refused; /* the hello had one that is no good: hence a full handshake */
+    bool is_resumed; /* by a ticket, without a key exchange */
+    bool is_issued;  /* the client has got one */
+};
+const struct handshake_tickets *handshake_tickets(const struct handshake *h);
+
 /* What a repeated client Finished is answered with (RFC 6347 4.2.4): CCS and Finished as new
  * records, until the client's first data. */
 struct handshake_farewell {
     uint8_t finished[WIRE_MESSAGE_HEADER + 12];
     uint64_t ccs_seq; /* next plaintext sequence number */
+    uint8_t *ticket;  /* the record in front of both; NULL: none. See handshake_farewell_clear() */
+    uint16_t ticket_len; /* 0 without */
 };
 #define HANDSHAKE_FAREWELL_MAX                                                                     \
-    (WIRE_RECORD_HEADER + 1 + WIRE_MESSAGE_HEADER + 12 + RECORD_OVERHEAD_MAX)
-/* Writes one datagram with both. Returns its length, 0 when the association is used up. */
+    (RESUME_RECORD_MAX + WIRE_RECORD_HEADER + 1 + WIRE_MESSAGE_HEADER + 12 + RECORD_OVERHEAD_MAX)
+/* Frees what it has; it is all zero from then on, and says nothing. */
+void handshake_farewell_clear(struct handshake_farewell *f);
+/* Writes one datagram with all of it. Returns its length, 0 when the association is used up. */
 size_t handshake_repeat_farewell(struct handshake_farewell *f, struct record_crypt *crypt,
                                  struct association *a, uint8_t out[HANDSHAKE_FAREWELL_MAX]);
 
@@ -112,8 +127,9 @@ struct handshake_result {
         struct association association;
         union association_room room;
     };
-    struct handshake_farewell farewell;
-    struct engine *engine;                                   /* the caller's from now on */
+    struct handshake_farewell farewell; /* the caller's from now on; all zero where the client has
+                                           spoken last */
+    struct engine *engine;              /* the caller's from now on */
     uint8_t client_random[WIRE_RANDOM], master[KEYS_MASTER]; /* for a key log; to be wiped */
 };
 /* Once, in HANDSHAKE_DONE. All datagrams must have been taken before. The handshake can then only

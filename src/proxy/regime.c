@@ -42,6 +42,7 @@ void regime_use(struct relay *r, struct relay_setup *setup, uint64_t now)
                                                   .short_tag_tries = &r->short_tag_tries,
                                                   .memory = &r->memory,
                                                   .keyring = r->keyring,
+                                                  .tickets = &r->tickets,
                                                   .wall0 = r->expiry.wall0,
                                                   .on_keys = write_keys,
                                                   .arg = r};
@@ -129,6 +130,11 @@ const struct balance *relay_balance(const struct relay *r, unsigned service)
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
 {
     r->cookies = *cookies;
+}
+
+void relay_set_tickets(struct relay *r, const struct ticket_keys *tickets)
+{
+    r->tickets = *tickets;
 }
 
 void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)

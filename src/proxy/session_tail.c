@@ -28,6 +28,7 @@ void session_tail_drop(struct session_tail **holder)
     if (*holder == NULL)
         return;
     list_remove(&(*holder)->age);
+    handshake_farewell_clear(&(*holder)->farewell);
     slab_give(*holder);
     *holder = NULL;
 }

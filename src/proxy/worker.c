@@ -35,6 +35,7 @@
 enum message_kind {
     MESSAGE_SETUP,
     MESSAGE_COOKIES,
+    MESSAGE_TICKETS,
     MESSAGE_BACKEND,
     MESSAGE_DRAIN,
     MESSAGE_PING,
@@ -51,6 +52,7 @@ struct message {
     union {
         struct relay_setup setup;
         struct cookie_secrets cookies;
+        struct ticket_keys tickets;
         struct inquiry *inquiry;
         struct relay_order backend;
         struct {
@@ -104,6 +106,8 @@ static void message_free(struct message *m)
         return;
     if (m->kind == MESSAGE_COOKIES)
         cookie_secrets_wipe(&m->with.cookies);
+    if (m->kind == MESSAGE_TICKETS)
+        ticket_keys_wipe(&m->with.tickets);
     free(m);
 }
 
@@ -165,6 +169,9 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
         break;
     case MESSAGE_COOKIES:
         relay_set_cookies(w->relay, &m->with.cookies);
+        break;
+    case MESSAGE_TICKETS:
+        relay_set_tickets(w->relay, &m->with.tickets);
         break;
     case MESSAGE_BACKEND:
         relay_tell(w->relay, &m->with.backend, now);
@@ -411,7 +418,11 @@ static bool make_relay(struct worker *w, const struct worker_params *params,
     if (!w->helpers)
         return false;
     w->relay = relay_new(&parts, setup, params->cookies);
-    return w->relay != NULL;
+    if (!w->relay)
+        return false;
+    if (params->tickets)
+        relay_set_tickets(w->relay, params->tickets);
+    return true;
 }
 
 /* Each service has a socket, so the last one of them tells how many there are. */
@@ -525,6 +536,17 @@ bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
     if (!m)
         return false;
     m->with.cookies = *cookies;
+    post(w, m);
+    return true;
+}
+
+bool worker_post_tickets(struct worker *w, const struct ticket_keys *tickets)
+{
+    struct message *m = message_new(MESSAGE_TICKETS);
+
+    if (!m)
+        return false;
+    m->with.tickets = *tickets;
     post(w, m);
     return true;
 }
