@@ -45,11 +45,15 @@ void ticket_keys_wipe(struct ticket_keys *k)
 
 bool ticket_prove(const struct psk *psk, const uint8_t master[KEYS_MASTER], uint8_t proof[16])
 {
-    uint8_t mac[32];
+    uint8_t text[KEYS_MASTER + 1], mac[32];
     size_t len;
 
-    if (EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, psk->key, psk->key_len, master, KEYS_MASTER,
-                  mac, sizeof mac, &len) == NULL)
+    memcpy(text, master, KEYS_MASTER);
+    text[KEYS_MASTER] = psk->key_len; /* to HMAC a key is the same with zeros behind it */
+    bool fine = EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, psk->key, psk->key_len, text,
+                          sizeof text, mac, sizeof mac, &len) != NULL;
+    bytes_wipe(text, sizeof text);
+    if (!fine)
         return false;
     memcpy(proof, mac, 16);
     bytes_wipe(mac, sizeof mac);
