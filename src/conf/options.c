@@ -135,7 +135,8 @@ const struct option options_daemon[] = {
      .max = 1000000,
      .initial = "1024",
      .reloadable = true,
-     .sentence = "Handshakes under way in all; each one costs up to 85 KB until it is done."},
+     .sentence = "Handshakes under way in all; each one costs 14 KB until it is done, "
+                 "up to 85 KB with ECDHE."},
     {.key = "socket-buffer",
      .type = OPTION_SIZE,
      AT(socket_buffer),

@@ -14,11 +14,11 @@
 
 #include "dtls/candidate.h"
 #include "dtls/engine.h"
+#include "dtls/farewell.h"
 #include "dtls/fate.h"
+#include "dtls/handshake_parts.h"
 #include "dtls/keys.h"
-#include "dtls/psk.h"
 #include "dtls/record.h"
-#include "dtls/resume.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,32 +28,7 @@
  */
 #define HANDSHAKE_SEQ_LIMIT (WIRE_SEQ_MAX / 2)
 
-struct handshake_params {
-    struct tlsctx *tls;         /* the worker's */
-    const struct psk_set *keys; /* must outlive the handshake */
-    struct record_crypt *crypt; /* the worker's */
-    struct keys_kdf *kdf;       /* the worker's */
-    size_t mtu;                 /* bytes of UDP payload */
-    bool require_ems;           /* refuse clients that do not offer it (RFC 7627 5.2) */
-    bool may_ask;       /* identities that `keys` lacks may be known elsewhere: handshake_asks() */
-    bool alert_unknown; /* tell a client that its identity is unknown; else it looks like a wrong
-                           key */
-    uint64_t retransmit_first, retransmit_cap, retransmit_total; /* ms (RFC 6347 4.2.4.1) */
-    uint64_t timeout;                                            /* ms, for the whole handshake */
-    uint64_t wall0;  /* ms since 1970 UTC when `now` was 0: keys may be over */
-    bool offers_cid; /* connection ids (RFC 9146), where the context and the client want them, */
-    uint8_t own_cid[WIRE_OWN_CID]; /* this one for us */
-    struct resumption resumption;  /* what it points to must outlive the handshake, too */
-};
-
 struct handshake;
-
-enum handshake_state {
-    HANDSHAKE_PENDING,
-    HANDSHAKE_DONE,    /* take the result */
-    HANDSHAKE_FAILED,  /* cannot be completed; handshake_why() */
-    HANDSHAKE_EXPIRED, /* its time is over; handshake_why() tells what it waited for */
-};
 
 /* Begins with the record of a hello that wire_parse_hello() and cookie_check() have passed. It may
  * have failed at once, with an alert to take. NULL: out of memory. */
@@ -94,28 +69,7 @@ const struct association_cid *handshake_cid(const struct handshake *h);
 const uint8_t *handshake_identity(const struct handshake *h, size_t *len);
 
 /* What has become of tickets in it. */
-struct handshake_tickets {
-    bool is_refused; /* the hello had one that is no good: hence a full handshake */
-    bool is_resumed; /* by a ticket, without a key exchange */
-    bool is_issued;  /* the client has got one */
-};
 const struct handshake_tickets *handshake_tickets(const struct handshake *h);
-
-/* What a repeated client Finished is answered with (RFC 6347 4.2.4): CCS and Finished as new
- * records, until the client's first data. */
-struct handshake_farewell {
-    uint8_t finished[WIRE_MESSAGE_HEADER + 12];
-    uint64_t ccs_seq; /* next plaintext sequence number */
-    uint8_t *ticket;  /* the record in front of both; NULL: none. See handshake_farewell_clear() */
-    uint16_t ticket_len; /* 0 without */
-};
-#define HANDSHAKE_FAREWELL_MAX                                                                     \
-    (RESUME_RECORD_MAX + WIRE_RECORD_HEADER + 1 + WIRE_MESSAGE_HEADER + 12 + RECORD_OVERHEAD_MAX)
-/* Frees what it has; it is all zero from then on, and says nothing. */
-void handshake_farewell_clear(struct handshake_farewell *f);
-/* Writes one datagram with all of it. Returns its length, 0 when the association is used up. */
-size_t handshake_repeat_farewell(struct handshake_farewell *f, struct record_crypt *crypt,
-                                 struct association *a, uint8_t out[HANDSHAKE_FAREWELL_MAX]);
 
 struct handshake_result {
     const struct psk *psk; /* whom we talk to: borrowed from params->keys; or from the handshake,

@@ -220,22 +220,3 @@ enum resume_verdict own_judge(struct handshake *h, const struct wire_hello *hell
     h->tickets.is_refused = verdict == RESUME_REFUSED || verdict == RESUME_FORBIDDEN;
     return verdict;
 }
-
-/* ---- what is repeated ---- */
-
-void handshake_farewell_clear(struct handshake_farewell *f)
-{
-    free(f->ticket);
-    memset(f, 0, sizeof *f);
-}
-
-size_t handshake_repeat_farewell(struct handshake_farewell *f, struct record_crypt *crypt,
-                                 struct association *a, uint8_t out[HANDSHAKE_FAREWELL_MAX])
-{
-    if (f->ticket != NULL) {
-        memcpy(out, f->ticket, f->ticket_len);
-        put_u48(out + 5, f->ccs_seq++);
-    }
-    size_t n = finished_write(f->finished, f->ccs_seq++, crypt, a, out + f->ticket_len);
-    return n == 0 ? 0 : f->ticket_len + n;
-}

@@ -6,9 +6,12 @@
 #define DTLSGATE_DTLS_OWN_H
 
 #include "base/rate.h"
+#include "dtls/candidate.h"
+#include "dtls/engine.h"
+#include "dtls/farewell.h"
 #include "dtls/finished.h"
 #include "dtls/flight.h"
-#include "dtls/handshake.h"
+#include "dtls/handshake_parts.h"
 #include "dtls/opener.h"
 #include "dtls/resume.h"
 #include "dtls/terms.h"

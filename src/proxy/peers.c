@@ -43,22 +43,22 @@ static uint64_t hash_route(const struct peers *p, const struct session_route *ro
 struct quest {
     const struct peers *peers;
     const struct session_route *route;
-    bool has_cid;                /* it has an id */
-    bool has_no_cid;             /* it has none, */
-    const struct psk *unless_of; /* or is of this identity */
 };
+
+static bool is_at_route(const struct session *s, const struct quest *q)
+{
+    return s->listener == q->route->listener && addr_equal(&s->peer, &q->route->peer) &&
+           addr_equal(locals_at(&q->peers->locals, s->local), &q->route->local);
+}
 
 static bool has_route(const struct table_link *link, const void *arg)
 {
-    const struct session *s = table_entry(link, const struct session, link);
-    const struct quest *q = arg;
+    return is_at_route(table_entry(link, const struct session, link), arg);
+}
 
-    if (q->has_cid && !s->association.has_cid)
-        return false;
-    if (q->has_no_cid && s->association.has_cid && s->psk != q->unless_of)
-        return false;
-    return s->listener == q->route->listener && addr_equal(&s->peer, &q->route->peer) &&
-           addr_equal(locals_at(&q->peers->locals, s->local), &q->route->local);
+static bool is_roam_at_route(const struct table_link *link, const void *arg)
+{
+    return is_at_route(table_entry(link, const struct roam, at)->session, arg);
 }
 
 static uint64_t hash_cid(const uint8_t cid[WIRE_OWN_CID])
@@ -112,8 +112,9 @@ static void visit_link(struct table_link *link, void *arg)
 static bool init_tables(struct peers *p)
 {
     if (table_init(&p->open, FIRST_ROOM) && table_init(&p->pending, FIRST_ROOM) &&
-        table_init(&p->cids, 0) && locals_init(&p->locals))
+        table_init(&p->cids, 0) && table_init(&p->routes, 0) && locals_init(&p->locals))
         return true;
+    table_clear(&p->routes);
     table_clear(&p->cids);
     table_clear(&p->pending);
     table_clear(&p->open);
@@ -147,27 +148,36 @@ void peers_clear(struct peers *p)
     table_clear(&p->open);
     table_clear(&p->pending);
     table_clear(&p->cids);
+    table_clear(&p->routes);
     locals_clear(&p->locals);
     free(p->idle);
     free(p->flows);
 }
 
+static struct roam *find_roam(const struct peers *p, const struct session_route *route,
+                              uint64_t hash)
+{
+    const struct quest quest = {p, route};
+    struct table_link *link = table_find(&p->routes, hash, is_roam_at_route, &quest);
+
+    return link != NULL ? table_entry(link, struct roam, at) : NULL;
+}
+
 static struct session *find_open(const struct peers *p, const struct session_route *route,
                                  uint64_t hash)
 {
-    struct quest quest = {.peers = p, .route = route, .has_no_cid = true};
+    const struct quest quest = {p, route};
     struct table_link *link = table_find(&p->open, hash, has_route, &quest);
+    struct roam *roam = NULL;
 
-    if (link == NULL && p->cids.count > 0) {
-        quest.has_no_cid = false;
-        link = table_find(&p->open, hash, has_route, &quest);
-    }
-    return session_of(link);
+    if (link == NULL && p->routes.count > 0)
+        roam = find_roam(p, route, hash);
+    return roam != NULL ? roam->session : session_of(link);
 }
 
 struct peers_found peers_find(const struct peers *p, const struct session_route *route)
 {
-    const struct quest quest = {.peers = p, .route = route};
+    const struct quest quest = {p, route};
     uint64_t hash = hash_route(p, route);
 
     return (struct peers_found){
@@ -184,15 +194,20 @@ struct session *peers_find_open(const struct peers *p, const struct session_rout
 struct session *peers_find_replaced(const struct peers *p, const struct session *s)
 {
     const struct session_route route = peers_route(p, s);
-    const struct quest quest = {
-        .peers = p, .route = &route, .has_no_cid = true, .unless_of = s->psk};
+    const struct quest quest = {p, &route};
+    uint64_t hash = hash_route(p, &route);
+    struct table_link *link = table_find(&p->open, hash, has_route, &quest);
+    struct roam *roam;
 
-    return session_of(table_find(&p->open, hash_route(p, &route), has_route, &quest));
+    if (link != NULL)
+        return session_of(link);
+    roam = find_roam(p, &route, hash);
+    return roam != NULL && roam->session->psk == s->psk ? roam->session : NULL;
 }
 
 struct session *peers_find_pending(const struct peers *p, const struct session_route *route)
 {
-    const struct quest quest = {.peers = p, .route = route};
+    const struct quest quest = {p, route};
 
     return session_of(table_find(&p->pending, hash_route(p, route), has_route, &quest));
 }
@@ -232,20 +247,24 @@ struct session_route peers_route(const struct peers *p, const struct session *s)
     return (struct session_route){s->peer, *locals_at(&p->locals, s->local), s->listener};
 }
 
-/* With connection ids: of those at one route only the newest is found there, for anybody with a key
- * may bring any number of them to one address, and then each look at it would cost as many steps.
- * The one before stays among the open ones, under the hash of its id. */
-static void take_route(struct peers *p, struct session *s, uint64_t hash)
+static void leave_route(struct peers *p, struct roam *roam)
 {
-    const struct session_route route = peers_route(p, s);
-    const struct quest quest = {.peers = p, .route = &route, .has_cid = true};
-    struct session *before = session_of(table_find(&p->open, hash, has_route, &quest));
+    if (roam->is_at)
+        table_remove(&p->routes, &roam->at);
+    roam->is_at = false;
+}
 
-    if (before != NULL) {
-        table_remove(&p->open, &before->link);
-        table_insert(&p->open, &before->link, hash_cid(association_cid(&before->association)->own));
-    }
-    table_insert(&p->open, &s->link, hash);
+/* Of those at one route only the newest is found there: anybody with a key may bring any number of
+ * them to one address, and then each look at it would cost as many steps. */
+static void take_route(struct peers *p, struct roam *roam, const struct session_route *route)
+{
+    uint64_t hash = hash_route(p, route);
+    struct roam *before = find_roam(p, route, hash);
+
+    if (before != NULL)
+        leave_route(p, before);
+    table_insert(&p->routes, &roam->at, hash);
+    roam->is_at = true;
 }
 
 bool peers_move(struct peers *p, struct session *s, const struct session_route *route)
@@ -254,34 +273,33 @@ bool peers_move(struct peers *p, struct session *s, const struct session_route *
 
     if (local == LOCALS_NONE)
         return false;
-    table_remove(&p->open, &s->link);
+    leave_route(p, roam_of(&s->association));
     locals_give(&p->locals, s->local);
     s->local = local;
     s->peer = route->peer;
     s->listener = route->listener;
-    take_route(p, s, hash_route(p, route));
+    take_route(p, roam_of(&s->association), route);
     return true;
 }
 
 void peers_add(struct peers *p, struct session *s)
 {
     const struct session_route route = peers_route(p, s);
-    uint64_t hash = hash_route(p, &route);
     struct roam *roam = roam_of(&s->association);
+    uint64_t cid = roam != NULL ? hash_cid(association_cid(&s->association)->own) : 0;
 
     assert(list_is_empty(&s->idle) && s->service < p->service_count);
     if (roam != NULL)
-        table_insert(&p->cids, &roam->link, hash_cid(association_cid(&s->association)->own));
+        table_insert(&p->cids, &roam->link, cid);
     if (s->state == SESSION_HANDSHAKE) {
-        table_insert(&p->pending, &s->link, hash);
+        table_insert(&p->pending, &s->link, hash_route(p, &route));
         list_append(&p->handshakes, &s->idle);
-    } else {
-        if (roam != NULL)
-            take_route(p, s, hash);
-        else
-            table_insert(&p->open, &s->link, hash);
-        list_append(&p->idle[s->service], &s->idle);
+        return;
     }
+    table_insert(&p->open, &s->link, roam != NULL ? cid : hash_route(p, &route));
+    if (roam != NULL)
+        take_route(p, roam, &route);
+    list_append(&p->idle[s->service], &s->idle);
 }
 
 void peers_remove(struct peers *p, struct session *s)
@@ -290,8 +308,10 @@ void peers_remove(struct peers *p, struct session *s)
 
     if (list_is_empty(&s->idle))
         return;
-    if (roam != NULL)
+    if (roam != NULL) {
         table_remove(&p->cids, &roam->link);
+        leave_route(p, roam);
+    }
     /* Its state may be a newer one than that it was added with, so the tables are asked. */
     if (table_find(&p->pending, s->link.hash, is_link, &s->link))
         table_remove(&p->pending, &s->link);

@@ -13,6 +13,8 @@ struct peers {
     struct hash_key key;
     struct table open, pending;
     struct table cids;    /* those of both that have connection ids, by ours */
+    struct table routes;  /* the open ones of them by route: in `open` they lie by id, so that a
+                             walk through that meets each however it moves */
     struct locals locals; /* what ->local is a number of */
     struct list *idle;    /* per service: open sessions, longest idle first */
     struct list *flows;   /* per service: the flows, longest idle first (upstream_touch()) */

@@ -27,6 +27,14 @@ static void write_keys(void *arg, const struct session *s, const struct handshak
         report_keys(s, life_conf(r, s), keylog_write(keys->client_random, keys->master));
 }
 
+static struct resumption resumption_of(const struct relay *r, const struct conf_service *conf)
+{
+    if (!conf->resumption)
+        return (struct resumption){0};
+    return (struct resumption){&r->tickets, conf->name, conf->ticket_lifetime, policy_may_resume,
+                               conf};
+}
+
 void regime_use(struct relay *r, struct relay_setup *setup, uint64_t now)
 {
     const struct conf *conf = setup->conf;
@@ -42,7 +50,7 @@ void regime_use(struct relay *r, struct relay_setup *setup, uint64_t now)
                                                   .short_tag_tries = &r->short_tag_tries,
                                                   .memory = &r->memory,
                                                   .keyring = r->keyring,
-                                                  .tickets = &r->tickets,
+                                                  .resumption = resumption_of(r, &conf->service[i]),
                                                   .wall0 = r->expiry.wall0,
                                                   .on_keys = write_keys,
                                                   .arg = r};

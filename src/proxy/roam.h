@@ -36,8 +36,10 @@ struct roam_proof {
 /* Behind the session's connection ids, from its beginning on. */
 struct roam {
     struct table_link link; /* in the worker's peers, by our id */
+    struct table_link at;   /* the same, by its route, while it is the newest there */
     struct session *session;
     uint32_t moves;
+    bool is_at;
     bool is_unproven;         /* what came from where it is now may be a copy */
     uint64_t budget;          /* bytes that may yet go there while that is so */
     struct roam_proof *proof; /* NULL: none, or memory was short */

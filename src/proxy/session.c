@@ -7,7 +7,6 @@
 #include "base/bytes.h"
 #include "dtls/engine.h"
 #include "proxy/roam.h"
-#include "proxy/session_params.h"
 #include "proxy/wear.h"
 
 #include <assert.h>
@@ -31,6 +30,13 @@ static void want_end(struct session *s, enum session_end why)
 {
     if (s->ending == SESSION_END_NOT_YET)
         s->ending = why;
+}
+
+static struct key_source source_of(const struct session_service *service)
+{
+    return (struct key_source){service->conf, service->keyring,
+                               (unsigned)(service->conf - service->snapshot->service),
+                               service->wall0};
 }
 
 /* ---- associations of our own ---- */
@@ -78,7 +84,7 @@ static enum fate take_handshake(struct session *s, const struct session_service 
     if (!is_finished && !is_hello)
         return FATE_CONTROL;
     if (s->tail == NULL)
-        session_tail_make(&s->tail, service->memory, now);
+        session_tail_make(&s->tail, service->memory, NULL, now);
     if (s->tail == NULL || !rate_take(&s->tail->rate, REPEATS_PER_SECOND, REPEATS_BURST, now, NULL))
         return FATE_CONTROL;
     if (is_hello) {
@@ -308,7 +314,7 @@ static void take_engine(struct session *s, const struct handshake_result *result
 
 void session_rebase(struct session *s, const struct session_service *service)
 {
-    const struct key_source source = session_key_source(service);
+    const struct key_source source = source_of(service);
     bool is_given = s->is_given;
 
     switch (key_source_renew(&source, &s->psk, &is_given)) {
@@ -355,7 +361,7 @@ static void complete(struct session *s, const struct session_service *service, u
 static void ask_keys(struct session *s, const struct session_service *service, uint64_t now,
                      const struct session_sink *sink)
 {
-    const struct key_source source = session_key_source(service);
+    const struct key_source source = source_of(service);
     const struct key_asker asker = {s, sink->may_ask, sink->arg};
 
     key_source_ask(&source, &s->pending->questions, s->pending->handshake, &asker, now);
@@ -377,6 +383,35 @@ static void follow(struct session *s, const struct session_service *service, uin
     case HANDSHAKE_EXPIRED:
         return want_end(s, SESSION_END_HANDSHAKE_TIMEOUT);
     }
+}
+
+static struct handshake *begin_handshake(const struct session_service *service,
+                                         const struct wire_record *rec, const uint8_t *cid,
+                                         uint64_t now)
+{
+    const struct conf_service *conf = service->conf;
+    const struct key_source source = source_of(service);
+    struct handshake_params params = {
+        .tls = service->tls,
+        .keys = conf->psk,
+        .crypt = service->crypt,
+        .kdf = service->kdf,
+        .mtu = conf->mtu,
+        .require_ems = conf->ems == CONF_EMS_REQUIRE,
+        .may_ask = key_source_has_helper(&source),
+        .alert_unknown = conf->unknown_identity == CONF_UNKNOWN_ALERT,
+        .retransmit_first = conf->retransmit_first,
+        .retransmit_cap = conf->retransmit_cap,
+        .retransmit_total = conf->retransmit_total,
+        .timeout = conf->handshake_timeout,
+        .wall0 = service->wall0,
+        .offers_cid = cid != NULL,
+        .resumption = service->resumption,
+    };
+
+    if (cid != NULL)
+        memcpy(params.own_cid, cid, WIRE_OWN_CID);
+    return handshake_new(&params, rec, now);
 }
 
 /* By now the handshake has settled the suite, so the session gets no more room than it needs. */
@@ -402,8 +437,7 @@ static struct session *make_room(const struct session_service *service,
 struct session *session_new(const struct session_service *service, const struct wire_record *rec,
                             const uint8_t *cid, uint64_t now, const struct session_sink *sink)
 {
-    const struct handshake_params params = session_params(service, cid);
-    struct handshake *handshake = handshake_new(&params, rec, now);
+    struct handshake *handshake = begin_handshake(service, rec, cid, now);
     struct session *s;
 
     if (handshake == NULL)
@@ -440,11 +474,7 @@ void session_place(struct session *s, const struct session_service *service)
     s->is_placed = true;
     s->tail = NULL;
     if (s->state == SESSION_OPEN && !p->tickets.is_resumed)
-        session_tail_make(&s->tail, service->memory, s->opened);
-    if (s->tail != NULL) {
-        s->tail->farewell = p->farewell;
-        p->farewell = (struct handshake_farewell){0};
-    }
+        session_tail_make(&s->tail, service->memory, &p->farewell, s->opened);
     if (s->has_tally)
         tally_begin(session_tally(s), s->state == SESSION_OPEN ? s->association.window.top : 0,
                     s->opened - p->born, p->tickets.is_resumed);
@@ -524,7 +554,7 @@ enum fate session_set_key(struct session *s, const struct session_service *servi
 {
     if (s->state != SESSION_HANDSHAKE)
         return FATE_HANDSHAKE;
-    const struct key_source source = session_key_source(service);
+    const struct key_source source = source_of(service);
     enum fate fate = key_source_tell(&source, s->pending->handshake, verdict, named, now);
     follow(s, service, now, sink);
     return fate;

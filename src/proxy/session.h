@@ -50,9 +50,9 @@ struct session_service {
     struct keys_kdf *kdf;
     struct rate *short_tag_tries; /* the worker's bound on forgeries under CCM_8 */
     struct session_memory *memory;
-    struct keyring *keyring; /* the worker's, of keys that helpers know; NULL: there is none */
-    const struct ticket_keys *tickets; /* the worker's; NULL: no resumption */
-    uint64_t wall0;                    /* ms since 1970 UTC when `now` was 0 */
+    struct keyring *keyring;      /* the worker's, of keys that helpers know; NULL: there is none */
+    struct resumption resumption; /* by the worker's ticket keys; all zero: there is none */
+    uint64_t wall0;               /* ms since 1970 UTC when `now` was 0 */
     /* Called when a handshake is complete, for a key log; `keys` is wiped behind it. */
     void (*on_keys)(void *arg, const struct session *s, const struct handshake_result *keys);
     void *arg;

@@ -6,8 +6,8 @@
 
 #include <assert.h>
 
-/* Most clients take a few bytes, if any; a short id and ours make up 24. */
-#define SHORT_CID 15
+/* Most clients take a few bytes, if any; a short id, ours and what goes with them make up 24. */
+#define SHORT_CID 14
 
 /* What suites use of a key block: AES-128, AES-256, ChaCha20. */
 static const size_t KEY_LENGTHS[SESSION_SIZES] = {2 * (16 + 4), 2 * (32 + 4), 2 * (32 + 12)};

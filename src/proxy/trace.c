@@ -110,10 +110,12 @@ void trace_in(struct traces *all, const struct session *s, const struct wire_rec
 void trace_out(struct traces *all, const struct session *s, const uint8_t *datagram, size_t len,
                uint64_t now)
 {
+    const struct association_cid *cid = s != NULL ? association_cid(&s->association) : NULL;
+    const size_t cid_len = cid != NULL ? cid->peer_len : 0; /* in records to it */
     struct reader reader = reader_of(datagram, len);
     struct wire_record rec;
 
-    while (s != NULL && wire_next_record(&reader, &rec)) {
+    while (s != NULL && wire_next_record_to(&reader, cid_len, &rec)) {
         struct trace_event event = event_of(all, s, TRACE_OUT, now);
         describe(&event, &rec);
         append_all(all, s, &event);

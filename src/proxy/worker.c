@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "proxy/helper.h"
-#include "proxy/mailbox.h"
+#include "proxy/message.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -31,37 +31,6 @@
 #define PASSED_MAX 1024
 
 #define WALL_LOOK_MS 60000 /* the wall clock may be set, or drift */
-
-enum message_kind {
-    MESSAGE_SETUP,
-    MESSAGE_COOKIES,
-    MESSAGE_TICKETS,
-    MESSAGE_BACKEND,
-    MESSAGE_DRAIN,
-    MESSAGE_PING,
-    MESSAGE_UNDRAIN,
-    MESSAGE_INQUIRY, /* answered, not acknowledged */
-    MESSAGE_END_ONE, /* of another worker; not acknowledged */
-    MESSAGE_RECORD,  /* the same */
-    MESSAGE_STOP,
-};
-
-struct message {
-    struct list node;
-    enum message_kind kind;
-    union {
-        struct relay_setup setup;
-        struct cookie_secrets cookies;
-        struct ticket_keys tickets;
-        struct inquiry *inquiry;
-        struct relay_order backend;
-        struct {
-            struct relay_identity who;
-            unsigned asked; /* so many workers have none to end */
-        } end_one;
-        struct relay_record record; /* its data lie behind the message */
-    } with;
-};
 
 struct worker {
     struct event_base *base;
@@ -89,27 +58,6 @@ struct worker {
     struct stats stats;
     struct service_stats *services; /* by index */
 };
-
-static struct message *message_new(enum message_kind kind)
-{
-    struct message *m = calloc(1, sizeof(*m));
-
-    if (m)
-        m->kind = kind;
-    return m;
-}
-
-/* Those two are a part of the worker. */
-static void message_free(struct message *m)
-{
-    if (m->kind == MESSAGE_STOP || m->kind == MESSAGE_PING)
-        return;
-    if (m->kind == MESSAGE_COOKIES)
-        cookie_secrets_wipe(&m->with.cookies);
-    if (m->kind == MESSAGE_TICKETS)
-        ticket_keys_wipe(&m->with.tickets);
-    free(m);
-}
 
 static void post(struct worker *w, struct message *m)
 {
@@ -211,18 +159,26 @@ static uint64_t now_of(struct worker *w)
     return w->now;
 }
 
+/* Clients cause what others pass on, and others may be faster than one can take it. */
+static size_t cost_of(const struct message *m)
+{
+    return m->kind == MESSAGE_RECORD ? 1 + m->with.record.len / COST_BYTES : 0;
+}
+
+/* What it leaves keeps the descriptor readable. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
     uint64_t now = now_of(w);
+    size_t cost = 0;
     struct list *node;
 
     (void)fd;
     (void)what;
-    while (!w->is_over && (node = mailbox_take(&w->mailbox))) {
+    while (!w->is_over && cost < TURN_COST && (node = mailbox_take(&w->mailbox))) {
         struct message *m = list_entry(node, struct message, node);
-        bool is_acknowledged =
-            m->kind != MESSAGE_END_ONE && m->kind != MESSAGE_RECORD && m->kind != MESSAGE_INQUIRY;
+        bool is_acknowledged = message_is_acknowledged(m);
+        cost += cost_of(m);
         carry_out(w, m, now);
         message_free(m);
         if (!w->is_over && is_acknowledged) {
@@ -436,19 +392,6 @@ static struct service_stats *new_services(const struct worker_params *params)
     return calloc(last + 1, sizeof(struct service_stats));
 }
 
-/* Messages that nobody will carry out. */
-static void empty_mailbox(struct worker *w)
-{
-    struct list *node;
-
-    while ((node = mailbox_take(&w->mailbox))) {
-        struct message *m = list_entry(node, struct message, node);
-        if (m->kind == MESSAGE_SETUP)
-            relay_setup_clear(&m->with.setup);
-        message_free(m);
-    }
-}
-
 /* The mirror of worker_new(), whose last step may be missing as well as all but the first. */
 static void free_parts(struct worker *w)
 {
@@ -467,7 +410,7 @@ static void free_parts(struct worker *w)
         event_base_free(w->base);
     }
     free(w->services);
-    empty_mailbox(w);
+    message_clear(&w->mailbox);
     mailbox_clear(&w->mailbox);
     free(w);
 }

@@ -517,6 +517,29 @@ def test_clients_of_two_identities_may_have_had_one_address(client, start, psk):
     first.socket.close()
 
 
+def test_each_record_of_a_datagram_is_its_own_sessions(client, start, echo, psk):
+    to = start(psk_file=psk({IDENTITY: KEY, "dev-2": OTHER_KEY}))
+    one = client(to, cid=b"one").handshake()
+    other = client(to, identity=b"dev-2", key=OTHER_KEY, cid=b"four").handshake()
+    plain = client(to).handshake()
+    plain.echo(b"plain")
+    one.echo(b"one")
+    other.echo(b"other")
+    ports = echo.ports
+    one.send(one.seal(DATA, b"1"), other.seal(DATA, b"2"), plain.seal(DATA, b"3"))
+    assert one.await_data() == b"1"
+    (answer,) = wire.parse_records(one.socket.recv(65536), len(other.cid))
+    assert other.reader.open_cid(answer) == (DATA, b"2")
+    assert [(echo.ports.index(d.peer[1]), d.data) for d in echo.received[3:]] == [
+        (1, b"1"),
+        (2, b"2"),
+    ]
+    assert echo.ports == ports
+    totals = to.end()
+    # Without an id a record is of the address, where only sessions with ids are.
+    assert totals["client.drop_type"] == 1 and totals["sessions_moved"] == 1
+
+
 def test_a_session_without_id_keeps_its_address(client, start, psk):
     """One that moves there, by a forged source even, takes nothing from it."""
     to = start(psk_file=psk({IDENTITY: KEY, "dev-2": OTHER_KEY}))

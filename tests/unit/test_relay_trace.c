@@ -53,6 +53,41 @@ static void test_a_record_stands_before_what_it_leads_to(void **state)
     world_end();
 }
 
+/* The id stands in front of the length, and is as long as the client likes. */
+static void test_records_to_a_client_with_an_id_are_told(void **state)
+{
+    static const uint8_t lengths[] = {0, 1, WIRE_OWN_CID, WIRE_OWN_CID + 1, WIRE_CID_MAX};
+    static struct {
+        struct session session;
+        uint8_t behind[sizeof(struct association_cid)];
+    } piece;
+    static uint8_t out[4 + RECORD_OVERHEAD_MAX];
+    struct dtls_client *c;
+
+    (void)state;
+    begin();
+    c = world_open(PORT, NULL);
+    const struct session *own = world_say(c, PORT, "hello")->owner;
+    assert_true(fetch(1, "me") > 0);
+    for (size_t i = 0; i < sizeof lengths; i++) {
+        const struct association_cid cid = {.peer_len = lengths[i]};
+        struct association *a = &piece.session.association;
+        memcpy(&piece.session, own,
+               offsetof(struct session, association) + association_size(own->association.suite));
+        association_set_cid(a, &cid);
+        a->write_seq = 100 + i;
+        size_t n = record_seal(world->relay->crypt, a, WIRE_DATA, (const uint8_t *)"four", 4, out);
+        trace_out(&world->relay->traces, &piece.session, out, n, world->now);
+        assert_int_equal(fetch(1, "me"), 1);
+        assert_int_equal(inquiry.event[0].what, TRACE_OUT);
+        assert_int_equal(inquiry.event[0].type, lengths[i] > 0 ? WIRE_CID : WIRE_DATA);
+        assert_int_equal(inquiry.event[0].number, 100 + i);
+        assert_int_equal(inquiry.event[0].bytes, 8 + 4 + (lengths[i] > 0) + 16);
+    }
+    client_free(c);
+    world_end();
+}
+
 static void test_a_name_is_matched_whole(void **state)
 {
     (void)state;
@@ -170,6 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_record_stands_before_what_it_leads_to),
+        cmocka_unit_test(test_records_to_a_client_with_an_id_are_told),
         cmocka_unit_test(test_a_name_is_matched_whole),
         cmocka_unit_test(test_what_there_is_no_room_for_is_counted),
         cmocka_unit_test(test_one_that_nobody_fetches_ends),
