@@ -134,7 +134,8 @@ static void test_everything_posted_is_acknowledged(void **state)
 /* From the first look on, as long as the longest ticket of any service lives. */
 static void test_ticket_keys_are_renewed_in_time(void **state)
 {
-    static const char *const wanted[] = {WORKERS, "a.resumption=yes", "a.ticket-lifetime=2h", NULL};
+    static const char *const wanted[] = {WORKERS, "service.a.resumption=yes",
+                                         "service.a.ticket-lifetime=2h", NULL};
     const uint64_t begin = 5000, turn = UINT64_C(2) * 60 * 60 * 1000;
     struct fixture *f = *state;
     struct conf *conf = load_good(MINIMAL, wanted);
