@@ -115,6 +115,7 @@ static void assert_resumed(struct rig *rig)
     assert_ptr_equal(result.psk, psk_find(rig->keys, (const uint8_t *)"known", 5));
     assert_int_equal(result.farewell.finished[0], 0);
     assert_null(result.farewell.ticket);
+    assert_true(result.association.window.map & 1); /* has seen the Finished */
     assert_talks(rig, &result);
     rig_free(rig);
 }
