@@ -29,7 +29,7 @@
 #define LOGGED_LINE_MAX 256
 #define TRACE_PAUSE_MS 100 /* how old an event may be when it is told */
 
-enum stage { READING, WALKING, TRACING, WAITING_FOR_RELOAD, ANSWERED };
+enum stage { READING, WALKING, TRACING, WAITING_FOR_RELOAD, WAITING_FOR_UPGRADE, ANSWERED };
 
 struct client {
     struct list node;
@@ -120,9 +120,18 @@ static void fail(struct client *c, const char *why)
 
 /* ---- sessions: one slice after the other, as fast as the client takes them ---- */
 
+/* What waits for its reader. */
+static size_t waiting(const struct client *c)
+{
+    return evbuffer_get_length(bufferevent_get_output(c->buffer)) + c->order.show.text.len;
+}
+
+/* A trace whose reader is slow is asked for nothing: a worker that nobody asks ends it. */
 static void ask_next(struct client *c)
 {
-    c->inquiry->limit = order_rows(&c->order);
+    bool is_full = c->stage == TRACING && waiting(c) > MUCH_WAITS;
+
+    c->inquiry->limit = is_full ? 0 : order_rows(&c->order);
     c->is_asking = fleet_inquire(c->control->params.fleet, c->worker, c->inquiry);
     if (!c->is_asking)
         fail(c, "out of memory, or dtlsgate is stopping");
@@ -148,11 +157,9 @@ static void take_events(struct client *c)
         return;
     }
     order_slice(&c->order, q, NULL);
-    if (q->cursor == 0)
+    if (q->cursor == 0 || q->limit == 0)
         c->worker++;
-    if (c->worker == fleet_count(c->control->params.fleet) ||
-        evbuffer_get_length(bufferevent_get_output(c->buffer)) + c->order.show.text.len >
-            MUCH_WAITS)
+    if (c->worker == fleet_count(c->control->params.fleet))
         pause_trace(c);
     else
         ask_next(c);
@@ -164,8 +171,6 @@ static void go_on_tracing(struct client *c)
     if (c->until > 0 && clock_now_ms() >= c->until) {
         order_finish(&c->order);
         answer(c);
-    } else if (evbuffer_get_length(bufferevent_get_output(c->buffer)) > LITTLE_WAITS) {
-        pause_trace(c);
     } else {
         ask_next(c);
     }
@@ -199,7 +204,7 @@ static void on_slice(struct inquiry *q)
         free_client(c);
     else if (c->stage == TRACING)
         take_events(c);
-    else
+    else if (c->stage == WALKING) /* and not a trace that has just ended */
         take_slice(c);
 }
 
@@ -270,6 +275,10 @@ static void obey(struct client *c, const void *line, size_t len)
         c->stage = WAITING_FOR_RELOAD;
         c->reload = control->reloads + 1;
         control->params.reload(control->params.hooks.arg);
+        break;
+    case ORDER_UPGRADE:
+        c->stage = WAITING_FOR_UPGRADE;
+        control->params.upgrade(control->params.hooks.arg);
         break;
     case ORDER_ANSWERED:
     case ORDER_STOP:
@@ -518,4 +527,51 @@ void control_reload_ended(struct control *control, const struct errors *errors)
         order_reloaded(&c->order, errors);
         answer(c);
     }
+}
+
+/* The workers tell nothing more. */
+static void end_trace(struct client *c)
+{
+    c->order.is_handed_over = true;
+    order_finish(&c->order);
+    answer(c);
+}
+
+void control_upgraded(struct control *control, const struct errors *errors,
+                      const struct upgrade_report *report)
+{
+    struct list *node, *next;
+
+    if (control == NULL)
+        return;
+    for (node = control->clients.next; node != &control->clients; node = next) {
+        struct client *c = list_entry(node, struct client, node);
+        next = node->next;
+        if (c->buffer != NULL && c->stage == TRACING && errors == NULL)
+            end_trace(c);
+        if (c->buffer == NULL || c->stage != WAITING_FOR_UPGRADE)
+            continue;
+        order_upgraded(&c->order, errors, report);
+        answer(c);
+    }
+}
+
+void control_listen(struct control *control, bool is_on)
+{
+    if (control != NULL)
+        (void)(is_on ? evconnlistener_enable(control->listener)
+                     : evconnlistener_disable(control->listener));
+}
+
+bool control_is_quiet(const struct control *control)
+{
+    if (control == NULL)
+        return true;
+    for (const struct list *node = control->clients.next; node != &control->clients;
+         node = node->next) {
+        const struct client *c = list_entry(node, const struct client, node);
+        if (c->buffer != NULL && c->stage == ANSWERED)
+            return false;
+    }
+    return true;
 }

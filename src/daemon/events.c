@@ -17,6 +17,8 @@ static const char *type_name(uint8_t type)
         return "handshake";
     case WIRE_DATA:
         return "data";
+    case WIRE_CID:
+        return "tls12_cid";
     default:
         return "other";
     }

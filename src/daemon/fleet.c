@@ -35,6 +35,10 @@ struct fleet {
     struct cookie_secrets cookies;
     struct ticket_keys tickets;
     uint64_t tickets_made; /* ms: when the newest of them was; 0: at the start */
+    bool has_moved;        /* the mailbox is made */
+    struct mailbox moved;
+    struct moving *moving; /* one per worker */
+    unsigned moves;        /* steps that are not back */
 };
 
 struct fleet_settings {
@@ -66,6 +70,8 @@ static bool make_worker(struct fleet *f, const struct sockets *sockets, struct r
         .cookies = &f->cookies,
         .tickets = &f->tickets,
         .offload = sockets->offload,
+        .shared = sockets_shared(sockets, f->count),
+        .is_stopped = sockets->are_taken,
     };
 
     f->worker[f->count] = worker_new(&params, setup);
@@ -107,6 +113,11 @@ void fleet_free(struct fleet *f)
         continue; /* the asker owns it */
     if (f->has_replies)
         mailbox_clear(&f->replies);
+    while (f->has_moved && mailbox_take(&f->moved) != NULL)
+        continue;
+    if (f->has_moved)
+        mailbox_clear(&f->moved);
+    free(f->moving);
     if (f->acks >= 0)
         close(f->acks);
     cookie_secrets_wipe(&f->cookies);
@@ -128,7 +139,9 @@ struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, 
     f->worker = calloc(sockets->workers, sizeof(struct worker *));
     f->acks = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     f->has_replies = mailbox_init(&f->replies);
-    if (f->worker == NULL || f->acks < 0 || !f->has_replies)
+    f->has_moved = mailbox_init(&f->moved);
+    f->moving = calloc(sockets->workers, sizeof(*f->moving));
+    if (f->worker == NULL || f->acks < 0 || !f->has_replies || !f->has_moved || f->moving == NULL)
         snprintf(why, why_size, "cannot make the workers: %s", strerror(errno));
     else if (make_workers(f, conf, sockets, why, why_size))
         return f;
@@ -410,6 +423,68 @@ unsigned fleet_count(const struct fleet *f)
 const struct stats *fleet_stats(const struct fleet *f, unsigned worker)
 {
     return worker_stats(f->worker[worker]);
+}
+
+void fleet_move(struct fleet *f, enum moving_step step, int socket, const uint64_t *ids,
+                size_t count)
+{
+    assert(f->moves == 0);
+    f->moves = f->count;
+    for (unsigned i = 0; i < f->count; i++) {
+        f->moving[i] = (struct moving){
+            .replies = &f->moved, .step = step, .socket = socket, .ids = ids, .id_count = count};
+        worker_post_moving(f->worker[i], &f->moving[i]);
+    }
+}
+
+int fleet_moves(const struct fleet *f)
+{
+    return mailbox_fd(&f->moved);
+}
+
+bool fleet_take_moves(struct fleet *f)
+{
+    while (f->moves > 0 && mailbox_take(&f->moved) != NULL)
+        f->moves--;
+    return f->moves == 0;
+}
+
+bool fleet_has_moved(const struct fleet *f, size_t *sessions, size_t *rest)
+{
+    bool are_done = true;
+
+    *sessions = *rest = 0;
+    for (unsigned i = 0; i < f->count; i++) {
+        are_done = are_done && f->moving[i].is_done;
+        *sessions += f->moving[i].sessions;
+        *rest += f->moving[i].rest;
+    }
+    return are_done;
+}
+
+bool fleet_unpack(struct fleet *f, unsigned worker, struct moving_arrival *a, const char **why)
+{
+    if (worker < f->count)
+        return worker_unpack(f->worker[worker], a, why);
+    *why = "something for a worker that is not there";
+    return false;
+}
+
+const struct cookie_secrets *fleet_cookies(const struct fleet *f)
+{
+    return &f->cookies;
+}
+
+void fleet_use_cookies(struct fleet *f, const struct cookie_secrets *cookies)
+{
+    f->cookies = *cookies;
+    for (unsigned i = 0; i < f->count; i++)
+        worker_use_cookies(f->worker[i], cookies);
+}
+
+int fleet_shared_socket(const struct fleet *f, unsigned worker, unsigned service)
+{
+    return worker_shared_socket(f->worker[worker], service);
 }
 
 void fleet_stop(struct fleet *f)

@@ -8,6 +8,7 @@
 #include "conf/spell.h"
 #include "conf/value.h"
 #include "daemon/events.h"
+#include "daemon/outcome.h"
 #include "daemon/words.h"
 #include "dtls/keylog.h"
 
@@ -41,21 +42,7 @@ struct command {
 
 static void begin_answer(struct order *o)
 {
-    text_add(&o->show.text, "ok\n");
-    show_begin(&o->show);
-}
-
-/* The text for people has it in the first line already. */
-static void begin_refusal(struct order *o, const char *why)
-{
-    struct show *s = &o->show;
-
-    show_clear(s);
-    o->kind = ORDER_ANSWERED;
-    text_format(&s->text, "error: %s\n", why);
-    show_begin(s);
-    if (s->form == SHOW_JSON)
-        show_word(s, "error", why);
+    outcome_begin(&o->show);
 }
 
 void order_refuse(struct order *o, const char *format, ...)
@@ -66,7 +53,8 @@ void order_refuse(struct order *o, const char *format, ...)
     va_start(ap, format);
     vsnprintf(why, sizeof(why), format, ap);
     va_end(ap);
-    begin_refusal(o, why);
+    o->kind = ORDER_ANSWERED;
+    outcome_refuse(&o->show, why);
     show_end(&o->show);
 }
 
@@ -270,6 +258,11 @@ static void run_reload(struct call *c)
     c->order->kind = ORDER_RELOAD;
 }
 
+static void run_upgrade(struct call *c)
+{
+    c->order->kind = ORDER_UPGRADE;
+}
+
 static void run_reopen(struct call *c)
 {
     char why[512];
@@ -434,6 +427,8 @@ static const struct command commands[] = {
     {"end", "ID|identity:NAME", "end a session, or all of an identity", 1, 1, true, run_end},
     {"reload", "", "take the settings and keys anew, as HUP does, and tell what is wrong", 0, 0,
      true, run_reload},
+    {"upgrade", "", "hand all over to a new process of the program, and end; or tell why not", 0, 0,
+     true, run_upgrade},
     {"reopen", "", "open the log files anew, as USR1 does", 0, 0, true, run_reopen},
     {"drain", "", "begin no more handshakes; sessions go on", 0, 0, true, run_drain},
     {"undrain", "", "take new handshakes again", 0, 0, true, run_undrain},
@@ -487,6 +482,8 @@ static void run(struct order *o, const struct words *w, const struct order_hooks
     hooks->look(hooks->arg, &view);
     if (view.is_stopping && command->is_change)
         order_refuse(o, "dtlsgate is stopping");
+    else if (view.is_upgrading && command->is_change && command->run != run_stop)
+        order_refuse(o, "an upgrade is under way; try again");
     else
         command->run(&call);
 }
@@ -571,28 +568,21 @@ void order_finish(struct order *o)
     } else if (!o->is_single) {
         show_list_end(&o->show);
         show_number(&o->show, "count", o->count);
+        if (o->is_handed_over)
+            show_flag(&o->show, "handed-over", true);
     }
     show_end(&o->show);
 }
 
+void order_upgraded(struct order *o, const struct errors *errors,
+                    const struct upgrade_report *report)
+{
+    o->kind = ORDER_ANSWERED;
+    outcome_of_upgrade(&o->show, errors, report);
+}
+
 void order_reloaded(struct order *o, const struct errors *errors)
 {
-    unsigned held;
-
-    if (errors == NULL) {
-        o->kind = ORDER_ANSWERED;
-        begin_answer(o);
-        show_flag(&o->show, "reloaded", true);
-        show_end(&o->show);
-        return;
-    }
-    held = errors->count < ERRORS_MAX ? errors->count : ERRORS_MAX;
-    begin_refusal(o, "reload failed, nothing changed");
-    show_list(&o->show, "reasons", "");
-    for (unsigned i = 0; i < held; i++)
-        show_item_word(&o->show, errors->line[i] != NULL ? errors->line[i] : "out of memory");
-    show_list_end(&o->show);
-    if (errors->count > held)
-        show_number(&o->show, "further", errors->count - held);
-    show_end(&o->show);
+    o->kind = ORDER_ANSWERED;
+    outcome_of_reload(&o->show, errors);
 }

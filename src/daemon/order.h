@@ -8,6 +8,7 @@
 
 #include "base/errors.h"
 #include "daemon/show.h"
+#include "daemon/upgrade.h"
 #include "daemon/view.h"
 #include "proxy/inquiry.h"
 #include "proxy/parts.h"
@@ -30,9 +31,10 @@ struct order_hooks {
 enum order_kind {
     ORDER_ANSWERED, /* the answer is complete */
     ORDER_WALK, /* ask the workers, one after the other, and give what they tell to order_slice() */
-    ORDER_RELOAD, /* reload, and give what came of it to order_reloaded() */
-    ORDER_STOP,   /* the answer is complete; stop once it is sent */
-    ORDER_TRACE,  /* ask all workers again and again, and give what they tell to order_slice() */
+    ORDER_RELOAD,  /* reload, and give what came of it to order_reloaded() */
+    ORDER_UPGRADE, /* hand over to a new process; order_upgraded() */
+    ORDER_STOP,    /* the answer is complete; stop once it is sent */
+    ORDER_TRACE,   /* ask all workers again and again, and give what they tell to order_slice() */
 };
 
 struct order {
@@ -45,9 +47,10 @@ struct order {
     /* of ORDER_WALK and ORDER_TRACE */
     enum inquiry_kind ask;
     struct inquiry_filter filter;
-    bool is_single; /* one session is meant */
-    uint64_t limit; /* of sessions, for INQUIRY_RECENT of each worker's; 0: none */
-    uint64_t count; /* of those told or ended so far */
+    bool is_single;      /* one session is meant */
+    bool is_handed_over; /* another process goes on, and cannot go on with this */
+    uint64_t limit;      /* of sessions, for INQUIRY_RECENT of each worker's; 0: none */
+    uint64_t count;      /* of those told or ended so far */
 };
 
 /* Understands `len` bytes, which need not end with a NUL, and does what can be done at once.
@@ -67,5 +70,8 @@ bool order_is_satisfied(const struct order *o);
 void order_finish(struct order *o);
 /* The reload was done, or refused for these errors (NULL: none). */
 void order_reloaded(struct order *o, const struct errors *errors);
+/* The same for an upgrade; one of the two is not NULL. */
+void order_upgraded(struct order *o, const struct errors *errors,
+                    const struct upgrade_report *report);
 
 #endif

@@ -183,7 +183,8 @@ static void fetch(struct relay *r, struct inquiry *q, uint64_t now)
 
 void relay_inquire(struct relay *r, struct inquiry *q, uint64_t now)
 {
-    assert(q->kind == INQUIRY_END || (q->limit > 0 && q->limit <= INQUIRY_ROWS));
+    assert(q->kind == INQUIRY_END || q->limit <= INQUIRY_ROWS);
+    assert(q->kind == INQUIRY_END || q->kind == INQUIRY_TRACE || q->limit > 0);
     q->count = 0;
     if (q->kind == INQUIRY_TRACE) {
         fetch(r, q, now);

@@ -67,7 +67,8 @@ struct inquiry {
     void (*on_done)(struct inquiry *q); /* as is this; the worker does not look at either */
     enum inquiry_kind kind;
     struct inquiry_filter filter;
-    size_t limit;    /* at most so many in this slice, 1 to INQUIRY_ROWS; not for INQUIRY_END */
+    size_t limit;    /* at most so many in this slice, 1 to INQUIRY_ROWS; not for INQUIRY_END;
+                        0 with INQUIRY_TRACE: it only goes on */
     uint64_t cursor; /* 0 at first; afterwards where the next slice begins, 0: nothing is left */
     size_t count;    /* so many rows or events, or sessions ended */
     uint64_t trace;  /* its number, for INQUIRY_TRACE */

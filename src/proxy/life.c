@@ -10,6 +10,7 @@
 #include "proxy/policy.h"
 #include "proxy/pp2.h"
 #include "proxy/report.h"
+#include "proxy/session_image.h"
 
 #include <errno.h>
 #include <string.h>
@@ -56,7 +57,7 @@ unsigned life_slot(const struct session *s)
     return slot == MARK_NOBODY ? BALANCE_NOBODY : slot;
 }
 
-static bool was_refused(const struct session *s)
+bool life_was_refused(const struct session *s)
 {
     return (upstream_mark_of(s->flow) & MARK_REFUSED) != 0;
 }
@@ -68,7 +69,7 @@ void life_note_refusal(struct session *s)
 
 void life_note_answer(struct session *s)
 {
-    if (was_refused(s))
+    if (life_was_refused(s))
         mark_slot(s, life_slot(s));
 }
 
@@ -86,14 +87,20 @@ static void leave_backend(struct relay *r, const struct session *s, unsigned slo
         balance_leave(balance_of(r, s), slot);
 }
 
+static void shut_flow(struct relay *r, struct session *s)
+{
+    unsigned slot = life_slot(s);
+
+    upstream_close(s->flow);
+    s->flow = NULL;
+    leave_backend(r, s, slot);
+}
+
 void life_close_flow(struct relay *r, struct session *s)
 {
     if (s->flow == NULL)
         return;
-    unsigned slot = life_slot(s);
-    upstream_close(s->flow);
-    s->flow = NULL;
-    leave_backend(r, s, slot);
+    shut_flow(r, s);
     stats_add(&r->parts.stats->flows_closed, 1);
     life_count(r, s, SERVICE_FLOWS_CLOSED, 1);
     life_update_gauges(r);
@@ -249,7 +256,7 @@ static void aim_anew(struct relay *r, struct session *s, uint64_t now)
 
     if (slot == BALANCE_NOBODY)
         return;
-    if (balance_is_good(b, slot, now) && !(was_refused(s) && balance_is_failing(b, slot)))
+    if (balance_is_good(b, slot, now) && !(life_was_refused(s) && balance_is_failing(b, slot)))
         return;
     struct aim aim = take_aim(r, s, slot, now);
     if (aim.to == NULL || addr_equal(aim.to, balance_address(b, slot)) ||
@@ -262,6 +269,30 @@ static void aim_anew(struct relay *r, struct session *s, uint64_t now)
     }
     life_close_flow(r, s);
     (void)open_flow(r, s, &aim, now);
+}
+
+/* A backend that is in no list any more has no slot, and without one a flow would never leave it.
+ */
+bool life_take_flow(struct relay *r, struct session *s, const struct session_image_flow *flow,
+                    int fd)
+{
+    unsigned slot =
+        flow->is_listed ? balance_find(balance_of(r, s), &flow->backend) : BALANCE_NOBODY;
+    const struct aim aim = {.to = &flow->backend, .slot = slot, .is_up = true};
+
+    bool is_shared = upstream_shared_socket(r->parts.upstream, s->service) >= 0;
+
+    if ((flow->is_listed && slot == BALANCE_NOBODY) || is_shared == flow->is_lone)
+        return false;
+    s->flow = flow->is_lone ? upstream_take_over(r->parts.upstream, s->service, fd, flow->source, s)
+                            : upstream_open(r->parts.upstream, s->service, aim.to, flow->source, s);
+    if (s->flow == NULL)
+        return false;
+    enter_backend(r, s, &aim);
+    if (flow->was_refused)
+        life_note_refusal(s);
+    s->backend_port = upstream_port(s->flow);
+    return true;
 }
 
 void life_keep_flow(struct relay *r, struct session *s, uint64_t now)
@@ -416,6 +447,16 @@ static void leave_gate(struct relay *r, struct session *s)
     gate_leave(r->gate, &s->pending->seat);
 }
 
+static void remove_session(struct relay *r, struct session *s)
+{
+    identities_leave(&r->identities, s, life_conf(r, s));
+    leave_gate(r, s);
+    peers_remove(&r->peers, s);
+    peers_forget_route(&r->peers, s);
+    session_free(s);
+    life_update_gauges(r);
+}
+
 /* The one place where a session, or a handshake that became none, ends. */
 void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now)
 {
@@ -453,12 +494,14 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
             seen_forget(r->seen, s->pending->hello_print);
         report_failed(s, life_conf(r, s), why, &r->failed_lines, now);
     }
-    identities_leave(&r->identities, s, life_conf(r, s));
-    leave_gate(r, s);
-    peers_remove(&r->peers, s);
-    peers_forget_route(&r->peers, s);
-    session_free(s);
-    life_update_gauges(r);
+    remove_session(r, s);
+}
+
+void life_forget(struct relay *r, struct session *s)
+{
+    if (s->flow != NULL)
+        shut_flow(r, s);
+    remove_session(r, s);
 }
 
 static void ask_elsewhere(struct relay *r, const struct session *s, unsigned room)

@@ -48,7 +48,9 @@ struct relay {
     struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines, refused_lines,
         fate_lines, backend_lines, move_lines;
     uint64_t next_id;
+    uint64_t next_datagram; /* the next one of a client, among those of all workers */
     bool is_draining;
+    bool is_settling; /* no handshake begins: the other process shall have it */
 };
 
 /* One step on behalf of one peer: what a sink's functions need to know. */
@@ -58,6 +60,8 @@ struct turn {
     const struct session_route *from;  /* where a record with a connection id has come from */
     struct session *session;           /* NULL while it is being made */
     uint64_t now;
+    uint64_t datagram;  /* of a client: which one it is */
+    size_t heard;       /* bytes of the record from there, once it is authentic */
     const uint8_t *out; /* what the client gets: the room reserved last */
     uint8_t *head;      /* what the backend gets begins here: the room reserved last */
     size_t head_len;    /* a PROXY header's, in front of the plaintext; 0: none */
@@ -71,12 +75,20 @@ void life_count(struct relay *r, const struct session *s, enum service_counter w
 uint32_t life_source(const struct session *s);
 void life_update_gauges(struct relay *r);
 void life_close_flow(struct relay *r, struct session *s);
+/* Of an open session that another process has had, which is among the peers: goes on with its flow
+ * as that left it. `fd` is its socket, or -1; false: it is still the caller's, and the session is
+ * without a flow. */
+struct session_image_flow;
+bool life_take_flow(struct relay *r, struct session *s, const struct session_image_flow *flow,
+                    int fd);
 /* Where the flow of a session goes, which has one; and its slot in the balance. */
 struct addr life_backend(const struct relay *r, const struct session *s);
 unsigned life_slot(const struct session *s);
 /* The backend has refused a datagram of this flow, or has sent it one. */
 void life_note_refusal(struct session *s);
 void life_note_answer(struct session *s);
+/* The first of them, and not the second since. */
+bool life_was_refused(const struct session *s);
 /* Opens the flow of an open session that keeps it for as long as it lives: one that costs no
  * socket. Harmless when it is there already; where it fails, the client's next datagram tries
  * again. */
@@ -90,6 +102,9 @@ struct session_sink life_sink(struct turn *t);
 void life_doubt(struct relay *r, struct session *s, enum fate fate, uint64_t now);
 /* The one place where a session, or a handshake that became none, ends; frees it. */
 void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now);
+/* Takes it away without a word to anybody, for another process has it: nothing is sent, logged or
+ * counted. */
+void life_forget(struct relay *r, struct session *s);
 /* An open session, with s->psk of its service's keys, is counted among those of its identity, and
  * its rate begins. Returns how many those are. */
 unsigned life_enter_identity(struct relay *r, struct session *s);

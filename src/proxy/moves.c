@@ -138,7 +138,7 @@ static void follow(struct turn *t, size_t size)
         roam_prove(roam);
         return;
     }
-    roam_move(roam, &before, size, &r->memory.proofs);
+    roam_move(roam, &before, size, &r->memory.proofs, t->datagram);
     challenge(t);
 }
 
@@ -147,6 +147,7 @@ static void hear(void *arg, size_t size, bool is_newest)
     struct turn *t = arg;
     struct roam *roam = roam_of(&t->session->association);
 
+    t->heard = size;
     if (!is_same(t->route, t->from)) {
         if (is_newest)
             follow(t, size);
@@ -155,12 +156,21 @@ static void hear(void *arg, size_t size, bool is_newest)
     roam_hear(roam, size);
     if (is_newest && roam->is_unproven && is_checked(t->session))
         challenge(t);
-    else if (is_newest)
+    else if (is_newest && roam_may_believe(roam, t->datagram))
         roam_prove(roam);
 }
 
+/* A client may have an id so long that the answer is many times the question. Where it is, that is
+ * its own affair, or the budget's. */
+static bool may_answer(const struct turn *t)
+{
+    return is_same(t->route, t->from) ||
+           record_sealed_size(&t->session->association, WIRE_RRC_MESSAGE) <=
+               ROAM_AMPLIFICATION * t->heard;
+}
+
 /* An answer goes to where the question came from, at once, whatever else is to be thought of that
- * address (RFC 9853 5.4): it is no longer than the question. What is invalid is not answered. */
+ * address (RFC 9853 5.4). What is invalid is not answered. */
 static bool check(void *arg, const uint8_t *message, size_t len)
 {
     struct turn *t = arg;
@@ -172,7 +182,7 @@ static bool check(void *arg, const uint8_t *message, size_t len)
     if (len != WIRE_RRC_MESSAGE)
         return true;
     back.route = t->from;
-    if (message[0] == WIRE_PATH_CHALLENGE)
+    if (message[0] == WIRE_PATH_CHALLENGE && may_answer(t))
         send_check(&back, WIRE_PATH_RESPONSE, message + 1);
     if (message[0] == WIRE_PATH_RESPONSE && is_same(t->route, t->from) &&
         roam_is_answer(roam, &t->from->peer, message + 1))
@@ -206,11 +216,12 @@ bool moves_is_elsewhere(const struct relay *r, const struct wire_record *rec)
            rec->cid[0] < r->parts.worker_count;
 }
 
-bool moves_pass(struct relay *r, const struct session_route *from, const struct wire_record *rec)
+bool moves_pass(struct relay *r, const struct turn *t, const struct wire_record *rec)
 {
-    const struct relay_record record = {.peer = from->peer,
-                                        .local = from->local,
-                                        .listener = from->listener,
+    const struct relay_record record = {.peer = t->route->peer,
+                                        .local = t->route->local,
+                                        .listener = t->route->listener,
+                                        .datagram = t->datagram,
                                         .len = wire_record_size(rec),
                                         .data = rec->whole};
 

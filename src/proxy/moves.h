@@ -22,6 +22,6 @@ struct session_sink moves_sink(struct turn *t);
 
 /* Is it another worker's? Then it may be passed on; false: that one has too much waiting. */
 bool moves_is_elsewhere(const struct relay *r, const struct wire_record *rec);
-bool moves_pass(struct relay *r, const struct session_route *from, const struct wire_record *rec);
+bool moves_pass(struct relay *r, const struct turn *t, const struct wire_record *rec);
 
 #endif

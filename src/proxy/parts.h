@@ -28,6 +28,7 @@ struct relay_identity {
 struct relay_record {
     struct addr peer, local;
     unsigned listener; /* the other's has the same index */
+    uint64_t datagram; /* which one it was in, among those of all workers */
     size_t len;
     const uint8_t *data;
 };
@@ -57,6 +58,9 @@ struct relay_parts {
     struct stats *stats;
     struct service_stats *services; /* by index; NULL: not counted apart */
     struct listener **listeners;    /* by index; borrowed */
+    size_t listener_count;
+    const int *shared; /* by service: a shared socket of another process, which is the upstream's
+                          from then on, or 0; NULL: there are none */
     struct relay_elsewhere elsewhere;
     struct keyring_asker asker; /* zeroed: there is none, and no service names a helper */
 };

@@ -282,7 +282,13 @@ bool peers_move(struct peers *p, struct session *s, const struct session_route *
     return true;
 }
 
-void peers_add(struct peers *p, struct session *s)
+static bool has_roam(const struct peers *p, const struct session_route *route)
+{
+    return find_roam(p, route, hash_route(p, route)) != NULL;
+}
+
+/* One that was there before all others takes no route from them. */
+static void add(struct peers *p, struct session *s, bool is_newest)
 {
     const struct session_route route = peers_route(p, s);
     struct roam *roam = roam_of(&s->association);
@@ -297,9 +303,26 @@ void peers_add(struct peers *p, struct session *s)
         return;
     }
     table_insert(&p->open, &s->link, roam != NULL ? cid : hash_route(p, &route));
-    if (roam != NULL)
+    if (roam != NULL && (is_newest || !has_roam(p, &route)))
         take_route(p, roam, &route);
     list_append(&p->idle[s->service], &s->idle);
+}
+
+void peers_add(struct peers *p, struct session *s)
+{
+    add(p, s, true);
+}
+
+void peers_add_idlest(struct peers *p, struct session *s)
+{
+    add(p, s, false);
+    list_remove(&s->idle);
+    list_prepend(&p->idle[s->service], &s->idle);
+}
+
+void peers_flow_idlest(struct peers *p, struct session *s)
+{
+    upstream_touch_idlest(s->flow, &p->flows[s->service]);
 }
 
 void peers_remove(struct peers *p, struct session *s)

@@ -64,6 +64,9 @@ bool peers_move(struct peers *p, struct session *s, const struct session_route *
 /* Adds one by its state, to the pending (SESSION_HANDSHAKE) or to the open ones, among which no
  * other without connection ids has its route. Its list node has been through list_init(). */
 void peers_add(struct peers *p, struct session *s);
+/* The same for an open one that was used before all others; and its flow before all other flows. */
+void peers_add_idlest(struct peers *p, struct session *s);
+void peers_flow_idlest(struct peers *p, struct session *s);
 /* Takes it out of all that it is in, also when its state has changed since peers_add(); harmless
  * when it is in none. */
 void peers_remove(struct peers *p, struct session *s);

@@ -122,6 +122,8 @@ static enum fate take_hello(struct relay *r, struct turn *t, unsigned service,
     }
     if (seen_has(r->seen, print))
         return FATE_DROP_HELLO_COPY;
+    if (r->is_settling) /* it comes again, with the same cookie */
+        return FATE_DROP_DRAINING;
     enum fate refusal;
     if (!is_admitted(r, t, open != NULL, &refusal))
         return refusal;
@@ -180,7 +182,8 @@ static enum fate take_cid_record(struct relay *r, const struct turn *t,
         return fate;
     moves_settle(r, s, t->now);
     const struct session_route home = peers_route(&r->peers, s);
-    struct turn turn = {.relay = r, .route = &home, .from = t->route, .now = t->now};
+    struct turn turn = {
+        .relay = r, .route = &home, .from = t->route, .now = t->now, .datagram = t->datagram};
     return give_record(r, &turn, s, rec);
 }
 
@@ -203,13 +206,14 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
                        uint64_t now)
 {
     const struct session_route route = {d->peer, d->local, listener_index(l)};
-    struct turn turn = {.relay = r, .route = &route, .now = now};
+    struct turn turn = {.relay = r, .route = &route, .now = now, .datagram = r->next_datagram};
     struct reader reader = reader_of(d->data, d->len);
     struct wire_record rec;
     size_t count = 0, hellos = 0, passed = 0;
 
     stats_add(&r->parts.stats->client_datagrams, 1);
     stats_add(&r->parts.stats->client_bytes, d->len);
+    r->next_datagram += r->parts.worker_count;
     for (; wire_next_record(&reader, &rec); count++) {
         enum fate fate = FATE_DROP_WORKER;
         if (rec.type != WIRE_CID && !is_hello(&rec))
@@ -219,7 +223,7 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
                                  : FATE_DROP_HELLO_COPY;
         else if (!moves_is_elsewhere(r, &rec))
             fate = take_cid_record(r, &turn, &rec);
-        else if (passed++ < PASSED_PER_DATAGRAM && moves_pass(r, &route, &rec))
+        else if (passed++ < PASSED_PER_DATAGRAM && moves_pass(r, &turn, &rec))
             continue; /* the other worker tells its fate */
         count_record(r, &turn, &rec, fate);
     }
@@ -230,7 +234,7 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
 void relay_from_worker(struct relay *r, const struct relay_record *record, uint64_t now)
 {
     const struct session_route route = {record->peer, record->local, record->listener};
-    struct turn turn = {.relay = r, .route = &route, .now = now};
+    struct turn turn = {.relay = r, .route = &route, .now = now, .datagram = record->datagram};
     struct reader reader = reader_of(record->data, record->len);
     struct wire_record rec;
 
@@ -429,10 +433,12 @@ static bool make_parts(struct relay *r, const struct conf *conf)
 static bool add_services(const struct relay *r, const struct conf *conf)
 {
     for (size_t i = 0; i < conf->service_count; i++) {
-        const struct upstream_service service = {.source = &conf->service[i].backend_source,
-                                                 .worker = r->parts.worker,
-                                                 .workers = r->parts.worker_count,
-                                                 .buffer = conf->daemon.socket_buffer};
+        const struct upstream_service service = {
+            .source = &conf->service[i].backend_source,
+            .worker = r->parts.worker,
+            .workers = r->parts.worker_count,
+            .buffer = conf->daemon.socket_buffer,
+            .taken = r->parts.shared != NULL ? r->parts.shared[i] : 0};
         if (!upstream_add(r->parts.upstream, &service))
             return false;
     }
@@ -447,7 +453,7 @@ struct relay *relay_new(const struct relay_parts *parts, struct relay_setup *set
         return NULL;
     r->parts = *parts;
     r->cookies = *cookies;
-    r->next_id = parts->worker + 1;
+    r->next_id = r->next_datagram = parts->worker + 1;
     timers_init(&r->timers);
     session_prepare(&r->memory);
     if (!add_services(r, setup->conf) || !make_parts(r, setup->conf)) {

@@ -29,13 +29,15 @@ static void add_budget(struct roam *r, size_t size)
     r->budget += ROAM_AMPLIFICATION * (uint64_t)size;
 }
 
-void roam_move(struct roam *r, const struct roam_place *before, size_t size, struct slab *proofs)
+void roam_move(struct roam *r, const struct roam_place *before, size_t size, struct slab *proofs,
+               uint64_t datagram)
 {
     if (r->proof == NULL)
         r->proof = slab_take(proofs);
     if (r->proof != NULL && !r->is_unproven)
         r->proof->home = *before;
     r->is_unproven = true;
+    r->moved_by = datagram;
     r->budget = 0;
     add_budget(r, size);
 }
@@ -51,6 +53,11 @@ void roam_hear(struct roam *r, size_t size)
 {
     if (r->is_unproven)
         add_budget(r, size);
+}
+
+bool roam_may_believe(const struct roam *r, uint64_t datagram)
+{
+    return !r->is_unproven || datagram != r->moved_by;
 }
 
 /* A client that moves twice while it is asked gets another cookie, so only its last address can be

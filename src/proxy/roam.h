@@ -42,6 +42,7 @@ struct roam {
     bool is_at;
     bool is_unproven;         /* what came from where it is now may be a copy */
     uint64_t budget;          /* bytes that may yet go there while that is so */
+    uint64_t moved_by;        /* which datagram */
     struct roam_proof *proof; /* NULL: none, or memory was short */
 };
 
@@ -52,11 +53,15 @@ void roam_clear(const struct association *a);
 
 /* It has moved from `before`: an authentic record of `size` bytes, the newest, has come from
  * elsewhere. Its proof comes out of `proofs`. */
-void roam_move(struct roam *r, const struct roam_place *before, size_t size, struct slab *proofs);
+void roam_move(struct roam *r, const struct roam_place *before, size_t size, struct slab *proofs,
+               uint64_t datagram);
 /* Where it is is the client's address, by whatever proof. */
 void roam_prove(struct roam *r);
 /* An authentic record of `size` bytes has come from where it is. */
 void roam_hear(struct roam *r, size_t size);
+/* May a newer record from there count as proof, where routes are not checked? Not one of the
+ * datagram that moved it, which may be a copy, however many records are in it. */
+bool roam_may_believe(const struct roam *r, uint64_t datagram);
 /* Is it time to ask for the proof (RFC 9853 5.1)? Then *r->proof has the cookie to ask with. */
 bool roam_asks(struct roam *r, const struct addr *whom, uint64_t now);
 /* Is this what `from` was asked for? */

@@ -91,8 +91,9 @@ static enum fate take_handshake(struct session *s, const struct session_service 
         send_alert(s, service, WIRE_ALERT_WARNING, WIRE_NO_RENEGOTIATION, sink);
         return FATE_CONTROL;
     }
+    const struct handshake_farewell *f = &s->tail->farewell;
     if (!roam_may_send(&s->association,
-                       s->tail->farewell.ticket_len + sizeof s->tail->farewell.finished))
+                       f->ticket_len + sizeof f->finished + WIRE_RECORD_HEADER + 1))
         return FATE_CONTROL;
     uint8_t *room = sink->reserve(sink->arg, HANDSHAKE_FAREWELL_MAX);
     size_t n = handshake_repeat_farewell(&s->tail->farewell, service->crypt, &s->association, room);

@@ -10,14 +10,14 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "proxy/helper.h"
-#include "proxy/message.h"
+#include "proxy/worker_state.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,54 +27,19 @@
 #define TURN_COST 128
 #define COST_BYTES 1024 /* of a datagram, for one more */
 
-/* Records from other workers that may wait at once, so that none can fill the memory. */
-#define PASSED_MAX 1024
-
 #define WALL_LOOK_MS 60000 /* the wall clock may be set, or drift */
-
-struct worker {
-    struct event_base *base;
-    struct udp_inbox *inbox;
-    struct udp_outbox *outbox;
-    struct upstream *upstream;
-    struct helpers *helpers;
-    struct listener **listeners;
-    size_t listener_count;
-    struct listener *unfinished; /* the rest of its batch waits for the next turn; or NULL */
-    struct relay *relay;
-    struct worker *next;   /* of the ring of workers; NULL: alone */
-    unsigned index, count; /* in the ring */
-    atomic_uint passed;    /* records from others that wait in the mailbox */
-    struct event mail_event, tick_event;
-    uint64_t tick_at; /* what tick_event is armed for */
-    uint64_t now;     /* the turn's time; 0: nobody has asked */
-    uint64_t wall_at; /* when to look at the wall clock again */
-    int acks;
-    bool is_over; /* the thread's: leave the loop */
-    struct mailbox mailbox;
-    struct message stop, ping;
-    bool is_started, is_stop_posted; /* the master's */
-    pthread_t thread;
-    struct stats stats;
-    struct service_stats *services; /* by index */
-};
-
-static void post(struct worker *w, struct message *m)
-{
-    mailbox_post(&w->mailbox, &m->node);
-}
 
 /* Hands a request on around the ring, until one can serve it or all have been asked. Lost when
  * memory is short: then an identity has one session more than it should. */
 static void ask_next(struct worker *w, const struct relay_identity *who, unsigned asked)
 {
-    struct message *m;
+    struct message what = {.kind = MESSAGE_END_ONE};
 
-    if (!w->next || asked >= w->count || !(m = message_new(MESSAGE_END_ONE)))
+    if (!w->next || asked >= w->count)
         return;
-    m->with.end_one.who = *who;
-    m->with.end_one.asked = asked;
-    post(w->next, m);
+    what.with.end_one.who = *who;
+    what.with.end_one.asked = asked;
+    (void)messages_post_copy(&w->next->messages, &what);
 }
 
 static void on_elsewhere(void *arg, const struct relay_identity *who)
@@ -82,36 +47,54 @@ static void on_elsewhere(void *arg, const struct relay_identity *who)
     ask_next(arg, who, 1);
 }
 
-/* Runs in the thread of another worker, the sender's. */
-static bool take_passed(struct worker *w, const struct relay_record *record)
-{
-    struct message *m = NULL;
-
-    if (atomic_fetch_add(&w->passed, 1) < PASSED_MAX)
-        m = calloc(1, sizeof(*m) + record->len);
-    if (!m) {
-        atomic_fetch_sub(&w->passed, 1);
-        return false;
-    }
-    m->kind = MESSAGE_RECORD;
-    m->with.record = *record;
-    m->with.record.data = memcpy(m + 1, record->data, record->len);
-    post(w, m);
-    return true;
-}
-
+/* What it posts to is another worker's. */
 static bool on_pass(void *arg, unsigned index, const struct relay_record *record)
 {
     struct worker *w = arg;
 
     while (w && w->index != index)
         w = w->next != arg ? w->next : NULL;
-    return w && take_passed(w, record);
+    return w && messages_pass(&w->messages, record);
+}
+
+/* Records of others that have waited since it stopped, and can have no successor: all others have
+ * stopped, too. No session has gone yet, so they are dealt with as in any turn. */
+static void finish_records(struct worker *w, uint64_t now)
+{
+    struct message *m;
+
+    while ((m = messages_take_record(&w->messages))) {
+        relay_from_worker(w->relay, &m->with.record, now);
+        message_free(m);
+    }
+    relay_flush(w->relay);
+}
+
+/* What is let go is told goodbye at once, for there is no turn any more. */
+static void move(struct worker *w, struct moving *m, uint64_t now)
+{
+    if (m->step == MOVING_STOP) {
+        w->stopping = m;
+        return;
+    }
+    if (m->step == MOVING_PACK)
+        finish_records(w, now);
+    moving_carry_out(w->relay, m, now);
+    if (m->step == MOVING_GO_ON)
+        w->messages.is_held = false;
+    if (m->step == MOVING_LET_GO)
+        relay_flush(w->relay);
+    log_flush();
+    access_flush();
+    mailbox_post(m->replies, &m->node);
 }
 
 static void carry_out(struct worker *w, struct message *m, uint64_t now)
 {
     switch (m->kind) {
+    case MESSAGE_MOVING:
+        move(w, m->with.moving, now);
+        break;
     case MESSAGE_SETUP:
         relay_apply(w->relay, &m->with.setup, now);
         break;
@@ -141,7 +124,6 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
             ask_next(w, &m->with.end_one.who, m->with.end_one.asked + 1);
         break;
     case MESSAGE_RECORD:
-        atomic_fetch_sub(&w->passed, 1);
         relay_from_worker(w->relay, &m->with.record, now);
         break;
     case MESSAGE_STOP:
@@ -165,18 +147,18 @@ static size_t cost_of(const struct message *m)
     return m->kind == MESSAGE_RECORD ? 1 + m->with.record.len / COST_BYTES : 0;
 }
 
-/* What it leaves keeps the descriptor readable. */
+/* What it leaves keeps the descriptor readable; of what has waited it leaves nothing. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
     uint64_t now = now_of(w);
+    struct message *m;
     size_t cost = 0;
-    struct list *node;
 
     (void)fd;
     (void)what;
-    while (!w->is_over && cost < TURN_COST && (node = mailbox_take(&w->mailbox))) {
-        struct message *m = list_entry(node, struct message, node);
+    while (!w->is_over && (cost < TURN_COST || messages_have_waited(&w->messages)) &&
+           (m = messages_take(&w->messages))) {
         bool is_acknowledged = message_is_acknowledged(m);
         cost += cost_of(m);
         carry_out(w, m, now);
@@ -296,22 +278,59 @@ static void end_turn(struct worker *w)
     w->now = 0;
 }
 
+/* What has been read is dealt with and what was to be sent is sent: nothing is in between. */
+static void stop_if_asked(struct worker *w)
+{
+    struct moving *m = w->stopping;
+
+    if (!m || w->unfinished)
+        return;
+    w->stopping = NULL;
+    w->messages.is_held = true;
+    m->is_done = true;
+    mailbox_post(m->replies, &m->node);
+}
+
+static void turn(struct worker *w)
+{
+    struct listener *before = w->unfinished;
+
+    if (event_base_loop(w->base, EVLOOP_ONCE | (before ? EVLOOP_NONBLOCK : 0)) != 0) {
+        log_error("worker: the event loop failed: %s", strerror(errno));
+        abort(); /* a descriptor that is not ours to wait on: our bug */
+    }
+    if (before && !w->is_over)
+        on_client_batch(w, before);
+    end_turn(w);
+    stop_if_asked(w);
+}
+
+/* The loop watches sockets, which have to wait. */
+static void rest(struct worker *w)
+{
+    struct pollfd mail = {.fd = mailbox_fd(&w->messages.mailbox), .events = POLLIN};
+
+    (void)poll(&mail, 1, -1);
+    on_mail(mail.fd, 0, w);
+    if (w->messages.is_held)
+        w->now = 0;
+    else
+        end_turn(w); /* what had to wait has led to something, and the loop may have to wait now */
+}
+
 static void *run(void *arg)
 {
     struct worker *w = arg;
 
     log_hold();
-    end_turn(w);
-    while (!w->is_over) {
-        struct listener *before = w->unfinished;
-        if (event_base_loop(w->base, EVLOOP_ONCE | (before ? EVLOOP_NONBLOCK : 0)) != 0) {
-            log_error("worker: the event loop failed: %s", strerror(errno));
-            abort(); /* a descriptor that is not ours to wait on: our bug */
-        }
-        if (before && !w->is_over)
-            on_client_batch(w, before);
+    if (!w->messages.is_held)
         end_turn(w);
-    }
+    while (!w->is_over)
+        if (w->messages.is_held)
+            rest(w);
+        else
+            turn(w);
+    end_turn(w);
     mailbox_ring(w->acks);
     return NULL;
 }
@@ -323,8 +342,8 @@ static bool make_loop(struct worker *w)
         return false;
     w->tick_at = TIMER_NEVER;
     return event_assign(&w->tick_event, w->base, -1, 0, on_tick, w) == 0 &&
-           event_assign(&w->mail_event, w->base, mailbox_fd(&w->mailbox), EV_READ | EV_PERSIST,
-                        on_mail, w) == 0 &&
+           event_assign(&w->mail_event, w->base, mailbox_fd(&w->messages.mailbox),
+                        EV_READ | EV_PERSIST, on_mail, w) == 0 &&
            event_add(&w->mail_event, NULL) == 0;
 }
 
@@ -367,6 +386,8 @@ static bool make_relay(struct worker *w, const struct worker_params *params,
                                 .stats = &w->stats,
                                 .services = w->services,
                                 .listeners = w->listeners,
+                                .listener_count = w->listener_count,
+                                .shared = params->shared,
                                 .elsewhere = {on_elsewhere, params->count > 1 ? on_pass : NULL, w},
                                 .asker = {on_question, on_helper_reset, w}};
 
@@ -410,8 +431,7 @@ static void free_parts(struct worker *w)
         event_base_free(w->base);
     }
     free(w->services);
-    message_clear(&w->mailbox);
-    mailbox_clear(&w->mailbox);
+    messages_clear(&w->messages);
     free(w);
 }
 
@@ -421,7 +441,7 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
 
     if (!w)
         return NULL;
-    if (!mailbox_init(&w->mailbox)) {
+    if (!messages_init(&w->messages)) {
         free(w);
         return NULL;
     }
@@ -430,6 +450,8 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
     w->count = params->count;
     w->stop.kind = MESSAGE_STOP;
     w->ping.kind = MESSAGE_PING;
+    w->moving.kind = MESSAGE_MOVING;
+    w->messages.is_held = params->is_stopped;
     w->inbox = udp_inbox_new(false);
     w->outbox = udp_outbox_new(params->offload.send, NULL, NULL);
     w->services = new_services(params);
@@ -438,11 +460,6 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
         return w;
     free_parts(w);
     return NULL;
-}
-
-void worker_link(struct worker *w, struct worker *next)
-{
-    w->next = next;
 }
 
 bool worker_start(struct worker *w)
@@ -460,93 +477,12 @@ bool worker_start(struct worker *w)
     return w->is_started;
 }
 
-bool worker_post_setup(struct worker *w, struct relay_setup *setup)
+bool worker_unpack(struct worker *w, struct moving_arrival *a, const char **why)
 {
-    struct message *m = message_new(MESSAGE_SETUP);
+    uint64_t now = clock_now_ms();
 
-    if (!m)
-        return false;
-    m->with.setup = *setup;
-    *setup = (struct relay_setup){0};
-    post(w, m);
-    return true;
-}
-
-bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
-{
-    struct message *m = message_new(MESSAGE_COOKIES);
-
-    if (!m)
-        return false;
-    m->with.cookies = *cookies;
-    post(w, m);
-    return true;
-}
-
-bool worker_post_tickets(struct worker *w, const struct ticket_keys *tickets)
-{
-    struct message *m = message_new(MESSAGE_TICKETS);
-
-    if (!m)
-        return false;
-    m->with.tickets = *tickets;
-    post(w, m);
-    return true;
-}
-
-bool worker_post_backend(struct worker *w, const struct relay_order *order)
-{
-    struct message *m = message_new(MESSAGE_BACKEND);
-
-    if (!m)
-        return false;
-    m->with.backend = *order;
-    post(w, m);
-    return true;
-}
-
-bool worker_post_drain(struct worker *w)
-{
-    struct message *m = message_new(MESSAGE_DRAIN);
-
-    if (!m)
-        return false;
-    post(w, m);
-    return true;
-}
-
-void worker_post_ping(struct worker *w)
-{
-    post(w, &w->ping);
-}
-
-bool worker_post_undrain(struct worker *w)
-{
-    struct message *m = message_new(MESSAGE_UNDRAIN);
-
-    if (!m)
-        return false;
-    post(w, m);
-    return true;
-}
-
-bool worker_post_inquiry(struct worker *w, struct inquiry *q)
-{
-    struct message *m = message_new(MESSAGE_INQUIRY);
-
-    if (!m)
-        return false;
-    m->with.inquiry = q;
-    post(w, m);
-    return true;
-}
-
-void worker_post_stop(struct worker *w)
-{
-    if (w->is_stop_posted)
-        return;
-    w->is_stop_posted = true;
-    post(w, &w->stop);
+    relay_set_wall(w->relay, clock_wall_ms(), now);
+    return moving_unpack(w->relay, a, now, why);
 }
 
 void worker_join(struct worker *w)
@@ -564,19 +500,4 @@ void worker_free(struct worker *w)
         return;
     worker_join(w);
     free_parts(w);
-}
-
-const struct stats *worker_stats(const struct worker *w)
-{
-    return &w->stats;
-}
-
-uint64_t worker_service_count(const struct worker *w, unsigned service, enum service_counter what)
-{
-    return atomic_load_explicit(&w->services[service].count[what], memory_order_relaxed);
-}
-
-const struct balance *worker_balance(const struct worker *w, unsigned service)
-{
-    return relay_balance(w->relay, service);
 }

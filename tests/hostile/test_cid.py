@@ -6,7 +6,7 @@ import select
 import socket
 
 import pytest
-from lib.control import Control
+from lib.control import Control, connect
 from lib.gate import IDENTITY, KEY, FileLog, fields, until
 from lib.wire import Wire
 from raw import keys, wire
@@ -257,6 +257,22 @@ def test_S_64_a_copy_that_comes_first_gets_three_times_its_bytes(client, backend
     assert totals["client.drop_replay"] == 1
 
 
+def test_S_64_one_datagram_proves_nothing(client, backend, gate, thief, tmp_path):
+    """However many records are in it, a copy of it is no more than one copy."""
+    flood = backend(lambda data: [b"y" * 100] * 20 if data == b"flood" else [])
+    to = gate(flood, daemon={"workers": 1, "control_socket": tmp_path / "control"})
+    control = Control(tmp_path / "control")
+    c = client(to, cid=b"mine", source="127.0.0.1").handshake()
+    elsewhere = thief(to, source="127.0.0.9")
+    stolen = [c.seal(DATA, data) for data in (b"flood", b"", b"")]
+    elsewhere.send(*stolen)
+    until(lambda: control.json("status")["counters"]["backend_datagrams"] == 20)
+    assert 0 < sum(map(len, elsewhere.loot())) <= 3 * sum(map(len, stolen))
+    c.send_data(b"flood")
+    to.wait_event("session move", 2)  # it is home again, which needs no other proof
+    assert [c.await_data() for _ in range(20)] == [b"y" * 100] * 20
+
+
 def test_S_64_a_thief_that_copies_all_never_gets_more(client, backend, gate, thief):
     flood = backend(lambda data: [b"y" * 500] * 5)
     to = gate(flood, daemon={"workers": 1})
@@ -292,6 +308,16 @@ def test_a_repeated_finished_from_elsewhere_is_answered_there(client):
     c.echo()
 
 
+def test_S_64_the_whole_answer_to_a_repeated_finished_is_within_the_bound(client, calm, thief):
+    c = client(cid=bytes(140)).handshake()
+    exchange, ccs, finished = c.repeat_flight()
+    elsewhere = thief(calm)
+    elsewhere.send(finished)
+    calm.wait_event("session move")
+    c.echo()
+    assert sum(map(len, elsewhere.loot())) <= 3 * len(finished)
+
+
 def test_the_session_is_told_with_its_ids(client, start, tmp_path):
     to = start(daemon={"control_socket": tmp_path / "control"})
     c = client(to, cid=b"mine").handshake()
@@ -305,6 +331,23 @@ def test_the_session_is_told_with_its_ids(client, start, tmp_path):
     assert told["cid"] == c.server_cid.hex() and told["peer-cid"] == b"mine".hex()
     assert told["moves"] == 2 and told["peer"] == c.own
     assert "cid" not in plain and "moves" not in plain
+
+
+def test_a_trace_tells_of_its_records_both_ways(client, start, tmp_path):
+    to = start(daemon={"control_socket": tmp_path / "control"})
+    with connect(tmp_path / "control") as trace:
+        trace.sendall(b"trace %s\n" % IDENTITY.encode())
+        to.log.wait('control: line="trace')
+        Control(tmp_path / "control")("sessions")  # behind which it has begun
+        c = client(to, cid=b"mine").handshake()
+        c.echo()
+        c.answers(c.seal(ALERT, b"\1\0"))
+        told = b""
+        while b"event=end" not in told:
+            told += trace.recv(65536)
+    events = [fields(line) for line in told.decode().splitlines() if "event=" in line]
+    sealed = [(e["event"], e["number"]) for e in events if e.get("type") == "tls12_cid"]
+    assert sealed == [(way, str(number)) for number in range(3) for way in ("in", "out")]
 
 
 def test_the_access_log_tells_how_often_it_moved(client, start, tmp_path):
@@ -337,7 +380,8 @@ def test_moves_while_the_backend_streams(client, backend, gate):
         c.send_data(b"more")
         gather([c.socket], 30 * turn + 4)  # the rest is on its way when it moves
         old, c.socket = c.socket, c.new_socket("127.0.0.1")
-        c.send(c.seal(DATA, b"more"), c.seal(DATA, b"more"))  # the second one proves it
+        c.send_data(b"more" * 200)  # so long that all answers are within its bound
+        c.send_data(b"more")
         gather([old, c.socket], 30 * turn + 30)
         old.close()
     assert len(stream.ports) == 1 and len(set(got)) == 900
@@ -758,6 +802,19 @@ def test_S_66_challenges_of_the_client_are_answered_once_where_they_come_from(fl
     assert c.probe() == [] and elsewhere.loot() == []
     c.echo()
     assert to.end().get("sessions_moved", 0) == 0
+
+
+def test_S_66_a_long_id_makes_no_answer_amplify(client, calm, thief):
+    """The id that a client has chosen stands in each record to it. Whoever has a key can make up
+    the address that a question comes from, and let each be older than the one before."""
+    c = client(cid=bytes(255), rrc=True).handshake()
+    question = c.seal(wire.RRC, bytes([wire.PATH_CHALLENGE]) + b"elsewher")
+    c.say_check(wire.PATH_CHALLENGE, b"from-own")
+    assert c.await_check() == (wire.PATH_RESPONSE, b"from-own")
+    elsewhere = thief(calm)
+    elsewhere.send(question)
+    assert c.probe() == []
+    assert sum(map(len, elsewhere.loot())) <= 3 * len(question)
 
 
 def test_S_68_without_an_answer_it_is_where_it_was(flooded, thief):

@@ -129,7 +129,7 @@ static void test_three_times_what_came_may_go_there(void **state)
     (void)state;
     for (int i = 0; i < 1000; i++)
         assert_true(roam_may_send(&s->association, 16384)); /* it has not moved */
-    roam_move(r, &HOME, size, &memory.proofs);
+    roam_move(r, &HOME, size, &memory.proofs, NOW);
     for (int i = 0; i < 3; i++)
         assert_true(roam_may_send(&s->association, 10));
     assert_false(roam_may_send(&s->association, 0));
@@ -137,8 +137,10 @@ static void test_three_times_what_came_may_go_there(void **state)
     assert_false(roam_may_send(&s->association, 10 + 2 * size + 1));
     assert_true(roam_may_send(&s->association, 10 + 2 * size));
     assert_false(roam_may_send(&s->association, 0));
-    roam_move(r, &HOME, 1, &memory.proofs); /* what was left is of another address */
+    roam_move(r, &HOME, 1, &memory.proofs, NOW); /* what was left is of another address */
     assert_false(roam_may_send(&s->association, 0));
+    assert_false(roam_may_believe(r, NOW)); /* of the same datagram */
+    assert_true(roam_may_believe(r, NOW + 1));
     roam_prove(r);
     assert_true(roam_may_send(&s->association, 16384));
     assert_null(r->proof);
@@ -151,11 +153,11 @@ static void test_home_is_the_last_place_that_was_proven(void **state)
     const struct roam_place other = {.listener = 4};
 
     (void)state;
-    roam_move(r, &HOME, 10, &memory.proofs);
-    roam_move(r, &other, 10, &memory.proofs); /* which was none */
+    roam_move(r, &HOME, 10, &memory.proofs, NOW);
+    roam_move(r, &other, 10, &memory.proofs, NOW); /* which was none */
     assert_int_equal(r->proof->home.listener, HOME.listener);
     roam_prove(r);
-    roam_move(r, &other, 10, &memory.proofs);
+    roam_move(r, &other, 10, &memory.proofs, NOW);
     assert_int_equal(r->proof->home.listener, other.listener);
     roam_clear(&s->association);
     roam_clear(&s->association);
@@ -172,7 +174,7 @@ static void test_a_challenge_is_paced_and_for_one_address(void **state)
 
     (void)state;
     assert_false(roam_asks(r, &one, NOW)); /* there is nothing to prove */
-    roam_move(r, &HOME, 10, &memory.proofs);
+    roam_move(r, &HOME, 10, &memory.proofs, NOW);
     assert_false(roam_is_overdue(r, NOW)); /* nobody was asked */
     assert_true(roam_asks(r, &one, NOW));
     memcpy(first, r->proof->cookie, sizeof first);
@@ -188,7 +190,7 @@ static void test_a_challenge_is_paced_and_for_one_address(void **state)
     }
     assert_false(roam_is_overdue(r, NOW + ROAM_ASK_MS + ROAM_PROOF_MS - 1));
     assert_true(roam_is_overdue(r, NOW + ROAM_ASK_MS + ROAM_PROOF_MS));
-    roam_move(r, &HOME, 10, &memory.proofs);
+    roam_move(r, &HOME, 10, &memory.proofs, NOW);
     assert_true(roam_asks(r, &other, NOW + ROAM_ASK_MS));
     assert_false(roam_is_answer(r, &other, first));
     assert_false(roam_is_answer(r, &one, first));
@@ -276,6 +278,25 @@ static void test_of_several_at_one_route_that_without_an_id_has_it(void **state)
     leave(s);
 }
 
+/* Those of another process come the newest first. */
+static void test_one_that_was_there_before_takes_no_route_from_others(void **state)
+{
+    struct session *s = piece_make(&a, 8, "192.0.2.7:1", "ourcid78");
+    struct session *t = piece_make(&b, 8, "192.0.2.7:1", "ourcid79");
+    const struct session_route route = {.peer = s->peer, .local = address("192.0.2.1:5684")};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_true(peers_set_route(&peers, i == 0 ? s : t, &route));
+        peers_add_idlest(&peers, i == 0 ? s : t);
+    }
+    assert_ptr_equal(peers_find_open(&peers, &route), s);
+    assert_ptr_equal(peers_find_cid(&peers, (const uint8_t *)"ourcid79"), t);
+    leave(s);
+    assert_ptr_equal(peers_find_cid(&peers, (const uint8_t *)"ourcid79"), t);
+    leave(t);
+}
+
 /* Else whoever has a key could make each look at an address as long as he likes. */
 static void test_a_crowd_at_one_address_is_no_longer_to_look_at(void **state)
 {
@@ -325,6 +346,7 @@ int main(void)
         TEST(test_peers_find_by_id_and_forget_it),
         TEST(test_a_session_that_moves_is_found_at_its_new_route_alone),
         TEST(test_of_several_at_one_route_that_without_an_id_has_it),
+        TEST(test_one_that_was_there_before_takes_no_route_from_others),
         TEST(test_a_crowd_at_one_address_is_no_longer_to_look_at),
     };
 

@@ -11,9 +11,11 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -32,9 +34,10 @@ struct relay {
     const struct conf *conf;
     uint8_t generation;
     struct flow *flow;
-    uint64_t due;            /* 0: nothing is */
-    bool is_late;            /* asked once since it was due */
-    unsigned walls;          /* so often it was told the wall clock's time */
+    uint64_t due;   /* 0: nothing is */
+    bool is_late;   /* asked once since it was due */
+    unsigned walls; /* so often it was told the wall clock's time */
+    atomic_uint flushes;
     bool is_flushed;         /* since the last thing that queues */
     char said[SAID_MAX + 1]; /* what was called, a letter each */
     size_t said_count;
@@ -184,6 +187,7 @@ uint64_t relay_tick(struct relay *r, uint64_t now)
 
 void relay_flush(struct relay *r)
 {
+    atomic_fetch_add(&r->flushes, 1);
     r->is_flushed = upstream_flush(r->parts.upstream) + udp_outbox_flush(r->parts.outbox) == 0;
 }
 
@@ -242,6 +246,23 @@ void relay_end_all(struct relay *r, uint64_t now)
 {
     r->is_flushed = false;
     say(r, now > 0 ? 'E' : '?');
+}
+
+void moving_carry_out(struct relay *r, struct moving *m, uint64_t now)
+{
+    (void)now;
+    if (m->step == MOVING_PACK)
+        say(r, 'K');
+    m->is_done = true;
+}
+
+bool moving_unpack(struct relay *r, struct moving_arrival *a, uint64_t now, const char **why)
+{
+    (void)r;
+    (void)a;
+    (void)now;
+    (void)why;
+    return true;
 }
 
 bool relay_end_one(struct relay *r, struct relay_identity *who, uint64_t now)
