@@ -195,6 +195,7 @@ struct server {
     struct psk_set *keys;
     struct handshake_params params;
     struct handshake *handshake;
+    struct ticket_keys tickets;
     uint8_t out[DATAGRAM_MAX]; /* to the client */
     size_t out_len;
 };
@@ -216,6 +217,16 @@ static struct psk_set *make_keys(void)
 
     errors_clear(&errors);
     return keys;
+}
+
+static bool may_resume(const void *arg, const struct psk *psk, const struct suite *suite,
+                       uint64_t wall)
+{
+    (void)arg;
+    (void)psk;
+    (void)suite;
+    (void)wall;
+    return true;
 }
 
 static struct server *server_new(const char *suite)
@@ -241,7 +252,14 @@ static struct server *server_new(const char *suite)
         .timeout = 30000,
     };
     require(s->tls && s->keys && s->params.crypt && s->params.kdf, "no server");
+    ticket_keys_init(&s->tickets);
     return s;
+}
+
+static void give_tickets(struct server *s)
+{
+    s->params.resumption =
+        (struct resumption){&s->tickets, "bench", UINT64_C(86400000), may_resume, NULL};
 }
 
 static void server_free(struct server *s)
@@ -335,8 +353,10 @@ static __attribute__((noinline)) bool measured_end(struct server *s, const uint8
         (void)handshake_feed(s->handshake, &rec, 1000);
     take_flight(s);
     bool is_done = handshake_state(s->handshake) == HANDSHAKE_DONE;
-    if (is_done)
+    if (is_done) {
         handshake_finish(s->handshake, &result);
+        handshake_farewell_clear(&result.farewell);
+    }
     handshake_free(s->handshake);
     s->handshake = NULL;
     bytes_wipe(&result, sizeof result);
@@ -397,9 +417,44 @@ static struct tally run_clients(const char *suite, bool whole, uint64_t wanted)
     return t;
 }
 
+/* Lets it be resumed by others. */
+static SSL_SESSION *leave(SSL *ssl)
+{
+    SSL_SESSION *session = SSL_get1_session(ssl);
+
+    SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(ssl);
+    return session;
+}
+
+static struct tally run_resumed(const char *suite, uint64_t wanted)
+{
+    struct server *s = server_new(suite);
+    SSL_CTX *ctx = clients_new(suite);
+    struct tally t = {0}, first = {0};
+
+    give_tickets(s);
+    SSL *ssl = client_new(ctx);
+    run_handshake(ssl, s, &first);
+    SSL_SESSION *session = leave(ssl);
+    require(SSL_SESSION_has_ticket(session) == 1, "there is no ticket");
+    while (!is_enough(&t, wanted)) {
+        s->out_len = 0;
+        ssl = client_new(ctx);
+        require(SSL_set_session(ssl, session) == 1, "the session does not fit");
+        run_handshake(ssl, s, &t);
+        require(SSL_session_reused(ssl) == 1, "a session was not resumed");
+        SSL_SESSION_free(leave(ssl));
+    }
+    SSL_SESSION_free(session);
+    SSL_CTX_free(ctx);
+    server_free(s);
+    return t;
+}
+
 /* ---- all of it ---- */
 
-enum kind { RECORDS, HELLO, HANDSHAKE };
+enum kind { RECORDS, HELLO, HANDSHAKE, RESUMED };
 
 static const struct micro_case {
     const char *name;
@@ -424,12 +479,15 @@ static const struct micro_case {
     {"handshake-gcm", HANDSHAKE, "PSK-AES128-GCM-SHA256", 0, 0},
     {"handshake-ccm8", HANDSHAKE, "PSK-AES128-CCM8", 0, 0},
     {"handshake-ecdhe", HANDSHAKE, "ECDHE-PSK-CHACHA20-POLY1305", 0, 0},
+    {"handshake-resumed", RESUMED, "ECDHE-PSK-CHACHA20-POLY1305", 0, 0},
 };
 
 static struct tally run_case(const struct micro_case *c, uint64_t wanted)
 {
     if (c->kind == RECORDS)
         return run_records(c->suite, c->len, c->sessions, wanted);
+    if (c->kind == RESUMED)
+        return run_resumed(c->suite, wanted);
     return run_clients(c->suite, c->kind == HANDSHAKE, wanted);
 }
 

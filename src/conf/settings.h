@@ -116,9 +116,11 @@ struct conf_service {
     uint64_t flow_timeout;                                       /* ms; 0: as long as the session */
     struct prefixes allow, deny;                                 /* allow empty: everybody */
     enum conf_ems ems;
-    bool cid;               /* connection ids may be negotiated */
-    unsigned forgery_limit; /* records that fail to authenticate under one key; 0: by the suite */
-    unsigned usage_limit;   /* records under one key, both ways; 0: by the suite */
+    bool cid;                 /* connection ids may be negotiated */
+    bool resumption;          /* by tickets */
+    uint64_t ticket_lifetime; /* ms, from the first handshake on */
+    unsigned forgery_limit;   /* records that fail to authenticate under one key; 0: by the suite */
+    unsigned usage_limit;     /* records under one key, both ways; 0: by the suite */
     unsigned max_sessions_per_identity; /* 0: no cap */
     struct psk_set *psk;                /* loaded */
     struct policies policies;

@@ -7,6 +7,7 @@
 #include "base/access.h"
 #include "base/log.h"
 #include "dtls/cookie.h"
+#include "dtls/ticket.h"
 #include "proxy/mailbox.h"
 #include "proxy/relay.h"
 #include "proxy/worker.h"
@@ -32,7 +33,9 @@ struct fleet {
     bool has_replies; /* the mailbox is made */
     struct mailbox replies;
     struct cookie_secrets cookies;
-    bool has_moved; /* the mailbox is made */
+    struct ticket_keys tickets;
+    uint64_t tickets_made; /* ms: when the newest of them was; 0: at the start */
+    bool has_moved;        /* the mailbox is made */
     struct mailbox moved;
     struct moving *moving; /* one per worker */
     unsigned moves;        /* steps that are not back */
@@ -65,6 +68,7 @@ static bool make_worker(struct fleet *f, const struct sockets *sockets, struct r
         .socket_count = sockets->per_worker,
         .acks = f->acks,
         .cookies = &f->cookies,
+        .tickets = &f->tickets,
         .offload = sockets->offload,
         .shared = sockets_shared(sockets, f->count),
         .is_stopped = sockets->are_taken,
@@ -117,6 +121,7 @@ void fleet_free(struct fleet *f)
     if (f->acks >= 0)
         close(f->acks);
     cookie_secrets_wipe(&f->cookies);
+    ticket_keys_wipe(&f->tickets);
     free(f);
 }
 
@@ -130,6 +135,7 @@ struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, 
         return NULL;
     }
     cookie_secrets_init(&f->cookies);
+    ticket_keys_init(&f->tickets);
     f->worker = calloc(sockets->workers, sizeof(struct worker *));
     f->acks = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     f->has_replies = mailbox_init(&f->replies);
@@ -329,6 +335,33 @@ void fleet_rotate_cookies(struct fleet *f)
     /* One that misses it takes the newest cookies of the others for wrong until the next turn. */
     for (unsigned i = 0; i < f->count; i++)
         if (worker_post_cookies(f->worker[i], &f->cookies))
+            f->awaited++;
+}
+
+/* As long as the longest life of a ticket: the key before the newest then opens all there are. */
+static uint64_t ticket_turn(const struct conf *conf)
+{
+    uint64_t turn = 0;
+
+    for (size_t i = 0; i < conf->service_count; i++)
+        if (conf->service[i].resumption && conf->service[i].ticket_lifetime > turn)
+            turn = conf->service[i].ticket_lifetime;
+    return turn;
+}
+
+void fleet_age_tickets(struct fleet *f, const struct conf *conf, uint64_t now)
+{
+    uint64_t turn = ticket_turn(conf);
+
+    assert(!f->is_stopping);
+    if (f->tickets_made == 0)
+        f->tickets_made = now;
+    if (turn == 0 || now - f->tickets_made < turn)
+        return;
+    f->tickets_made = now;
+    ticket_keys_rotate(&f->tickets);
+    for (unsigned i = 0; i < f->count; i++)
+        if (worker_post_tickets(f->worker[i], &f->tickets))
             f->awaited++;
 }
 

@@ -63,6 +63,9 @@ size_t fleet_backends(const struct fleet *f, unsigned service, uint64_t now,
 const char *fleet_backend_state(const struct fleet_backend *b);
 /* Gives all workers a fresh cookie secret beside the last one. Not behind fleet_stop(). */
 void fleet_rotate_cookies(struct fleet *f);
+/* Renews the keys of tickets when it is time, by the longest life of one. Not behind fleet_stop().
+ */
+void fleet_age_tickets(struct fleet *f, const struct conf *conf, uint64_t now);
 /* Asks all workers for a sign of life, which is that they acknowledge it. Only while they are
  * settled, and not behind fleet_stop(). */
 void fleet_ping(struct fleet *f);

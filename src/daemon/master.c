@@ -156,8 +156,10 @@ static void on_cookie_turn(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (m->state != STOPPING)
-        fleet_rotate_cookies(m->fleet);
+    if (m->state == STOPPING)
+        return;
+    fleet_rotate_cookies(m->fleet);
+    fleet_age_tickets(m->fleet, m->conf, clock_now_ms());
 }
 
 static void on_denial(evutil_socket_t fd, short what, void *arg)

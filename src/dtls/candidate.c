@@ -94,6 +94,19 @@ struct candidate *candidates_add(struct candidates *c, const uint8_t *message, s
     return k;
 }
 
+struct candidate *candidates_add_known(struct candidates *c, const struct psk *psk)
+{
+    struct candidate *k = place_for_next(c);
+
+    bytes_wipe(k, sizeof *k);
+    memcpy(k->message, psk->identity, psk->identity_len);
+    k->len = k->identity_len = psk->identity_len;
+    k->identity = k->message;
+    k->turn = ++c->turns;
+    k->psk = psk;
+    return k;
+}
+
 struct candidate *candidates_recent(struct candidates *c, unsigned age)
 {
     for (size_t i = 0; i < CANDIDATE_COUNT; i++) {

@@ -65,6 +65,8 @@ const uint8_t *candidates_assemble(struct candidates *c, const struct wire_messa
  * 2, 5489 2). NULL: malformed, or there already (*is_repeat). */
 struct candidate *candidates_add(struct candidates *c, const uint8_t *message, size_t len,
                                  enum suite_exchange exchange, bool *is_repeat);
+/* Adds one that no message has brought: the identity of a session that is resumed. */
+struct candidate *candidates_add_known(struct candidates *c, const struct psk *psk);
 /* The one added `age` places before the last, 0 to CANDIDATE_COUNT - 1; NULL: there is none. */
 struct candidate *candidates_recent(struct candidates *c, unsigned age);
 /* What has become of the question for an identity, for all that name it and are not settled yet.

@@ -80,7 +80,22 @@ bool finished_answer(const struct finished_state *s, const struct finished_messa
     wire_put_message_header(answer, WIRE_FINISHED, s->server_seq, KEYS_VERIFY);
     return transcript_add(s->transcript, header, sizeof header) &&
            transcript_add(s->transcript, verify, sizeof verify) &&
+           (s->ticket == NULL || transcript_add(s->transcript, s->ticket, s->ticket_len)) &&
            make_verify(s, true, answer + WIRE_MESSAGE_HEADER);
+}
+
+bool finished_begin(const struct finished_state *s, uint8_t message[FINISHED_SIZE])
+{
+    wire_put_message_header(message, WIRE_FINISHED, s->server_seq, KEYS_VERIFY);
+    return make_verify(s, true, message + WIRE_MESSAGE_HEADER) &&
+           transcript_add(s->transcript, message, FINISHED_SIZE);
+}
+
+bool finished_ends(const struct finished_state *s, const struct finished_message *f)
+{
+    uint8_t verify[KEYS_VERIFY];
+
+    return make_verify(s, false, verify) && bytes_equal_secret(f->verify, verify, sizeof verify);
 }
 
 size_t finished_write(const uint8_t message[FINISHED_SIZE], uint64_t ccs_seq,

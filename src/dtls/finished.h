@@ -42,12 +42,21 @@ struct finished_state {
     const struct suite *suite;
     struct transcript *transcript; /* to the ServerHelloDone; takes in the rest */
     const struct candidate *chosen;
+    const uint8_t *ticket; /* the NewSessionTicket in between, a whole message; NULL: none */
+    size_t ticket_len;
     uint16_t client_seq, server_seq; /* message_seq that either Finished has */
 };
 /* Once, with a whole `m`. False: it is of another handshake (told in constant time), or libcrypto
  * failed. Else `answer` is the server's. */
 bool finished_answer(const struct finished_state *s, const struct finished_message *m,
                      uint8_t answer[FINISHED_SIZE]) __attribute__((warn_unused_result));
+
+/* Where the server speaks first, in a session that is resumed: its own, into `message`... */
+bool finished_begin(const struct finished_state *s, uint8_t message[FINISHED_SIZE])
+    __attribute__((warn_unused_result));
+/* ... then whether the client's, which is whole, ends the same handshake. */
+bool finished_ends(const struct finished_state *s, const struct finished_message *m)
+    __attribute__((warn_unused_result));
 
 /* Writes ChangeCipherSpec and the server's Finished, two records of one datagram. Returns their
  * length, 0 when the association is used up. */

@@ -33,6 +33,11 @@ void flight_add(struct flight *f, const uint8_t *record, size_t len)
     f->len += len;
 }
 
+void flight_cut(struct flight *f, size_t len)
+{
+    f->len = len;
+}
+
 void flight_resend(struct flight *f, uint64_t now)
 {
     struct reader r = reader_of(f->records, f->len);

@@ -31,6 +31,8 @@ void flight_init(struct flight *f, uint64_t first_seq);
 void flight_clear(struct flight *f);
 /* Appends whole records. */
 void flight_add(struct flight *f, const uint8_t *record, size_t len);
+/* Forgets all but its first `len` bytes, which are whole records. */
+void flight_cut(struct flight *f, size_t len);
 /* Ready to be taken, for the first time. */
 void flight_send(struct flight *f, const struct flight_timing *timing, uint64_t now);
 /* Ready to be taken once more, without touching the timer. */

@@ -105,6 +105,26 @@ bool greeting_judge(const struct tlsctx *ctx, size_t mtu, const struct wire_hell
     return false;
 }
 
+static bool allows(const struct tlsctx *ctx, uint16_t suite)
+{
+    for (size_t i = 0; i < tlsctx_suite_count(ctx); i++) {
+        if (tlsctx_suite(ctx, i) == suite)
+            return true;
+    }
+    return false;
+}
+
+bool greeting_judge_again(const struct tlsctx *ctx, const struct suite *suite,
+                          const struct wire_hello *hello, struct greeting *out)
+{
+    *out = (struct greeting){.suite = suite,
+                             .session_id = hello->session_id,
+                             .session_id_len = hello->session_id_len,
+                             .renegotiation_info = offers(hello, RENEGOTIATION_SCSV)};
+    return hello->version <= WIRE_DTLS12 && allows(ctx, suite->id) && offers(hello, suite->id) &&
+           take_extensions(hello, out);
+}
+
 static void put_extension(struct writer *w, uint16_t type, const void *body, uint16_t len)
 {
     write_u16(w, type);
@@ -137,7 +157,6 @@ static void put_extensions(struct writer *w, const struct greeting *g, const uin
         *w = length; /* a client that sent none need not know the block (RFC 5246 7.4.1.4) */
 }
 
-/* No session id: there is nothing to resume. */
 static void put_server_hello(struct writer *w, const struct greeting *g, const uint8_t *own_cid)
 {
     uint8_t random[WIRE_RANDOM];
@@ -145,7 +164,9 @@ static void put_server_hello(struct writer *w, const struct greeting *g, const u
     bytes_random(random, sizeof random);
     write_u16(w, WIRE_DTLS12);
     write_bytes(w, random, sizeof random);
-    write_u8(w, 0);
+    write_u8(w, g->session_id_len);
+    if (g->session_id_len > 0)
+        write_bytes(w, g->session_id, g->session_id_len);
     write_u16(w, g->suite->id);
     write_u8(w, 0); /* no compression */
     put_extensions(w, g, own_cid);
@@ -167,20 +188,35 @@ static void send_message(struct out *out, uint8_t type, uint8_t *record, size_t 
     out->on_record(out->arg, record, WIRE_RECORD_HEADER + len);
 }
 
+static void send_hello(struct out *out, const struct greeting *g, const uint8_t *own_cid)
+{
+    uint8_t record[WIRE_RECORD_HEADER + MESSAGE_MAX];
+    uint8_t *body = record + WIRE_RECORD_HEADER + WIRE_MESSAGE_HEADER;
+    struct writer w = writer_of(body, sizeof record - (size_t)(body - record));
+
+    put_server_hello(&w, g, own_cid);
+    send_message(out, WIRE_SERVER_HELLO, record, (size_t)(w.at - body));
+}
+
+void greeting_write_hello(const struct greeting *g, const struct greeting_words *words,
+                          greeting_fn on_record, void *arg)
+{
+    struct out out = {on_record, arg, 1};
+
+    send_hello(&out, g, words->own_cid);
+}
+
 void greeting_write(const struct greeting *g, const struct greeting_words *words,
                     greeting_fn on_record, void *arg)
 {
     uint8_t record[WIRE_RECORD_HEADER + MESSAGE_MAX];
     uint8_t *body = record + WIRE_RECORD_HEADER + WIRE_MESSAGE_HEADER;
-    size_t size = sizeof record - (size_t)(body - record);
     struct out out = {on_record, arg, 1};
-    struct writer w = writer_of(body, size);
 
-    put_server_hello(&w, g, words->own_cid);
-    send_message(&out, WIRE_SERVER_HELLO, record, (size_t)(w.at - body));
+    send_hello(&out, g, words->own_cid);
     if (words->hint != NULL) {
         size_t len = strlen(words->hint);
-        w = writer_of(body, size);
+        struct writer w = writer_of(body, sizeof record - (size_t)(body - record));
         write_u16(&w, (uint16_t)len);
         write_bytes(&w, words->hint, len);
         send_message(&out, WIRE_SERVER_KEY_EXCHANGE, record, (size_t)(w.at - body));

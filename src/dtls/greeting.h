@@ -1,7 +1,8 @@
 /*
  * greeting: what a plain PSK hello is answered with, ServerHello to ServerHelloDone, without libssl
  * (RFC 5246 7.4.1.3, RFC 4279 2). There is nothing secret in it and little to decide. A hello that
- * is odd, or that leads to another kind of suite, is left to libssl. No state.
+ * is odd, or that leads to another kind of suite, is left to libssl; but for the ServerHello of a
+ * session that is resumed, which is ours under any suite. No state.
  */
 #ifndef DTLSGATE_DTLS_GREETING_H
 #define DTLSGATE_DTLS_GREETING_H
@@ -16,7 +17,9 @@
 
 /* What has been agreed on. */
 struct greeting {
-    const struct suite *suite; /* plain PSK */
+    const struct suite *suite; /* plain PSK, or what is resumed */
+    const uint8_t *session_id; /* the client's, with which it knows that it is (RFC 5077 3.4) */
+    uint8_t session_id_len;    /* 0: there is nothing to resume */
     bool extended_master_secret;
     bool renegotiation_info;   /* the client has asked for it (RFC 5746 3.6) */
     uint8_t max_fragment_code; /* RFC 6066 4; 0: none */
@@ -28,6 +31,11 @@ struct greeting {
  * hold. */
 bool greeting_judge(const struct tlsctx *ctx, size_t mtu, const struct wire_hello *hello,
                     struct greeting *out) __attribute__((warn_unused_result));
+
+/* The same for a session that is resumed: by its own suite, which must be offered and allowed. */
+bool greeting_judge_again(const struct tlsctx *ctx, const struct suite *suite,
+                          const struct wire_hello *hello, struct greeting *out)
+    __attribute__((warn_unused_result));
 
 /* Called for each record, in order; its number is for others to set. */
 typedef void (*greeting_fn)(void *arg, const uint8_t *record, size_t len);
@@ -43,5 +51,8 @@ struct greeting_words {
  * HelloVerifyRequest's. */
 void greeting_write(const struct greeting *g, const struct greeting_words *words,
                     greeting_fn on_record, void *arg);
+/* The first of them alone. */
+void greeting_write_hello(const struct greeting *g, const struct greeting_words *words,
+                          greeting_fn on_record, void *arg);
 
 #endif

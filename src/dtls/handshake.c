@@ -5,89 +5,16 @@
 #include "dtls/handshake.h"
 
 #include "base/bytes.h"
-#include "base/rate.h"
-#include "dtls/finished.h"
-#include "dtls/flight.h"
 #include "dtls/greeting.h"
 #include "dtls/opener.h"
-#include "dtls/terms.h"
+#include "dtls/own.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Room for a client's Finished under any suite, CBC padding included. */
-#define HELD_MAX 512
 /* libssl's record number for the hello; those fed behind it go on from here. */
 #define FED_SEQ_FIRST 1
-
-struct handshake {
-    struct handshake_params params;
-    struct flight_timing timing;
-    struct engine *engine;
-    enum handshake_state state;
-    const char *why;
-    char engine_why[96];
-    uint64_t deadline;
-
-    uint8_t client_random[WIRE_RANDOM];
-    uint16_t next_message; /* message_seq of the ClientKeyExchange */
-    struct terms terms;
-    enum suite_exchange exchange;
-    bool has_cid;
-    struct association_cid cid;
-    struct transcript *transcript; /* ClientHello to ServerHelloDone; for suites of our own */
-
-    struct candidates candidates;
-    struct candidate *chosen;           /* the client's; its place is not taken any more */
-    union association_room association; /* its own, once its Finished is right */
-    struct rate dhe_derivations;
-    bool ccs_came, ccs_fed;
-    uint8_t held[HELD_MAX]; /* a Finished that came too early */
-    size_t held_len;
-    struct finished_message finished; /* the client's */
-
-    struct flight flight; /* what goes to the client, and may have to go again */
-    uint64_t fed_seq;     /* next number of a plaintext record to libssl */
-    struct handshake_farewell farewell;
-};
-
-static void fail(struct handshake *h, const char *why)
-{
-    if (h->state != HANDSHAKE_PENDING)
-        return;
-    h->state = HANDSHAKE_FAILED;
-    h->why = why;
-}
-
-/* Gives up and tells the client so; whatever libssl had to say is left unsaid. */
-static void refuse(struct handshake *h, uint8_t description, const char *why, uint64_t now)
-{
-    uint8_t alert[WIRE_RECORD_HEADER + 2];
-
-    wire_put_record_header(alert, WIRE_ALERT, h->terms.version, 0, 2);
-    alert[WIRE_RECORD_HEADER] = WIRE_ALERT_FATAL;
-    alert[WIRE_RECORD_HEADER + 1] = description;
-    flight_clear(&h->flight);
-    flight_add(&h->flight, alert, sizeof alert);
-    flight_resend(&h->flight, now);
-    fail(h, why);
-}
-
-/* ---- what the first flight says ---- */
-
-static void on_record(void *arg, const uint8_t *record, size_t len)
-{
-    struct handshake *h = arg;
-    struct reader r = reader_of(record, len);
-    struct wire_record rec;
-
-    if (!wire_next_record(&r, &rec))
-        return;
-    flight_add(&h->flight, record, len);
-    if (rec.epoch == 0)
-        terms_learn(&h->terms, &rec);
-}
 
 /* ---- what libssl is fed ---- */
 
@@ -96,10 +23,10 @@ static void take_status(struct handshake *h, enum engine_status status, uint64_t
     if (h->flight.len > 0)
         flight_send(&h->flight, &h->timing, now);
     if (h->flight.is_overflown)
-        return fail(h, "the flight is too long");
+        return handshake_fail(h, "the flight is too long");
     if (status == ENGINE_DEAD) {
         snprintf(h->engine_why, sizeof h->engine_why, "%s", engine_why(h->engine));
-        return fail(h, h->engine_why);
+        return handshake_fail(h, h->engine_why);
     }
     if (status != ENGINE_DONE || h->state != HANDSHAKE_PENDING)
         return;
@@ -175,45 +102,6 @@ static struct candidate *find_opener(struct handshake *h, const struct wire_reco
     return opener_find(&opener, rec, out, now);
 }
 
-/* ---- the end, for suites of our own ---- */
-
-static bool check_finished(struct handshake *h)
-{
-    const struct finished_state state = {
-        .kdf = h->params.kdf,
-        .suite = h->terms.suite,
-        .transcript = h->transcript,
-        .chosen = h->chosen,
-        .client_seq = (uint16_t)(h->next_message + 1),
-        .server_seq = h->terms.next_message,
-    };
-
-    return finished_answer(&state, &h->finished, h->farewell.finished);
-}
-
-/* What has opened under the chosen keys says whether both ends have seen the same handshake. */
-static void take_finished(struct handshake *h, const struct opened *opened, uint64_t now)
-{
-    enum finished_verdict verdict =
-        finished_take(&h->finished, (uint16_t)(h->next_message + 1), opened->plain, opened->len);
-    uint8_t farewell[HANDSHAKE_FAREWELL_MAX];
-
-    if (verdict == FINISHED_PARTLY)
-        return;
-    if (verdict == FINISHED_WRONG || !check_finished(h))
-        return refuse(h, WIRE_DECRYPT_ERROR, "the client's Finished is wrong", now);
-    opener_equip(h->chosen, h->has_cid ? &h->cid : NULL, &h->association);
-    size_t len = finished_write(h->farewell.finished, 0, h->params.crypt,
-                                &h->association.association, farewell);
-    if (len == 0)
-        return fail(h, "the Finished cannot be sealed");
-    flight_clear(&h->flight);
-    flight_add(&h->flight, farewell, len);
-    flight_send(&h->flight, &h->timing, now);
-    h->farewell.ccs_seq = h->flight.next_seq;
-    h->state = HANDSHAKE_DONE;
-}
-
 /* ---- records of the client ---- */
 
 static enum fate hold(struct handshake *h, const struct wire_record *rec)
@@ -232,7 +120,7 @@ static enum fate feed_unjudged(struct handshake *h, const struct wire_record *re
     feed(h, rec->whole, wire_record_size(rec), now);
     if (h->state == HANDSHAKE_DONE && h->chosen->psk == NULL) {
         h->state = HANDSHAKE_PENDING;
-        fail(h, "unknown identity");
+        handshake_fail(h, "unknown identity");
     }
     return FATE_HANDSHAKE;
 }
@@ -255,7 +143,7 @@ static enum fate take_encrypted(struct handshake *h, const struct wire_record *r
         return hold(h, rec);
     record_window_mark(&k->association.window, rec->seq);
     h->chosen = k;
-    take_finished(h, &opened, now);
+    own_take_finished(h, &opened, now);
     return FATE_HANDSHAKE;
 }
 
@@ -277,7 +165,7 @@ static enum fate retry_held(struct handshake *h, uint64_t now)
 static enum fate take_key(struct handshake *h, struct candidate *k, uint64_t now)
 {
     if (k->asking == CANDIDATE_SETTLED && k->psk == NULL && h->params.alert_unknown)
-        refuse(h, WIRE_UNKNOWN_PSK_IDENTITY, "unknown identity", now);
+        handshake_refuse(h, WIRE_UNKNOWN_PSK_IDENTITY, "unknown identity", now);
     else if (k->asking == CANDIDATE_SETTLED && h->terms.suite == NULL && h->chosen == NULL)
         feed_key_exchange(h, k, now);
     return retry_held(h, now);
@@ -310,8 +198,10 @@ static enum fate take_key_exchange(struct handshake *h, const struct wire_messag
 /* A repeated hello says that our flight was lost; no more than two answers per timer period. */
 static enum fate take_hello_copy(struct handshake *h, uint64_t now)
 {
-    if (h->chosen != NULL || now - h->flight.sent_at < h->timing.first / 2)
+    if ((h->chosen != NULL && !h->tickets.is_resumed) ||
+        now - h->flight.sent_at < h->timing.first / 2)
         return FATE_DROP_HELLO_COPY;
+    own_seal_anew(h);
     flight_resend(&h->flight, now);
     return FATE_DROP_HELLO_COPY;
 }
@@ -390,15 +280,6 @@ enum fate handshake_set_key(struct handshake *h, const struct psk *named, enum c
 
 /* ---- begin and end ---- */
 
-/* Hashes what an extended master secret and the Finished cover so far: the hello and the flight it
- * led to, whose fragments libssl has written in order. */
-static bool begin_transcript(struct handshake *h, const struct wire_record *hello)
-{
-    h->transcript = transcript_new(h->params.kdf, h->terms.suite->sha384);
-    return h->transcript != NULL && transcript_add(h->transcript, hello->body, hello->len) &&
-           finished_hash_records(h->transcript, h->flight.records, h->flight.len);
-}
-
 /* libssl takes the hello and writes the first flight. */
 static void negotiate(struct handshake *h, const struct wire_record *hello, const uint8_t *own_cid,
                       uint64_t now)
@@ -406,9 +287,9 @@ static void negotiate(struct handshake *h, const struct wire_record *hello, cons
     uint8_t record[WIRE_RECORD_HEADER + WIRE_CIPHERTEXT_MAX];
     size_t len = wire_record_size(hello);
 
-    h->engine = engine_new(h->params.tls, h->params.mtu, on_record, h);
+    h->engine = engine_new(h->params.tls, h->params.mtu, handshake_on_record, h);
     if (h->engine == NULL)
-        return fail(h, "out of memory");
+        return handshake_fail(h, "out of memory");
     if (own_cid != NULL)
         engine_offer_cid(h->engine, own_cid);
     memcpy(record, hello->whole, len);
@@ -418,7 +299,7 @@ static void negotiate(struct handshake *h, const struct wire_record *hello, cons
     if (h->state != HANDSHAKE_PENDING)
         return;
     if (h->terms.version == 0)
-        return fail(h, "libssl sent no ServerHello");
+        return handshake_fail(h, "libssl sent no ServerHello");
     h->exchange = h->terms.suite != NULL ? h->terms.suite->exchange : engine_exchange(h->engine);
 }
 
@@ -428,9 +309,36 @@ static void greet(struct handshake *h, const struct greeting *g, const uint8_t *
 {
     const struct greeting_words words = {tlsctx_hint(h->params.tls), own_cid};
 
-    greeting_write(g, &words, on_record, h);
+    greeting_write(g, &words, handshake_on_record, h);
     h->exchange = g->suite->exchange;
     take_status(h, ENGINE_WAIT, now);
+}
+
+/* By a ticket, or with a key exchange. */
+static void choose_way(struct handshake *h, const struct wire_record *record,
+                       const struct wire_hello *hello, const uint8_t *own_cid, uint64_t now)
+{
+    struct resumed old;
+    struct greeting g;
+
+    enum resume_verdict verdict = own_judge(h, hello, &old, now);
+    switch (verdict) {
+    case RESUME_WELCOME:
+        own_resume(h, &old, own_cid);
+        break;
+    case RESUME_FORBIDDEN:
+        h->terms.version = WIRE_DTLS12; /* the alert's */
+        handshake_refuse(h, WIRE_HANDSHAKE_FAILURE, "a ticket, but no extended master secret", now);
+        break;
+    default:
+        h->wants_ticket = resume_is_wanted(&h->params.resumption, hello);
+        if (greeting_judge(h->params.tls, h->params.mtu, hello, &g))
+            greet(h, &g, own_cid, now);
+        else
+            negotiate(h, record, own_cid, now);
+    }
+    if (verdict != RESUME_NONE)
+        bytes_wipe(&old, sizeof old);
 }
 
 static void begin(struct handshake *h, const struct wire_record *record,
@@ -439,18 +347,14 @@ static void begin(struct handshake *h, const struct wire_record *record,
     bool offers_cid = h->params.offers_cid && tlsctx_has_cid(h->params.tls) &&
                       terms_may_settle_cid(hello, h->params.mtu);
     const uint8_t *own_cid = offers_cid ? h->params.own_cid : NULL;
-    struct greeting g;
 
-    if (greeting_judge(h->params.tls, h->params.mtu, hello, &g))
-        greet(h, &g, own_cid, now);
-    else
-        negotiate(h, record, own_cid, now);
+    choose_way(h, record, hello, own_cid, now);
     if (h->state != HANDSHAKE_PENDING)
         return;
     if (h->params.require_ems && !h->terms.extended_master_secret)
-        return refuse(h, WIRE_HANDSHAKE_FAILURE, "no extended master secret", now);
-    if (h->terms.suite != NULL && !begin_transcript(h, record))
-        fail(h, "out of memory");
+        return handshake_refuse(h, WIRE_HANDSHAKE_FAILURE, "no extended master secret", now);
+    if (h->terms.suite != NULL && !own_begin_transcript(h, record))
+        handshake_fail(h, "out of memory");
 }
 
 struct handshake *handshake_new(const struct handshake_params *params,
@@ -472,6 +376,8 @@ struct handshake *handshake_new(const struct handshake_params *params,
     begin(h, hello, &parsed, now);
     h->has_cid = terms_settle_cid(&h->terms, &parsed, params->own_cid, &h->cid);
     h->flight.cid_len = h->cid.peer_len;
+    if (h->tickets.is_resumed)
+        own_speak_first(h, now);
     return h;
 }
 
@@ -481,6 +387,7 @@ void handshake_free(struct handshake *h)
         return;
     engine_free(h->engine);
     transcript_free(h->transcript);
+    handshake_farewell_clear(&h->farewell);
     bytes_wipe(h, sizeof *h);
     free(h);
 }
@@ -491,9 +398,11 @@ void handshake_on_timer(struct handshake *h, uint64_t now)
         return;
     if (now >= h->deadline) {
         h->state = HANDSHAKE_EXPIRED;
-        h->why = candidates_flaw(&h->candidates);
+        h->why = h->tickets.is_resumed ? "no Finished came" : candidates_flaw(&h->candidates);
         return;
     }
+    if (now >= h->flight.repeat_at)
+        own_seal_anew(h);
     flight_on_timer(&h->flight, &h->timing, now);
 }
 
@@ -534,10 +443,9 @@ const uint8_t *handshake_identity(const struct handshake *h, size_t *len)
     return k == NULL ? NULL : k->identity;
 }
 
-size_t handshake_repeat_farewell(struct handshake_farewell *f, struct record_crypt *crypt,
-                                 struct association *a, uint8_t out[HANDSHAKE_FAREWELL_MAX])
+const struct handshake_tickets *handshake_tickets(const struct handshake *h)
 {
-    return finished_write(f->finished, f->ccs_seq++, crypt, a, out);
+    return &h->tickets;
 }
 
 void handshake_finish(struct handshake *h, struct handshake_result *out)
@@ -548,6 +456,7 @@ void handshake_finish(struct handshake *h, struct handshake_result *out)
     out->extended_master_secret = h->terms.extended_master_secret;
     out->own_records = h->terms.suite != NULL;
     out->farewell = h->farewell;
+    memset(&h->farewell, 0, sizeof h->farewell);
     memcpy(out->client_random, h->client_random, WIRE_RANDOM);
     if (out->own_records) {
         out->room = h->association;

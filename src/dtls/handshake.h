@@ -5,17 +5,19 @@
  * that flight. For AEAD suites that is all; the client's second flight is judged by keys derived
  * here, one of which must open its Finished, so a forged datagram changes nothing. For suites whose
  * records stay with libssl it gets that flight, too, where a forged ClientKeyExchange can spoil the
- * handshake, and with `alert_unknown` one that names nobody ends any. Owns the
- * flights, their timer and the numbers of plaintext records. Knows no sockets and no clock.
+ * handshake, and with `alert_unknown` one that names nobody ends any. A hello with a ticket of ours
+ * begins a shorter one, in which the server's Finished comes first. Owns the flights, their timer
+ * and the numbers of plaintext records. Knows no sockets and no clock.
  */
 #ifndef DTLSGATE_DTLS_HANDSHAKE_H
 #define DTLSGATE_DTLS_HANDSHAKE_H
 
 #include "dtls/candidate.h"
 #include "dtls/engine.h"
+#include "dtls/farewell.h"
 #include "dtls/fate.h"
+#include "dtls/handshake_parts.h"
 #include "dtls/keys.h"
-#include "dtls/psk.h"
 #include "dtls/record.h"
 
 #include <stdbool.h>
@@ -26,31 +28,7 @@
  */
 #define HANDSHAKE_SEQ_LIMIT (WIRE_SEQ_MAX / 2)
 
-struct handshake_params {
-    struct tlsctx *tls;         /* the worker's */
-    const struct psk_set *keys; /* must outlive the handshake */
-    struct record_crypt *crypt; /* the worker's */
-    struct keys_kdf *kdf;       /* the worker's */
-    size_t mtu;                 /* bytes of UDP payload */
-    bool require_ems;           /* refuse clients that do not offer it (RFC 7627 5.2) */
-    bool may_ask;       /* identities that `keys` lacks may be known elsewhere: handshake_asks() */
-    bool alert_unknown; /* tell a client that its identity is unknown; else it looks like a wrong
-                           key */
-    uint64_t retransmit_first, retransmit_cap, retransmit_total; /* ms (RFC 6347 4.2.4.1) */
-    uint64_t timeout;                                            /* ms, for the whole handshake */
-    uint64_t wall0;  /* ms since 1970 UTC when `now` was 0: keys may be over */
-    bool offers_cid; /* connection ids (RFC 9146), where the context and the client want them, */
-    uint8_t own_cid[WIRE_OWN_CID]; /* this one for us */
-};
-
 struct handshake;
-
-enum handshake_state {
-    HANDSHAKE_PENDING,
-    HANDSHAKE_DONE,    /* take the result */
-    HANDSHAKE_FAILED,  /* cannot be completed; handshake_why() */
-    HANDSHAKE_EXPIRED, /* its time is over; handshake_why() tells what it waited for */
-};
 
 /* Begins with the record of a hello that wire_parse_hello() and cookie_check() have passed. It may
  * have failed at once, with an alert to take. NULL: out of memory. */
@@ -90,17 +68,8 @@ const struct association_cid *handshake_cid(const struct handshake *h);
 /* The identity the client has named last, escaped by nobody; NULL with 0 before it did. */
 const uint8_t *handshake_identity(const struct handshake *h, size_t *len);
 
-/* What a repeated client Finished is answered with (RFC 6347 4.2.4): CCS and Finished as new
- * records, until the client's first data. */
-struct handshake_farewell {
-    uint8_t finished[WIRE_MESSAGE_HEADER + 12];
-    uint64_t ccs_seq; /* next plaintext sequence number */
-};
-#define HANDSHAKE_FAREWELL_MAX                                                                     \
-    (WIRE_RECORD_HEADER + 1 + WIRE_MESSAGE_HEADER + 12 + RECORD_OVERHEAD_MAX)
-/* Writes one datagram with both. Returns its length, 0 when the association is used up. */
-size_t handshake_repeat_farewell(struct handshake_farewell *f, struct record_crypt *crypt,
-                                 struct association *a, uint8_t out[HANDSHAKE_FAREWELL_MAX]);
+/* What has become of tickets in it. */
+const struct handshake_tickets *handshake_tickets(const struct handshake *h);
 
 struct handshake_result {
     const struct psk *psk; /* whom we talk to: borrowed from params->keys; or from the handshake,
@@ -112,8 +81,9 @@ struct handshake_result {
         struct association association;
         union association_room room;
     };
-    struct handshake_farewell farewell;
-    struct engine *engine;                                   /* the caller's from now on */
+    struct handshake_farewell farewell; /* the caller's from now on; all zero where the client has
+                                           spoken last */
+    struct engine *engine;              /* the caller's from now on */
     uint8_t client_random[WIRE_RANDOM], master[KEYS_MASTER]; /* for a key log; to be wiped */
 };
 /* Once, in HANDSHAKE_DONE. All datagrams must have been taken before. The handshake can then only

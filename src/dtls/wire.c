@@ -9,6 +9,7 @@
 enum {
     EXTENSION_MAX_FRAGMENT = 1,
     EXTENSION_MASTER_SECRET = 23,
+    EXTENSION_TICKET = 35,
     EXTENSION_CID = 54,
     EXTENSION_RRC = 61,
     SESSION_ID_MAX = 32,
@@ -169,21 +170,40 @@ enum wire_hello_status wire_parse_hello(const struct wire_record *rec, struct wi
     return WIRE_HELLO_OK;
 }
 
-bool wire_hello_cid(const struct wire_hello *hello, const uint8_t **cid, uint8_t *len)
+static bool find_extension(const struct wire_hello *hello, uint16_t wanted, struct reader *body)
 {
     struct reader list = reader_of(hello->extensions, hello->extensions_len);
 
     while (!list.bad && list.left > 0) {
         uint16_t type = read_u16(&list);
-        struct reader body = read_vec16(&list);
-        if (type != EXTENSION_CID)
-            continue;
-        struct reader id = read_vec8(&body);
-        *cid = id.at;
-        *len = (uint8_t)id.left;
-        return !id.bad && !body.bad && body.left == 0;
+        *body = read_vec16(&list);
+        if (type == wanted)
+            return !body->bad;
     }
     return false;
+}
+
+bool wire_hello_cid(const struct wire_hello *hello, const uint8_t **cid, uint8_t *len)
+{
+    struct reader body;
+
+    if (!find_extension(hello, EXTENSION_CID, &body))
+        return false;
+    struct reader id = read_vec8(&body);
+    *cid = id.at;
+    *len = (uint8_t)id.left;
+    return !id.bad && body.left == 0;
+}
+
+bool wire_hello_ticket(const struct wire_hello *hello, const uint8_t **ticket, size_t *len)
+{
+    struct reader body;
+
+    if (!find_extension(hello, EXTENSION_TICKET, &body))
+        return false;
+    *ticket = body.at;
+    *len = body.left;
+    return true;
 }
 
 bool wire_parse_server_hello(const uint8_t *body, size_t len, struct wire_server_hello *out)

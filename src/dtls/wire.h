@@ -25,6 +25,7 @@ enum {
     WIRE_CLIENT_HELLO = 1,
     WIRE_SERVER_HELLO = 2,
     WIRE_HELLO_VERIFY = 3,
+    WIRE_NEW_TICKET = 4, /* RFC 5077 3.3 */
     WIRE_SERVER_KEY_EXCHANGE = 12,
     WIRE_SERVER_HELLO_DONE = 14,
     WIRE_CLIENT_KEY_EXCHANGE = 16,
@@ -135,6 +136,11 @@ enum wire_hello_status wire_parse_hello(const struct wire_record *rec, struct wi
 /* A client's connection id (RFC 9146 3), `len` bytes of the hello. False: the hello has none, or a
  * malformed one. */
 bool wire_hello_cid(const struct wire_hello *hello, const uint8_t **cid, uint8_t *len)
+    __attribute__((warn_unused_result));
+
+/* A session ticket (RFC 5077 3.2); of 0 bytes for a client that only asks for one. False: the hello
+ * says nothing about tickets. */
+bool wire_hello_ticket(const struct wire_hello *hello, const uint8_t **ticket, size_t *len)
     __attribute__((warn_unused_result));
 
 struct wire_server_hello {

@@ -86,8 +86,10 @@ void account_write(const struct session *s, const struct conf_service *service,
     add_text(&f, "version", session_version_name(s));
     add_text(&f, "ems", s->has_ems ? "yes" : "no");
     add_text(&f, "reason", session_end_text(why));
-    if (t != NULL)
+    if (t != NULL) {
+        add_text(&f, "resumed", t->is_resumed ? "yes" : "no");
         add_number(&f, "handshake-ms", t->handshake_ms);
+    }
     add_number(&f, "age-ms", now - s->opened);
     add_traffic(&f, s);
     add_text(&f, "backend", way->backend != NULL ? addr_format(way->backend, backend) : "-");

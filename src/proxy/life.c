@@ -554,6 +554,8 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
     leave_gate(r, s);
     peers_remove(&r->peers, s);
     stats_add(&r->parts.stats->handshakes_completed, 1);
+    stats_add(&r->parts.stats->handshakes_resumed, s->pending->tickets.is_resumed);
+    stats_add(&r->parts.stats->tickets_issued, s->pending->tickets.is_issued);
     life_count(r, s, SERVICE_SESSIONS_OPENED, 1);
     while ((old = peers_find_replaced(&r->peers, s)) != NULL)
         life_end(r, old, SESSION_END_REPLACED, now);

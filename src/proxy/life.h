@@ -6,6 +6,7 @@
 #define DTLSGATE_PROXY_LIFE_H
 
 #include "dtls/cookie.h"
+#include "dtls/ticket.h"
 #include "proxy/gate.h"
 #include "proxy/identities.h"
 #include "proxy/parts.h"
@@ -31,6 +32,7 @@ struct relay {
     struct balance *balances;         /* the same */
     size_t service_count;
     struct cookie_secrets cookies;
+    struct ticket_keys tickets; /* none before relay_set_tickets() */
     struct record_crypt *crypt;
     struct keys_kdf *kdf;
     struct session_memory memory;

@@ -19,6 +19,8 @@ void message_free(struct message *m)
         return;
     if (m->kind == MESSAGE_COOKIES)
         cookie_secrets_wipe(&m->with.cookies);
+    if (m->kind == MESSAGE_TICKETS)
+        ticket_keys_wipe(&m->with.tickets);
     free(m);
 }
 

@@ -6,6 +6,7 @@
 #define DTLSGATE_PROXY_MESSAGE_H
 
 #include "dtls/cookie.h"
+#include "dtls/ticket.h"
 #include "proxy/inquiry.h"
 #include "proxy/mailbox.h"
 #include "proxy/moving.h"
@@ -20,6 +21,7 @@
 enum message_kind {
     MESSAGE_SETUP,
     MESSAGE_COOKIES,
+    MESSAGE_TICKETS,
     MESSAGE_BACKEND,
     MESSAGE_DRAIN,
     MESSAGE_UNDRAIN,
@@ -38,6 +40,7 @@ struct message {
     union {
         struct relay_setup setup;
         struct cookie_secrets cookies;
+        struct ticket_keys tickets;
         struct inquiry *inquiry;
         struct moving *moving;
         struct relay_order backend;

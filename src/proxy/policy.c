@@ -62,6 +62,16 @@ enum session_end policy_fault(const struct conf_service *conf, const struct sess
     return SESSION_END_NOT_YET;
 }
 
+bool policy_may_resume(const void *service, const struct psk *psk, const struct suite *suite,
+                       uint64_t wall)
+{
+    const struct conf_service *conf = service;
+    const struct conf_policy *p = policies_find(conf, psk);
+
+    return wall < psk_end(conf->psk, psk) &&
+           (p == NULL || p->suites == NULL || has_suite(p->suites, suite->name));
+}
+
 const struct addr *policy_backend(const struct conf_service *conf, const struct session *s)
 {
     const struct conf_policy *p = find(conf, s);

@@ -14,6 +14,10 @@
 /* Why a session may not open or go on at `wall` (ms since 1970 UTC), or SESSION_END_NOT_YET. */
 enum session_end policy_fault(const struct conf_service *conf, const struct session *s,
                               uint64_t wall);
+/* May an identity whose key is of `service`'s files go on under this suite, at `wall`? What this
+ * does not ask, policy_fault() does. `service` is a struct conf_service. */
+bool policy_may_resume(const void *service, const struct psk *psk, const struct suite *suite,
+                       uint64_t wall);
 /* May its identity come from there? */
 bool policy_allows(const struct conf_service *conf, const struct session *s,
                    const struct addr *peer);

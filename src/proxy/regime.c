@@ -27,6 +27,14 @@ static void write_keys(void *arg, const struct session *s, const struct handshak
         report_keys(s, life_conf(r, s), keylog_write(keys->client_random, keys->master));
 }
 
+static struct resumption resumption_of(const struct relay *r, const struct conf_service *conf)
+{
+    if (!conf->resumption)
+        return (struct resumption){0};
+    return (struct resumption){&r->tickets, conf->name, conf->ticket_lifetime, policy_may_resume,
+                               conf};
+}
+
 void regime_use(struct relay *r, struct relay_setup *setup, uint64_t now)
 {
     const struct conf *conf = setup->conf;
@@ -42,6 +50,7 @@ void regime_use(struct relay *r, struct relay_setup *setup, uint64_t now)
                                                   .short_tag_tries = &r->short_tag_tries,
                                                   .memory = &r->memory,
                                                   .keyring = r->keyring,
+                                                  .resumption = resumption_of(r, &conf->service[i]),
                                                   .wall0 = r->expiry.wall0,
                                                   .on_keys = write_keys,
                                                   .arg = r};
@@ -129,6 +138,11 @@ const struct balance *relay_balance(const struct relay *r, unsigned service)
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
 {
     r->cookies = *cookies;
+}
+
+void relay_set_tickets(struct relay *r, const struct ticket_keys *tickets)
+{
+    r->tickets = *tickets;
 }
 
 void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)

@@ -5,6 +5,7 @@
 #define DTLSGATE_PROXY_REGIME_H
 
 #include "dtls/cookie.h"
+#include "dtls/ticket.h"
 #include "proxy/parts.h"
 #include "proxy/setup.h"
 
@@ -25,6 +26,8 @@ const struct balance *relay_balance(const struct relay *r, unsigned service);
 void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now);
 /* From now on cookies are made and checked with these. */
 void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies);
+/* The same for tickets, where services want any. */
+void relay_set_tickets(struct relay *r, const struct ticket_keys *tickets);
 /* No new handshakes from now on; those under way are given up. */
 void relay_drain(struct relay *r, uint64_t now);
 /* New handshakes are welcome again. */

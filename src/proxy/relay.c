@@ -59,6 +59,8 @@ static enum fate begin_session(struct relay *r, struct turn *t, unsigned service
     s->pending->hello_print = print;
     r->next_id += r->parts.worker_count;
     stats_add(&r->parts.stats->handshakes_started, 1);
+    if (handshake_tickets(s->pending->handshake)->is_refused)
+        stats_add(&r->parts.stats->tickets_refused, 1);
     peers_add(&r->peers, s);
     life_update_gauges(r);
     life_settle(r, s, t->now);
@@ -475,6 +477,7 @@ void relay_free(struct relay *r)
     timers_clear(&r->timers);
     free_parts(r);
     relay_setup_clear(&r->setup);
+    ticket_keys_wipe(&r->tickets);
     cookie_secrets_wipe(&r->cookies);
     free(r);
 }

@@ -49,6 +49,7 @@ void report_open(const struct session *s, const struct addr *to, const struct co
         {"suite", session_suite_name(s), 0},
         {"version", session_version_name(s), 0},
         {"ems", s->has_ems ? "yes" : "no", 0},
+        {"resumed", s->pending->tickets.is_resumed ? "yes" : "no", 0},
         {"backend", backend_text(s, service, backend), 0},
         {"handshake-ms", NULL, (long long)(s->opened - s->pending->born)},
         {NULL, NULL, 0},

@@ -84,14 +84,16 @@ static enum fate take_handshake(struct session *s, const struct session_service 
     if (!is_finished && !is_hello)
         return FATE_CONTROL;
     if (s->tail == NULL)
-        session_tail_make(&s->tail, service->memory, now);
+        session_tail_make(&s->tail, service->memory, NULL, now);
     if (s->tail == NULL || !rate_take(&s->tail->rate, REPEATS_PER_SECOND, REPEATS_BURST, now, NULL))
         return FATE_CONTROL;
     if (is_hello) {
         send_alert(s, service, WIRE_ALERT_WARNING, WIRE_NO_RENEGOTIATION, sink);
         return FATE_CONTROL;
     }
-    if (!roam_may_send(&s->association, sizeof s->tail->farewell.finished + WIRE_RECORD_HEADER + 1))
+    const struct handshake_farewell *f = &s->tail->farewell;
+    if (!roam_may_send(&s->association,
+                       f->ticket_len + sizeof f->finished + WIRE_RECORD_HEADER + 1))
         return FATE_CONTROL;
     uint8_t *room = sink->reserve(sink->arg, HANDSHAKE_FAREWELL_MAX);
     size_t n = handshake_repeat_farewell(&s->tail->farewell, service->crypt, &s->association, room);
@@ -350,6 +352,7 @@ static void complete(struct session *s, const struct session_service *service, u
     session_rebase(s, service);
     if (s->ending != SESSION_END_NOT_YET)
         return; /* s->psk is the old snapshot's or the handshake's; session_free() lets go of it */
+    p->tickets = *handshake_tickets(p->handshake);
     handshake_free(p->handshake);
     p->handshake = NULL;
     conf_unref(p->snapshot);
@@ -404,6 +407,7 @@ static struct handshake *begin_handshake(const struct session_service *service,
         .timeout = conf->handshake_timeout,
         .wall0 = service->wall0,
         .offers_cid = cid != NULL,
+        .resumption = service->resumption,
     };
 
     if (cid != NULL)
@@ -457,6 +461,7 @@ struct session *session_new(const struct session_service *service, const struct 
 static void free_pending(struct session_pending *p)
 {
     key_questions_stop(&p->questions);
+    handshake_farewell_clear(&p->farewell);
     handshake_free(p->handshake);
     conf_unref(p->snapshot);
     slab_give(p);
@@ -469,13 +474,11 @@ void session_place(struct session *s, const struct session_service *service)
     assert(!s->is_placed && s->state != SESSION_HANDSHAKE);
     s->is_placed = true;
     s->tail = NULL;
-    if (s->state == SESSION_OPEN)
-        session_tail_make(&s->tail, service->memory, s->opened);
-    if (s->tail != NULL)
-        s->tail->farewell = p->farewell;
+    if (s->state == SESSION_OPEN && !p->tickets.is_resumed)
+        session_tail_make(&s->tail, service->memory, &p->farewell, s->opened);
     if (s->has_tally)
         tally_begin(session_tally(s), s->state == SESSION_OPEN ? s->association.window.top : 0,
-                    s->opened - p->born);
+                    s->opened - p->born, p->tickets.is_resumed);
     free_pending(p);
 }
 

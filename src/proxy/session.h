@@ -50,8 +50,9 @@ struct session_service {
     struct keys_kdf *kdf;
     struct rate *short_tag_tries; /* the worker's bound on forgeries under CCM_8 */
     struct session_memory *memory;
-    struct keyring *keyring; /* the worker's, of keys that helpers know; NULL: there is none */
-    uint64_t wall0;          /* ms since 1970 UTC when `now` was 0 */
+    struct keyring *keyring;      /* the worker's, of keys that helpers know; NULL: there is none */
+    struct resumption resumption; /* by the worker's ticket keys; all zero: there is none */
+    uint64_t wall0;               /* ms since 1970 UTC when `now` was 0 */
     /* Called when a handshake is complete, for a key log; `keys` is wiped behind it. */
     void (*on_keys)(void *arg, const struct session *s, const struct handshake_result *keys);
     void *arg;
@@ -68,7 +69,8 @@ struct session_pending {
     struct gate_seat seat;
     uint64_t born;                      /* ms */
     uint64_t hello_print;               /* all of it */
-    struct handshake_farewell farewell; /* once it is complete */
+    struct handshake_farewell farewell; /* once it is complete; owned */
+    struct handshake_tickets tickets;   /* the same */
     size_t mtu;
     struct key_questions questions;
     bool is_traced;  /* somebody who looks has been told of its hello */

@@ -73,7 +73,8 @@ void session_image_save(struct session_image *image, const struct session *s, ui
         .drops = s->drops,
         .refused = s->refused,
         .flow = {.source = s->backend_source, .port = s->backend_port},
-        .has_farewell = session_tail_has_farewell(s->tail),
+        /* One with a ticket has no room: that client makes a new handshake if it lacks the end. */
+        .has_farewell = session_tail_has_farewell(s->tail) && s->tail->farewell.ticket == NULL,
         .has_tally = s->has_tally,
     };
     memcpy(image->identity, s->psk->identity, s->psk->identity_len);
@@ -155,7 +156,7 @@ struct session *session_image_restore(const struct session_image *image,
     if (image->has_tally)
         *session_tally(s) = image->tally;
     if (image->has_farewell)
-        session_tail_make(&s->tail, service->memory, now);
+        session_tail_make(&s->tail, service->memory, NULL, now);
     if (s->tail != NULL)
         s->tail->farewell = image->farewell;
     return s;

@@ -10,7 +10,8 @@
 
 #define PER_TURN 256
 
-void session_tail_make(struct session_tail **holder, struct session_memory *m, uint64_t now)
+void session_tail_make(struct session_tail **holder, struct session_memory *m,
+                       struct handshake_farewell *farewell, uint64_t now)
 {
     struct session_tail *tail = slab_take(&m->tails);
 
@@ -19,6 +20,10 @@ void session_tail_make(struct session_tail **holder, struct session_memory *m, u
         return;
     tail->holder = holder;
     tail->made = now;
+    if (farewell != NULL) {
+        tail->farewell = *farewell;
+        *farewell = (struct handshake_farewell){0};
+    }
     list_init(&tail->age);
     list_append(&m->tails_by_age, &tail->age);
 }
@@ -28,6 +33,7 @@ void session_tail_drop(struct session_tail **holder)
     if (*holder == NULL)
         return;
     list_remove(&(*holder)->age);
+    handshake_farewell_clear(&(*holder)->farewell);
     slab_give(*holder);
     *holder = NULL;
 }

@@ -26,8 +26,10 @@ struct session_tail {
     uint64_t made;                      /* ms */
 };
 
-/* Leaves one in *holder, which must stay where it is; NULL there: out of memory. */
-void session_tail_make(struct session_tail **holder, struct session_memory *m, uint64_t now);
+/* Leaves one in *holder, which must stay where it is; NULL there: out of memory. It takes the
+ * farewell over, where there is one; none is left there. */
+void session_tail_make(struct session_tail **holder, struct session_memory *m,
+                       struct handshake_farewell *farewell, uint64_t now);
 /* Gives it back and leaves NULL, which is fine before, too. */
 void session_tail_drop(struct session_tail **holder);
 bool session_tail_has_farewell(const struct session_tail *tail);

@@ -28,6 +28,9 @@
     X(handshakes_started, "handshakes begun")                                                      \
     X(handshakes_completed, "handshakes completed")                                                \
     X(handshakes_failed, "handshakes that ended without a session")                                \
+    X(handshakes_resumed, "completed by a ticket, without a key exchange")                         \
+    X(tickets_issued, "tickets given to clients, for sessions to be resumed")                      \
+    X(tickets_refused, "tickets of hellos that were no good")                                      \
     X(sessions_ended, "sessions ended, for any reason")                                            \
     X(sessions_evicted, "sessions ended to make room")                                             \
     X(flows_opened, "backend sockets opened")                                                      \

@@ -8,6 +8,7 @@
 #include "dtls/fate.h"
 #include "dtls/record.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define TALLY_CLIENT_DROPS (FATE_COUNT - FATE_DROP_JUNK)
@@ -18,7 +19,8 @@ struct tally {
     uint64_t newest; /* the highest record number of the client that was genuine */
     uint64_t opened; /* records that were, each once */
     uint64_t late;   /* those that came behind a newer one */
-    uint32_t handshake_ms;
+    uint32_t handshake_ms : 31;
+    uint32_t is_resumed : 1;
     uint32_t too_old; /* of FATE_DROP_REPLAY: older than the replay window */
     uint32_t from_client[TALLY_CLIENT_DROPS], from_backend[TALLY_BACKEND_DROPS];
 };
@@ -29,11 +31,13 @@ static inline void tally_one(uint32_t *counter)
 }
 
 /* The session opens; its window has seen the handshake's last record, whose number `newest` is. */
-static inline void tally_begin(struct tally *t, uint64_t newest, uint64_t handshake_ms)
+static inline void tally_begin(struct tally *t, uint64_t newest, uint64_t handshake_ms,
+                               bool is_resumed)
 {
     t->newest = newest;
     t->opened = 1;
-    t->handshake_ms = handshake_ms < UINT32_MAX ? (uint32_t)handshake_ms : UINT32_MAX;
+    t->handshake_ms = handshake_ms < INT32_MAX ? (uint32_t)handshake_ms & INT32_MAX : INT32_MAX;
+    t->is_resumed = is_resumed;
 }
 
 /* A genuine record, for the first time. */

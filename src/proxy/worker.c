@@ -101,6 +101,9 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
     case MESSAGE_COOKIES:
         relay_set_cookies(w->relay, &m->with.cookies);
         break;
+    case MESSAGE_TICKETS:
+        relay_set_tickets(w->relay, &m->with.tickets);
+        break;
     case MESSAGE_BACKEND:
         relay_tell(w->relay, &m->with.backend, now);
         break;
@@ -392,7 +395,11 @@ static bool make_relay(struct worker *w, const struct worker_params *params,
     if (!w->helpers)
         return false;
     w->relay = relay_new(&parts, setup, params->cookies);
-    return w->relay != NULL;
+    if (!w->relay)
+        return false;
+    if (params->tickets)
+        relay_set_tickets(w->relay, params->tickets);
+    return true;
 }
 
 /* Each service has a socket, so the last one of them tells how many there are. */

@@ -24,9 +24,10 @@ struct worker_params {
     int acks; /* eventfd of the master: one is added for each message that was carried out, and for
                  the stop message as the thread's last act */
     const struct cookie_secrets *cookies;
-    struct udp_offload offload; /* what the kernel can do and the settings allow */
-    const int *shared;          /* as in proxy/parts.h */
-    bool is_stopped;            /* it begins as if told MOVING_STOP */
+    const struct ticket_keys *tickets; /* NULL: none yet */
+    struct udp_offload offload;        /* what the kernel can do and the settings allow */
+    const int *shared;                 /* as in proxy/parts.h */
+    bool is_stopped;                   /* it begins as if told MOVING_STOP */
 };
 
 struct worker;
@@ -47,6 +48,8 @@ bool worker_start(struct worker *w) __attribute__((warn_unused_result));
 bool worker_post_setup(struct worker *w, struct relay_setup *setup) /* takes over *setup on true */
     __attribute__((warn_unused_result));
 bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
+    __attribute__((warn_unused_result));
+bool worker_post_tickets(struct worker *w, const struct ticket_keys *tickets)
     __attribute__((warn_unused_result));
 bool worker_post_backend(struct worker *w, const struct relay_order *order)
     __attribute__((warn_unused_result));

@@ -30,6 +30,15 @@ bool worker_post_cookies(struct worker *w, const struct cookie_secrets *cookies)
     return is_posted;
 }
 
+bool worker_post_tickets(struct worker *w, const struct ticket_keys *tickets)
+{
+    struct message what = {.kind = MESSAGE_TICKETS, .with.tickets = *tickets};
+    bool is_posted = messages_post_copy(&w->messages, &what);
+
+    ticket_keys_wipe(&what.with.tickets);
+    return is_posted;
+}
+
 bool worker_post_backend(struct worker *w, const struct relay_order *order)
 {
     const struct message what = {.kind = MESSAGE_BACKEND, .with.backend = *order};

@@ -77,6 +77,7 @@ def test_one_line_with_all_of_a_session(logged, echo, client):
         "suite": "PSK-AES128-GCM-SHA256",
         "version": "1.2",
         "ems": "yes",
+        "resumed": "no",
         "reason": "closed by client",
         "handshake-ms": opened["handshake-ms"],
         "in-datagrams": "2",

@@ -38,6 +38,7 @@ def test_a_session_is_three_lines_with_its_fields(gate, echo, client):
         "suite": "PSK-AES128-GCM-SHA256",
         "version": "1.2",
         "ems": "yes",
+        "resumed": "no",
         "backend": echo.address,
     }
     assert flow == {"id": session, "service": "default", "backend-port": str(echo.ports[0])}

@@ -80,6 +80,8 @@ SERVICE = {
     "deny": ("10.0.0.0/33", f'"10.0.0.0/33" {NO_PREFIX}'),
     "ems": ("never", '"never" is not one of prefer, require'),
     "cid": ("maybe", '"maybe" is not yes or no'),
+    "resumption": ("always", '"always" is not yes or no'),
+    "ticket-lifetime": ("8d", f'"8d" is not a time from 1m to 7d {TIME}'),
     "max-sessions-per-identity": ("-1", '"-1" is not a number from 1 to 1000000, or 0'),
     "forgery-limit": ("4294967296", '"4294967296" is not a number from 1 to 4000000000, or 0'),
     "usage-limit": ("15", '"15" is not a number from 16 to 4000000000, or 0'),

@@ -39,7 +39,10 @@ struct rig_options {
     uint64_t hello_seq;    /* record number of the hello; 0: the client's, which is 1 */
     const uint8_t *cid;    /* extension 54, as on the wire, its length first; NULL: none */
     size_t cid_len;
-    bool has_no_cid; /* the server */
+    bool has_no_cid;                     /* the server */
+    const struct resumption *resumption; /* NULL: none */
+    SSL_SESSION *session;                /* of the client, to be resumed; NULL: none */
+    uint64_t wall0;
 };
 
 struct rig_record {
@@ -200,6 +203,8 @@ static inline void rig_client_new(struct rig *rig)
     SSL_set_app_data(rig->client, rig);
     DTLS_set_link_mtu(rig->client, 1400);
     SSL_set_connect_state(rig->client);
+    if (o->session)
+        rig_require(SSL_set_session(rig->client, o->session) == 1);
 }
 
 /* Lets the client read what waits for it. Returns libssl's word. */
@@ -307,7 +312,10 @@ static inline struct rig *rig_new(const struct rig_options *options)
         .timeout = 30000,
         .offers_cid = true,
         .own_cid = RIG_CID,
+        .wall0 = options->wall0,
     };
+    if (options->resumption)
+        rig->params.resumption = *options->resumption;
     rig_client_new(rig);
     rig_hello(rig);
     rig_begin(rig);
@@ -317,6 +325,8 @@ static inline struct rig *rig_new(const struct rig_options *options)
 static inline void rig_free(struct rig *rig)
 {
     handshake_free(rig->h);
+    /* else it spoils the session that it may share */
+    SSL_set_shutdown(rig->client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(rig->client);
     SSL_CTX_free(rig->ctx);
     BIO_meth_free(rig->method);

@@ -131,6 +131,33 @@ static void test_everything_posted_is_acknowledged(void **state)
     assert_quiet(f->fleet);
 }
 
+/* From the first look on, as long as the longest ticket of any service lives. */
+static void test_ticket_keys_are_renewed_in_time(void **state)
+{
+    static const char *const wanted[] = {WORKERS, "service.a.resumption=yes",
+                                         "service.a.ticket-lifetime=2h", NULL};
+    const uint64_t begin = 5000, turn = UINT64_C(2) * 60 * 60 * 1000;
+    struct fixture *f = *state;
+    struct conf *conf = load_good(MINIMAL, wanted);
+
+    fleet_age_tickets(f->fleet, conf, begin);
+    fleet_age_tickets(f->fleet, conf, begin + turn - 1);
+    fleet_age_tickets(f->fleet, f->conf, begin + 10 * turn); /* nobody wants any */
+    assert_true(fleet_is_settled(f->fleet));
+    fleet_age_tickets(f->fleet, conf, begin + turn);
+    assert_false(fleet_is_settled(f->fleet));
+    start(f);
+    await_settled(f->fleet);
+    fleet_age_tickets(f->fleet, conf, begin + 2 * turn - 1);
+    assert_true(fleet_is_settled(f->fleet));
+    fleet_age_tickets(f->fleet, conf, begin + 2 * turn);
+    await_settled(f->fleet);
+    fleet_stop(f->fleet);
+    await_settled(f->fleet);
+    assert_quiet(f->fleet);
+    conf_unref(conf);
+}
+
 static void test_a_ping_is_answered_by_all_and_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -295,6 +322,7 @@ int main(void)
         WITH_FLEET(test_stopping_twice_waits_for_nothing_more),
         WITH_FLEET(test_stopping_what_never_started_waits_for_nobody),
         WITH_FLEET(test_everything_posted_is_acknowledged),
+        WITH_FLEET(test_ticket_keys_are_renewed_in_time),
         WITH_FLEET(test_a_ping_is_answered_by_all_and_leaves_nothing),
         WITH_FLEET(test_a_reload_reaches_all),
         WITH_FLEET(test_a_discarded_reload_reaches_nobody),

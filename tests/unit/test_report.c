@@ -62,7 +62,7 @@ static void test_an_opened_session_tells_who_and_how(void **state)
     report_open(&s, &local, &service);
     assert_int_equal(log_count("info session open: id=7 service=coap peer=[2001:db8::1]:40000 "
                                "local=192.0.2.1:5684 " IDENTITY_TEXT
-                               " suite=PSK-AES128-GCM-SHA256 version=1.2 ems=no "
+                               " suite=PSK-AES128-GCM-SHA256 version=1.2 ems=no resumed=no "
                                "backend=127.0.0.1:5683 handshake-ms=250\n"),
                      1);
     assert_int_equal(log_count("ems=yes"), 1);

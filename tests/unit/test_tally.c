@@ -11,7 +11,7 @@ static struct tally begun(uint64_t newest)
 {
     struct tally t = {0};
 
-    tally_begin(&t, newest, 7);
+    tally_begin(&t, newest, 7, false);
     return t;
 }
 
@@ -68,8 +68,8 @@ static void test_counters_stay_at_their_largest(void **state)
     for (int i = 0; i < 3; i++)
         tally_backend_drop(&t, BACK_DROP_EMPTY);
     assert_true(t.from_backend[BACK_DROP_EMPTY - BACK_DROP_TOO_BIG] == UINT32_MAX);
-    tally_begin(&t, 0, UINT64_MAX);
-    assert_true(t.handshake_ms == UINT32_MAX);
+    tally_begin(&t, 0, UINT64_MAX, true);
+    assert_true(t.handshake_ms == INT32_MAX && t.is_resumed);
 }
 
 int main(void)

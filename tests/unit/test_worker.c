@@ -88,18 +88,21 @@ static void test_messages_are_carried_out_in_order_and_acknowledged(void **state
     struct world *w = *state;
     struct relay_setup next = {.conf = snapshot(1)};
     const struct relay_order order = {.service = 1, .what = BALANCE_DRAIN};
+    struct ticket_keys tickets;
 
+    ticket_keys_init(&tickets);
     cookie_secrets_rotate(&w->cookies);
     assert_int_not_equal(relay.generation, w->cookies.generation);
     assert_true(worker_post_drain(w->worker));
     assert_true(worker_post_backend(w->worker, &order));
     assert_true(worker_post_cookies(w->worker, &w->cookies));
+    assert_true(worker_post_tickets(w->worker, &tickets));
     assert_true(worker_post_setup(w->worker, &next));
     assert_null(next.conf);
     assert_nothing_added(w->acks);
     assert_true(worker_start(w->worker));
-    await_count(w->acks, 4);
-    assert_string_equal(relay.said, "DBCA");
+    await_count(w->acks, 5);
+    assert_string_equal(relay.said, "DBCKA");
     assert_ptr_equal(relay.conf, snapshot(1));
     assert_int_equal(relay.generation, w->cookies.generation);
     assert_int_equal(cleared, 0);

@@ -221,6 +221,11 @@ void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
     say(r, 'C');
 }
 
+void relay_set_tickets(struct relay *r, const struct ticket_keys *tickets)
+{
+    say(r, tickets->is_set ? 'K' : '?');
+}
+
 void relay_drain(struct relay *r, uint64_t now)
 {
     say(r, now > 0 ? 'D' : '?');

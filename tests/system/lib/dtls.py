@@ -44,7 +44,12 @@ _declare(_ssl, _int, "SSL_CTX_set_tlsext_max_fragment_length", _void, ctypes.c_u
 _declare(_ssl, None, "SSL_set_bio", _void, _void, _void)
 _declare(_ssl, _int, "SSL_read SSL_write", _void, _bytes, _int)
 _declare(_ssl, _int, "SSL_get_error", _void, _int)
-_declare(_ssl, _int, "SSL_version", _void)
+_declare(_ssl, _int, "SSL_version SSL_session_reused", _void)
+_declare(_ssl, _void, "SSL_get1_session", _void)
+_declare(_ssl, None, "SSL_SESSION_free", _void)
+_declare(_ssl, None, "SSL_set_shutdown", _void, _int)
+_declare(_ssl, _int, "SSL_set_session", _void, _void)
+_declare(_ssl, _int, "SSL_SESSION_has_ticket", _void)
 _declare(_ssl, _bytes, "SSL_CIPHER_get_name", _void)
 _declare(_crypto, _void, "BIO_s_mem")
 _declare(_crypto, _void, "BIO_new", _void)
@@ -82,6 +87,20 @@ def records(datagram):
     return found
 
 
+class Session:
+    """A session of libssl's, which holds the ticket if there is one."""
+
+    def __init__(self, pointer):
+        self.pointer = pointer
+
+    @property
+    def has_ticket(self):
+        return _ssl.SSL_SESSION_has_ticket(self.pointer) == 1
+
+    def __del__(self):
+        _ssl.SSL_SESSION_free(self.pointer)
+
+
 class Client:
     """One association. `source` is the local address to send from; port 0 is the kernel's choice.
 
@@ -108,9 +127,10 @@ class Client:
     def _open_ssl(self, identity, key, ciphers="PSK", version=DTLS12, **extra):
         fragment, ems = extra.pop("fragment", 0), extra.pop("ems", True)
         etm = extra.pop("etm", True)
+        ticket, session = extra.pop("ticket", False), extra.pop("session", None)
         assert not extra, extra
         self._ctx = _ssl.SSL_CTX_new(_ssl.DTLS_client_method())
-        options = _OP_NO_QUERY_MTU | _OP_NO_TICKET
+        options = _OP_NO_QUERY_MTU | (0 if ticket or session else _OP_NO_TICKET)
         options |= (0 if ems else _OP_NO_EMS) | (0 if etm else _OP_NO_ETM)
         _ssl.SSL_CTX_set_options(self._ctx, options)
         for which in (_CTRL_MIN_VERSION, _CTRL_MAX_VERSION):
@@ -137,6 +157,16 @@ class Client:
         _ssl.SSL_set_bio(self._ssl, self._in, self._out)
         _ssl.SSL_ctrl(self._ssl, _CTRL_MTU, 1400, None)
         _ssl.SSL_set_connect_state(self._ssl)
+        if session:
+            assert _ssl.SSL_set_session(self._ssl, session.pointer) == 1
+
+    def session(self):
+        """What another client can be made with, as `session`, to come back."""
+        return Session(_ssl.SSL_get1_session(self._ssl))
+
+    @property
+    def is_resumed(self):
+        return _ssl.SSL_session_reused(self._ssl) == 1
 
     @property
     def source(self):
@@ -276,6 +306,7 @@ class Client:
         """Is gone without a word."""
         if self._ssl:
             self.socket.close()
+            _ssl.SSL_set_shutdown(self._ssl, 3)  # else its session could not be resumed
             _ssl.SSL_free(self._ssl)
             _ssl.SSL_CTX_free(self._ctx)
             self._ssl = self._ctx = None
