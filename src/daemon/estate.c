@@ -123,6 +123,19 @@ static bool send_cookies(const struct estate *e)
     return is_sent;
 }
 
+static bool send_tickets(const struct estate *e)
+{
+    struct writer w = handover_begin(e->parcel, HANDOVER_TICKETS);
+    uint64_t age;
+    const struct ticket_keys *keys = fleet_tickets(e->fleet, clock_now_ms(), &age);
+    bool is_sent;
+
+    handover_write_tickets(&w, keys, age);
+    is_sent = post(e, &w);
+    bytes_wipe(e->parcel->bytes, e->parcel->len);
+    return is_sent;
+}
+
 static bool send_backend(const struct estate *e, unsigned service, const struct addr *addr)
 {
     struct writer w = handover_begin(e->parcel, HANDOVER_BACKEND);
@@ -154,5 +167,5 @@ bool estate_send(const struct estate *e)
 
 bool estate_send_rest(const struct estate *e)
 {
-    return send_cookies(e) && send_backends(e);
+    return send_cookies(e) && send_tickets(e) && send_backends(e);
 }

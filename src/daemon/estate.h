@@ -1,6 +1,7 @@
 /*
  * estate: what an upgrade hands over beside the workers' sessions: sockets, files, secrets of
- * cookies, orders of the operator. All of it stays ours; the other process gets a share.
+ * cookies, keys of tickets, orders of the operator. All of it stays ours; the other process gets a
+ * share.
  */
 #ifndef DTLSGATE_DAEMON_ESTATE_H
 #define DTLSGATE_DAEMON_ESTATE_H

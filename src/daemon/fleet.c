@@ -7,7 +7,6 @@
 #include "base/access.h"
 #include "base/log.h"
 #include "dtls/cookie.h"
-#include "dtls/ticket.h"
 #include "proxy/mailbox.h"
 #include "proxy/relay.h"
 #include "proxy/worker.h"
@@ -480,6 +479,20 @@ void fleet_use_cookies(struct fleet *f, const struct cookie_secrets *cookies)
     f->cookies = *cookies;
     for (unsigned i = 0; i < f->count; i++)
         worker_use_cookies(f->worker[i], cookies);
+}
+
+const struct ticket_keys *fleet_tickets(const struct fleet *f, uint64_t now, uint64_t *age)
+{
+    *age = f->tickets_made > 0 ? now - f->tickets_made : 0;
+    return &f->tickets;
+}
+
+void fleet_use_tickets(struct fleet *f, const struct ticket_keys *keys, uint64_t age, uint64_t now)
+{
+    f->tickets = *keys;
+    f->tickets_made = age < now ? now - age : 1;
+    for (unsigned i = 0; i < f->count; i++)
+        worker_use_tickets(f->worker[i], keys);
 }
 
 int fleet_shared_socket(const struct fleet *f, unsigned worker, unsigned service)

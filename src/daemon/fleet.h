@@ -8,6 +8,7 @@
 #include "conf/conf.h"
 #include "daemon/sockets.h"
 #include "dtls/cookie.h"
+#include "dtls/ticket.h"
 #include "proxy/inquiry.h"
 #include "proxy/moving.h"
 #include "proxy/parts.h"
@@ -105,6 +106,11 @@ bool fleet_unpack(struct fleet *f, unsigned worker, struct moving_arrival *a, co
     __attribute__((warn_unused_result));
 const struct cookie_secrets *fleet_cookies(const struct fleet *f);
 void fleet_use_cookies(struct fleet *f, const struct cookie_secrets *cookies);
+/* The keys of tickets, and for how many ms the newest has been that. */
+const struct ticket_keys *fleet_tickets(const struct fleet *f, uint64_t now, uint64_t *age);
+/* Before fleet_start(): another process' keys, which are renewed when they would have been there.
+ */
+void fleet_use_tickets(struct fleet *f, const struct ticket_keys *keys, uint64_t age, uint64_t now);
 /* The socket that flows of a service share in a worker, or -1. */
 int fleet_shared_socket(const struct fleet *f, unsigned worker, unsigned service);
 

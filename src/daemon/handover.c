@@ -105,3 +105,36 @@ bool handover_read_cookies(struct reader *r, struct cookie_secrets *s)
     s->generation = read_u8(r);
     return !r->bad && r->left == 0;
 }
+
+static void write_ticket_key(struct writer *w, const struct ticket_key *k)
+{
+    write_bytes(w, k->name, sizeof(k->name));
+    write_bytes(w, k->key, sizeof(k->key));
+}
+
+static void read_ticket_key(struct reader *r, struct ticket_key *k)
+{
+    const uint8_t *name = read_bytes(r, sizeof(k->name));
+    const uint8_t *key = read_bytes(r, sizeof(k->key));
+
+    if (key == NULL)
+        return;
+    memcpy(k->name, name, sizeof(k->name));
+    memcpy(k->key, key, sizeof(k->key));
+}
+
+void handover_write_tickets(struct writer *w, const struct ticket_keys *keys, uint64_t age)
+{
+    write_ticket_key(w, &keys->newest);
+    write_ticket_key(w, &keys->before);
+    write_u64(w, age);
+}
+
+bool handover_read_tickets(struct reader *r, struct ticket_keys *keys, uint64_t *age)
+{
+    read_ticket_key(r, &keys->newest);
+    read_ticket_key(r, &keys->before);
+    *age = read_u64(r);
+    keys->is_set = !r->bad && r->left == 0;
+    return keys->is_set;
+}

@@ -6,7 +6,7 @@
  *   HELLO, LISTEN..., SHARED..., THINGS
  *                                         reads its settings, makes all that it needs: ABLE
  *                                         (or UNABLE with reasons, at any time; or it just ends)
- *   stops, then COOKIES, BACKEND...,
+ *   stops, then COOKIES, TICKETS, BACKEND...,
  *   worker parcels..., DONE
  *                                         takes them all: LEFT..., TAKEN
  *   GO
@@ -23,6 +23,7 @@
 #include "base/parcel.h"
 #include "base/prefix.h"
 #include "dtls/cookie.h"
+#include "dtls/ticket.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,6 +41,7 @@ enum handover_kind {
     HANDOVER_ABLE = 'A',
     HANDOVER_UNABLE = 'N', /* lines of text up to its end */
     HANDOVER_COOKIES = 'K',
+    HANDOVER_TICKETS = 'T',
     HANDOVER_BACKEND = 'B', /* one that the operator drains */
     HANDOVER_DONE = 'D',
     HANDOVER_LEFT = 'X', /* ids of sessions that were not taken, 8 bytes each */
@@ -85,6 +87,11 @@ bool handover_read_socket(struct reader *r, struct handover_socket *s)
 
 void handover_write_cookies(struct writer *w, const struct cookie_secrets *s);
 bool handover_read_cookies(struct reader *r, struct cookie_secrets *s)
+    __attribute__((warn_unused_result));
+
+/* Both keys, and for how many ms the newest has been that. */
+void handover_write_tickets(struct writer *w, const struct ticket_keys *keys, uint64_t age);
+bool handover_read_tickets(struct reader *r, struct ticket_keys *keys, uint64_t *age)
     __attribute__((warn_unused_result));
 
 void handover_write_addr(struct writer *w, const struct addr *a);

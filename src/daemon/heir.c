@@ -5,6 +5,7 @@
 #include "daemon/heir.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/parcel.h"
 #include "base/udp.h"
@@ -463,6 +464,18 @@ static const char *take_cookies(struct fleet *f, struct reader *r)
     return is_fine ? NULL : "secrets of a kind that is not known here";
 }
 
+static const char *take_tickets(struct fleet *f, struct reader *r)
+{
+    struct ticket_keys keys;
+    uint64_t age;
+    bool is_fine = handover_read_tickets(r, &keys, &age);
+
+    if (is_fine)
+        fleet_use_tickets(f, &keys, age, clock_now_ms());
+    ticket_keys_wipe(&keys);
+    return is_fine ? NULL : "keys of tickets of a kind that is not known here";
+}
+
 static const char *take_next(struct fleet *f, const struct conf *conf, struct heir_report *report,
                              bool *is_over)
 {
@@ -476,6 +489,8 @@ static const char *take_next(struct fleet *f, const struct conf *conf, struct he
         return take_worker(f, &r, report);
     case HANDOVER_COOKIES:
         return take_cookies(f, &r);
+    case HANDOVER_TICKETS:
+        return take_tickets(f, &r);
     case HANDOVER_BACKEND:
         return take_backend(f, conf, &r);
     case HANDOVER_DONE:

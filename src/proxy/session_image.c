@@ -22,6 +22,8 @@ enum tag {
     TAG_MOVES,
     TAG_TALLY,
     TAG_KEY,
+    TAG_TICKET,
+    TAG_RESUMED,
     TAG_END,
 };
 
@@ -203,6 +205,15 @@ static void write_farewell(struct writer *w, const struct session_image *image)
     end(w, length);
 }
 
+/* The record in front of the farewell, and what only a tally tells. */
+static void write_resumption(struct writer *w, const struct session_image *image)
+{
+    if (image->ticket_len > 0)
+        write_blob(w, TAG_TICKET, image->ticket, image->ticket_len);
+    if (image->has_tally && image->tally.is_resumed)
+        end(w, begin(w, TAG_RESUMED));
+}
+
 static void write_ids(struct writer *w, const struct session_image *image)
 {
     uint8_t *length;
@@ -294,6 +305,7 @@ void session_image_write(struct writer *w, const struct session_image *image)
     write_tally(w, image);
     if (image->key_len > 0)
         write_blob(w, TAG_KEY, image->key, image->key_len);
+    write_resumption(w, image);
     end(w, length);
 }
 
@@ -454,12 +466,14 @@ static void take_drops(struct tally *tally, uint8_t side, struct reader *name, u
 static bool read_tally(struct reader *r, struct session_image *image)
 {
     struct tally *tally = &image->tally;
+    uint32_t handshake_ms;
 
     image->has_tally = true;
     tally->newest = read_u64(r);
     tally->opened = read_u64(r);
     tally->late = read_u64(r);
-    tally->handshake_ms = read_u32(r);
+    handshake_ms = read_u32(r);
+    tally->handshake_ms = handshake_ms & INT32_MAX;
     tally->too_old = read_u32(r);
     while (r->left > 0) {
         uint8_t side = read_u8(r);
@@ -469,7 +483,7 @@ static bool read_tally(struct reader *r, struct session_image *image)
             return false;
         take_drops(tally, side, &name, count);
     }
-    return tally->too_old <= tally->from_client[REPLAYS];
+    return handshake_ms <= INT32_MAX && tally->too_old <= tally->from_client[REPLAYS];
 }
 
 static bool read_key(struct reader *r, struct session_image *image)
@@ -478,6 +492,29 @@ static bool read_key(struct reader *r, struct session_image *image)
         return false;
     image->key_len = r->left;
     memcpy(image->key, read_bytes(r, image->key_len), image->key_len);
+    return true;
+}
+
+/* One record with one whole message, for nothing else is repeated. */
+static bool read_ticket(struct reader *r, struct session_image *image)
+{
+    struct wire_record rec;
+    struct wire_message m;
+
+    image->ticket = r->at;
+    image->ticket_len = r->left;
+    if (r->left > RESUME_RECORD_MAX || !wire_next_record(r, &rec) || rec.type != WIRE_HANDSHAKE ||
+        rec.epoch != 0)
+        return false;
+    struct reader body = reader_of(rec.body, rec.len);
+    return wire_next_message(&body, &m) && m.type == WIRE_NEW_TICKET && wire_is_whole(&m) &&
+           body.left == 0;
+}
+
+static bool read_resumed(struct reader *r, struct session_image *image)
+{
+    (void)r;
+    image->tally.is_resumed = true;
     return true;
 }
 
@@ -493,9 +530,16 @@ static bool read_field(enum tag tag, struct reader *r, struct session_image *ima
         [TAG_SECRET] = read_secret, [TAG_LIFE] = read_life,         [TAG_COUNTS] = read_counts,
         [TAG_FLOW] = read_flow,     [TAG_FAREWELL] = read_farewell, [TAG_IDS] = read_ids,
         [TAG_MOVES] = read_moves,   [TAG_TALLY] = read_tally,       [TAG_KEY] = read_key,
+        [TAG_TICKET] = read_ticket, [TAG_RESUMED] = read_resumed,
     };
 
     return read[tag](r, image) && !r->bad && r->left == 0;
+}
+
+/* Fields that mean nothing without another one. */
+static bool stands_alone(unsigned seen, enum tag tag, enum tag other)
+{
+    return (seen & 1u << tag) != 0 && (seen & 1u << other) == 0;
 }
 
 static bool read_fields(struct reader *r, struct session_image *image)
@@ -511,8 +555,9 @@ static bool read_fields(struct reader *r, struct session_image *image)
             return false;
         seen |= 1u << tag;
     }
-    return (seen & TAGS_NEEDED) == TAGS_NEEDED &&
-           ((seen & 1u << TAG_MOVES) == 0 || (seen & 1u << TAG_IDS) != 0);
+    return (seen & TAGS_NEEDED) == TAGS_NEEDED && !stands_alone(seen, TAG_MOVES, TAG_IDS) &&
+           !stands_alone(seen, TAG_TICKET, TAG_FAREWELL) &&
+           !stands_alone(seen, TAG_RESUMED, TAG_TALLY);
 }
 
 bool session_image_read(struct reader *r, struct session_image *image)

@@ -22,13 +22,15 @@
  *               how long ago and for how long yet (8 each)
  *  11 tally     newest number, records, late ones (8 each), handshake's ms (4), too old (4), then
  *               for each reason to drop: side (1: 0 client, 1 backend), count (4), name (1 + ...)
+ *  13 ticket    the record that stands in front of a farewell       14 resumed  nothing
  *
  * An address is a family (1: 4, 6 or 0 for none), 16 bytes, a scope (4) and a port (2). Flags of a
  * life: 1 extended master secret. Of a flow: 1 it is open, 2 its socket is its own, 4 it goes to
  * one of the service's backends, 8 that has refused; 16 there has been one before. Of ids: 1 RFC
  * 9853. Of moves: 1 the address is unproven, 2 there is a proof. Fields 1 to 6 are always there, 7
  * where 1 or 16 is set, 8 until the client's first data, 9 with connection ids, 10 with those that
- * have moved, 11 where the access log has been on, 12 where the files lack the identity.
+ * have moved, 11 where the access log has been on, 12 where the files lack the identity, 13 with a
+ * farewell that has one, 14 with the tally of a session that a ticket began.
  */
 #ifndef DTLSGATE_PROXY_SESSION_IMAGE_H
 #define DTLSGATE_PROXY_SESSION_IMAGE_H
@@ -80,8 +82,10 @@ struct session_image {
     uint32_t drops, refused;
     struct session_image_flow flow;
     bool has_farewell;
-    struct handshake_farewell farewell;
-    bool has_cid; /* and not the association's, which ends with its keys */
+    struct handshake_farewell farewell; /* without its ticket */
+    const uint8_t *ticket;              /* borrowed, of the session or of what was read */
+    size_t ticket_len;                  /* 0: none */
+    bool has_cid;                       /* and not the association's, which ends with its keys */
     struct association_cid cid;
     struct session_image_moves moves;
     bool has_tally;

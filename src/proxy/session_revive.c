@@ -7,6 +7,7 @@
 #include "proxy/session_image.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 void session_image_print(const struct association *a, const struct psk *psk,
@@ -46,6 +47,15 @@ static void save_ids(struct session_image *image, const struct session *s, uint6
         save_proof(&image->moves, roam->proof, now);
 }
 
+static void save_farewell(struct session_image *image, const struct handshake_farewell *farewell)
+{
+    image->farewell = *farewell;
+    image->farewell.ticket = NULL; /* the session's */
+    image->farewell.ticket_len = 0;
+    image->ticket = farewell->ticket;
+    image->ticket_len = farewell->ticket_len;
+}
+
 static void save_key(struct session_image *image, const struct psk *psk)
 {
     image->key_len = psk->key_len;
@@ -73,8 +83,7 @@ void session_image_save(struct session_image *image, const struct session *s, ui
         .drops = s->drops,
         .refused = s->refused,
         .flow = {.source = s->backend_source, .port = s->backend_port},
-        /* One with a ticket has no room: that client makes a new handshake if it lacks the end. */
-        .has_farewell = session_tail_has_farewell(s->tail) && s->tail->farewell.ticket == NULL,
+        .has_farewell = session_tail_has_farewell(s->tail),
         .has_tally = s->has_tally,
     };
     memcpy(image->identity, s->psk->identity, s->psk->identity_len);
@@ -82,7 +91,7 @@ void session_image_save(struct session_image *image, const struct session *s, ui
     session_image_print(&s->association, s->psk, image->secret_print);
     image->association.has_cid = false; /* there is no room for them behind it */
     if (image->has_farewell)
-        image->farewell = s->tail->farewell;
+        save_farewell(image, &s->tail->farewell);
     if (s->has_tally)
         image->tally = *session_tally(s);
     if (s->association.has_cid)
@@ -121,6 +130,23 @@ static void restore_moves(struct roam *roam, const struct session_image_moves *m
         restore_proof(roam->proof, moves, now);
 }
 
+/* Without memory there is none: such a client makes a new handshake if it lacks the end. */
+static void restore_farewell(struct session *s, const struct session_image *image,
+                             struct session_memory *memory, uint64_t now)
+{
+    struct handshake_farewell farewell = image->farewell;
+
+    if (image->ticket_len > 0) {
+        farewell.ticket = malloc(image->ticket_len);
+        if (farewell.ticket == NULL)
+            return;
+        memcpy(farewell.ticket, image->ticket, image->ticket_len);
+        farewell.ticket_len = (uint16_t)image->ticket_len;
+    }
+    session_tail_make(&s->tail, memory, &farewell, now);
+    handshake_farewell_clear(&farewell); /* of one that nobody has taken */
+}
+
 struct session *session_image_restore(const struct session_image *image,
                                       const struct session_service *service, const struct psk *psk,
                                       uint64_t now)
@@ -156,8 +182,6 @@ struct session *session_image_restore(const struct session_image *image,
     if (image->has_tally)
         *session_tally(s) = image->tally;
     if (image->has_farewell)
-        session_tail_make(&s->tail, service->memory, NULL, now);
-    if (s->tail != NULL)
-        s->tail->farewell = image->farewell;
+        restore_farewell(s, image, service->memory, now);
     return s;
 }

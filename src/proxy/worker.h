@@ -65,10 +65,11 @@ bool worker_post_inquiry(struct worker *w, struct inquiry *q) __attribute__((war
  * back. From MOVING_STOP to MOVING_GO_ON the worker touches no socket but that of MOVING_PACK, and
  * all else that is posted waits, but a ping and the stop; behind MOVING_LET_GO for ever. */
 void worker_post_moving(struct worker *w, struct moving *m);
-/* Before the start: what another process has sent for this worker, and its cookies. */
+/* Before the start: what another process has sent for this worker, and its secrets. */
 bool worker_unpack(struct worker *w, struct moving_arrival *a, const char **why)
     __attribute__((warn_unused_result));
 void worker_use_cookies(struct worker *w, const struct cookie_secrets *cookies);
+void worker_use_tickets(struct worker *w, const struct ticket_keys *tickets);
 /* Ends all sessions with goodbye, and the thread. Needs no memory, so cannot fail; harmless when
  * posted before. */
 void worker_post_stop(struct worker *w);

@@ -83,6 +83,11 @@ void worker_use_cookies(struct worker *w, const struct cookie_secrets *cookies)
     relay_set_cookies(w->relay, cookies);
 }
 
+void worker_use_tickets(struct worker *w, const struct ticket_keys *tickets)
+{
+    relay_set_tickets(w->relay, tickets);
+}
+
 void worker_post_stop(struct worker *w)
 {
     if (w->is_stop_posted)
