@@ -47,6 +47,20 @@ static void try_cookies(struct reader r)
     require(!w.bad && w.left == 0 && memcmp(again, from, sizeof again) == 0);
 }
 
+static void try_tickets(struct reader r)
+{
+    struct ticket_keys keys;
+    uint8_t again[2 * (TICKET_NAME + TICKET_KEY) + 8];
+    struct writer w = writer_of(again, sizeof again);
+    const uint8_t *from = r.at;
+    uint64_t age;
+
+    if (!handover_read_tickets(&r, &keys, &age))
+        return;
+    handover_write_tickets(&w, &keys, age);
+    require(keys.is_set && !w.bad && w.left == 0 && memcmp(again, from, sizeof again) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct reader r = reader_of(data, size);
@@ -56,5 +70,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require(!r.bad);
     try_sockets(reader_of(data, size));
     try_cookies(reader_of(data, size));
+    try_tickets(reader_of(data, size));
     return 0;
 }

@@ -33,6 +33,10 @@ static void require_sane(const struct session_image *image)
     require(image->has_cid || (!image->moves.is_unproven && !image->moves.has_proof));
     require(!image->moves.has_proof || image->moves.home_peer.family != 0);
     require(image->moves.left <= ROAM_PROOF_MS && image->key_len <= PSK_KEY_MAX);
+    require(image->ticket_len <= RESUME_RECORD_MAX &&
+            (image->ticket_len == 0 || image->has_farewell));
+    require(image->farewell.ticket == NULL && image->farewell.ticket_len == 0);
+    require(image->has_tally || !image->tally.is_resumed);
     require(image->tally.too_old <= image->tally.from_client[FATE_DROP_REPLAY - FATE_DROP_JUNK]);
 }
 

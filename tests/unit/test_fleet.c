@@ -158,6 +158,37 @@ static void test_ticket_keys_are_renewed_in_time(void **state)
     conf_unref(conf);
 }
 
+/* As another process would have renewed them, and neither sooner nor later. */
+static void test_ticket_keys_of_another_process_are_renewed_in_time(void **state)
+{
+    static const char *const wanted[] = {WORKERS, "service.a.resumption=yes",
+                                         "service.a.ticket-lifetime=2h", NULL};
+    const uint64_t now = UINT64_C(100) * 60 * 60 * 1000, turn = UINT64_C(2) * 60 * 60 * 1000;
+    const struct ticket_keys other = {.newest = {.name = "one", .key = "1"},
+                                      .before = {.name = "two", .key = "2"},
+                                      .is_set = true};
+    struct fixture *f = *state;
+    struct conf *conf = load_good(MINIMAL, wanted);
+    uint64_t age = 1;
+
+    (void)fleet_tickets(f->fleet, now, &age);
+    assert_int_equal(age, 0); /* nobody has looked yet */
+    fleet_use_tickets(f->fleet, &other, turn - 10, now);
+    assert_memory_equal(fleet_tickets(f->fleet, now + 3, &age), &other, sizeof other);
+    assert_int_equal(age, turn - 7);
+    fleet_age_tickets(f->fleet, conf, now + 9);
+    assert_true(fleet_is_settled(f->fleet));
+    fleet_age_tickets(f->fleet, conf, now + 10);
+    assert_false(fleet_is_settled(f->fleet));
+    assert_memory_equal(&fleet_tickets(f->fleet, now + 11, &age)->before, &other.newest,
+                        sizeof other.newest);
+    assert_int_equal(age, 1);
+    fleet_use_tickets(f->fleet, &other, UINT64_MAX, now); /* older than this host */
+    (void)fleet_tickets(f->fleet, now, &age);
+    assert_int_equal(age, now - 1);
+    conf_unref(conf);
+}
+
 static void test_a_ping_is_answered_by_all_and_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -323,6 +354,7 @@ int main(void)
         WITH_FLEET(test_stopping_what_never_started_waits_for_nobody),
         WITH_FLEET(test_everything_posted_is_acknowledged),
         WITH_FLEET(test_ticket_keys_are_renewed_in_time),
+        WITH_FLEET(test_ticket_keys_of_another_process_are_renewed_in_time),
         WITH_FLEET(test_a_ping_is_answered_by_all_and_leaves_nothing),
         WITH_FLEET(test_a_reload_reaches_all),
         WITH_FLEET(test_a_discarded_reload_reaches_nobody),

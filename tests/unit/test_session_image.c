@@ -103,6 +103,28 @@ static void add_key(struct session_image *s, size_t len)
     memset(s->key, 'k', len);
 }
 
+/* The record that goes in front of its farewell; `len` is that of the ticket in it. */
+static void add_ticket(struct session_image *s, size_t len)
+{
+    static uint8_t record[RESUME_RECORD_MAX];
+    struct writer w = writer_of(record, sizeof record);
+
+    write_u8(&w, WIRE_HANDSHAKE);
+    write_u16(&w, 0xfefd);
+    write_u64(&w, 9);
+    write_u16(&w, (uint16_t)(WIRE_MESSAGE_HEADER + 6 + len));
+    write_u8(&w, WIRE_NEW_TICKET);
+    write_u24(&w, (uint32_t)(6 + len));
+    write_u16(&w, 5);
+    write_u24(&w, 0);
+    write_u24(&w, (uint32_t)(6 + len));
+    write_u32(&w, 7200);
+    write_u16(&w, (uint16_t)len);
+    memset(w.at, 't', len);
+    s->ticket = record;
+    s->ticket_len = RESUME_RECORD_MIN + len;
+}
+
 static size_t write_one(const struct session_image *s, uint8_t out[SESSION_IMAGE_MAX])
 {
     struct writer w = writer_of(out, SESSION_IMAGE_MAX);
@@ -191,10 +213,14 @@ static void the_longest_of_all_has_room(void **unused)
     memset(before.identity, 'i', PSK_IDENTITY_MAX);
     add_tally(&before);
     add_key(&before, PSK_KEY_MAX);
+    add_ticket(&before, TICKET_MAX);
+    before.tally.is_resumed = true;
     assert_true(reads(bytes, write_one(&before, bytes), &after));
     assert_memory_equal(&before.tally, &after.tally, sizeof after.tally);
     assert_int_equal(after.key_len, PSK_KEY_MAX);
     assert_memory_equal(before.key, after.key, PSK_KEY_MAX);
+    assert_int_equal(after.ticket_len, RESUME_RECORD_MAX);
+    assert_memory_equal(before.ticket, after.ticket, RESUME_RECORD_MAX);
 }
 
 static void a_reason_that_is_not_known_is_nobodys_loss(void **unused)
@@ -232,6 +258,59 @@ static void what_is_wrong_with_ids_and_moves_is_refused(void **unused)
     s.has_tally = true;
     s.tally.too_old = 1; /* of no replay at all */
     assert_false(reads(bytes, write_one(&s, bytes), &after));
+}
+
+static void what_no_ticket_can_be_is_refused(void **unused)
+{
+    static const struct {
+        uint8_t at, value;
+    } wrong[] = {
+        {0, WIRE_DATA}, {1, 3},  {4, 1},  {12, 0}, {12, 0xff}, /* the record's */
+        {13, 11},       {16, 0}, {21, 1}, {24, 0},             /* the message's */
+    };
+    struct session_image s = sample(GCM), after;
+    uint8_t bytes[SESSION_IMAGE_MAX];
+
+    (void)unused;
+    add_ticket(&s, 20);
+    assert_true(reads(bytes, write_one(&s, bytes), &after));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        size_t len = write_one(&s, bytes);
+        bytes[len - s.ticket_len + wrong[i].at] = wrong[i].value;
+        if (reads(bytes, len, &after))
+            fail_msg("row %zu", i);
+    }
+    add_ticket(&s, TICKET_MAX);
+    uint8_t longer[RESUME_RECORD_MAX + 1] = {0};
+    memcpy(longer, s.ticket, RESUME_RECORD_MAX);
+    longer[12]++;
+    longer[16]++;
+    longer[24]++;
+    s.ticket = longer;
+    s.ticket_len++;
+    assert_false(reads(bytes, write_one(&s, bytes), &after));
+}
+
+static void what_needs_another_field_is_refused_alone(void **unused)
+{
+    struct session_image s = sample(GCM), after;
+    uint8_t bytes[SESSION_IMAGE_MAX];
+
+    (void)unused;
+    add_ticket(&s, 20);
+    s.has_farewell = false;
+    assert_false(reads(bytes, write_one(&s, bytes), &after));
+    s = sample(GCM);
+    size_t len = write_one(&s, bytes);
+    memcpy(bytes + len, (const uint8_t[]){14, 0, 0}, 3);
+    put_u16(bytes, (uint16_t)(len + 1));
+    assert_false(reads(bytes, len + 3, &after));
+    s.has_tally = true;
+    len = write_one(&s, bytes);
+    assert_true(reads(bytes, len, &after) && !after.tally.is_resumed);
+    memcpy(bytes + len, (const uint8_t[]){14, 0, 0}, 3);
+    put_u16(bytes, (uint16_t)(len + 1));
+    assert_true(reads(bytes, len + 3, &after) && after.tally.is_resumed);
 }
 
 static void a_session_without_flow_and_farewell_is_shorter(void **unused)
@@ -333,7 +412,7 @@ static void an_unknown_or_repeated_field_is_refused(void **unused)
     struct session_image s = sample(GCM), after;
     uint8_t bytes[SESSION_IMAGE_MAX + 64];
     size_t len = write_one(&s, bytes);
-    uint8_t tags[] = {13, 0, 0x80, 2};
+    uint8_t tags[] = {15, 0, 0x80, 2};
 
     (void)unused;
     for (size_t i = 0; i < sizeof tags; i++) {
@@ -411,6 +490,38 @@ static void one_that_is_made_anew_is_the_same(void **unused)
     session_memory_clear(&memory);
 }
 
+/* Its own copy, for what was read goes. */
+static void one_with_a_ticket_is_the_same(void **unused)
+{
+    static const struct psk psk = {.identity = (const uint8_t *)"dev-1",
+                                   .identity_len = 5,
+                                   .key = (const uint8_t *)"0123456789abcdef",
+                                   .key_len = 16};
+    struct session_image before = sample(GCM), after, read;
+    struct session_memory memory;
+    struct session_service service = {.memory = &memory};
+    uint8_t one[SESSION_IMAGE_MAX], two[SESSION_IMAGE_MAX], gone[SESSION_IMAGE_MAX];
+
+    (void)unused;
+    session_prepare(&memory);
+    before.flow = (struct session_image_flow){0};
+    before.service = before.listener = 0;
+    add_ticket(&before, 300);
+    session_image_print(&before.association, &psk, before.secret_print);
+    assert_true(reads(gone, write_one(&before, gone), &read));
+    struct session *s = session_image_restore(&read, &service, &psk, UINT64_C(1) << 40);
+    assert_non_null(s);
+    memset(gone, 0, sizeof gone);
+    s->peer = before.peer;
+    session_image_save(&after, s, UINT64_C(1) << 40);
+    after.local = before.local; /* which the peers know */
+    assert_int_equal(write_one(&before, one), write_one(&after, two));
+    assert_memory_equal(one, two, write_one(&before, one));
+    assert_int_equal(s->tail->farewell.ticket_len, RESUME_RECORD_MIN + 300);
+    session_free(s);
+    session_memory_clear(&memory);
+}
+
 /* What is behind the ids is as it was, too: the budget, the question, and the one who may answer.
  */
 static void one_that_roams_is_the_same(void **unused)
@@ -461,6 +572,8 @@ int main(void)
         cmocka_unit_test(the_longest_of_all_has_room),
         cmocka_unit_test(a_reason_that_is_not_known_is_nobodys_loss),
         cmocka_unit_test(what_is_wrong_with_ids_and_moves_is_refused),
+        cmocka_unit_test(what_no_ticket_can_be_is_refused),
+        cmocka_unit_test(what_needs_another_field_is_refused_alone),
         cmocka_unit_test(a_session_without_flow_and_farewell_is_shorter),
         cmocka_unit_test(a_piece_of_one_is_refused_and_leaves_no_key),
         cmocka_unit_test(what_no_session_can_be_is_refused),
@@ -469,6 +582,7 @@ int main(void)
         cmocka_unit_test(several_stand_behind_each_other),
         cmocka_unit_test(the_print_of_a_secret_tells_keys_apart),
         cmocka_unit_test(one_that_is_made_anew_is_the_same),
+        cmocka_unit_test(one_with_a_ticket_is_the_same),
         cmocka_unit_test(one_that_roams_is_the_same),
     };
 
