@@ -176,3 +176,51 @@ def test_a_trace_ends_with_its_process(start, client, upgrade, control):
         process.wait()
         out.finish()
     assert c.is_alive()
+
+
+# ---- tickets ----
+
+SUITE = "ECDHE-PSK-CHACHA20-POLY1305"
+
+
+def test_a_ticket_of_the_process_before_is_good(start, client, upgrade, tmp_path):
+    path = tmp_path / "access.log"
+    g = start(daemon={"access-log": path}, resumption="yes")
+    access = FileLog(path)
+    c = client(g, ciphers=SUITE, ticket=True).connect()
+    c.ask(b"first")
+    session = c.session()
+    c.close()
+    for _ in range(2):
+        upgrade(g)
+        c = client(g, ciphers=SUITE, session=session).connect()
+        c.ask(b"again")
+        assert c.is_resumed
+        upgrade(g)
+        assert c.is_alive()
+        c.close()
+    until(lambda: len(access.find("session: id=")) == 3)
+    lines = [fields(line) for line in access.find("session: id=")]
+    assert [line["resumed"] for line in lines] == ["no", "yes", "yes"]
+    assert "tickets_refused" not in g.end()
+
+
+def test_the_last_flight_is_repeated_with_its_ticket(start, client, upgrade):
+    """It is lost once, and asked for again at the next process."""
+    g = start(resumption="yes")
+    lost = []
+
+    def drop(datagram):
+        is_last = datagram[0] == 22 and datagram[13] == 4 and not lost
+        if is_last:
+            lost.append(datagram)
+        return is_last
+
+    c = client(g, ciphers=SUITE, ticket=True, drop=drop).begin()
+    c.step()
+    c.step()
+    g.wait_event("session open")
+    upgrade(g)
+    c.connect()
+    assert lost and c.session().has_ticket and c.is_alive()
+    assert len(g.events("session open")) == 1
