@@ -7,6 +7,7 @@
 
 #include "conf/conf.h"
 #include "daemon/sockets.h"
+#include "daemon/state.h"
 #include "proxy/inquiry.h"
 #include "proxy/parts.h"
 #include "proxy/stats.h"
@@ -20,6 +21,12 @@ struct fleet;
 /* Makes one worker for each row of `sockets`, which must outlive them. NULL with `why`. */
 struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, char *why,
                         size_t why_size);
+/* Before the start: sessions are kept in `state`, which is borrowed for the fleet's life, clients
+ * are shared out among the workers by its rule, and what it has of an earlier process is taken up.
+ * False with `why`. */
+bool fleet_keep(struct fleet *f, const struct conf *conf, const struct sockets *sockets,
+                struct state_dir *state, char *why, size_t why_size)
+    __attribute__((warn_unused_result));
 /* Starts the threads. False with `why`: some may run, which fleet_free() ends. */
 bool fleet_start(struct fleet *f, char *why, size_t why_size) __attribute__((warn_unused_result));
 
@@ -78,8 +85,11 @@ unsigned fleet_count(const struct fleet *f);
 /* One worker's counters, which go on while they are read. */
 const struct stats *fleet_stats(const struct fleet *f, unsigned worker);
 
-/* Lets every worker end its sessions and itself; harmless when called before. */
+/* Lets every worker end itself and its sessions, those that are kept without a word; harmless when
+ * called before. */
 void fleet_stop(struct fleet *f);
+/* Before that: keeps none, but says goodbye to all. */
+void fleet_forget(struct fleet *f);
 
 /* What all workers have counted for one service. */
 uint64_t fleet_service_count(const struct fleet *f, unsigned service, enum service_counter what);

@@ -17,6 +17,7 @@
 #include "daemon/priv.h"
 #include "daemon/review.h"
 #include "daemon/sockets.h"
+#include "daemon/state.h"
 #include "daemon/unixsock.h"
 #include "dtls/psk.h"
 #include "dtls/tlsctx.h"
@@ -38,6 +39,7 @@ struct process {
     int http; /* 0: none, or the master's by now */
     struct unixsock control;
     struct priv priv;
+    struct state_dir *state; /* NULL: no session outlives the process */
 };
 
 /* Output that did not arrive, say on a full disk, is no success. */
@@ -159,6 +161,7 @@ static bool open_all(struct process *p, struct errors *errors)
     char why[256];
 
     p->priv.keeps_raw = is_any_transparent(p->conf);
+    is_fine &= state_new(&p->state, daemon, source, errors);
     is_fine &= sockets_open(&p->sockets, p->conf, p->cmdline->source.path, errors);
     if (p->cmdline->pidfile != NULL && !pidfile_open(p->cmdline->pidfile, why, sizeof(why))) {
         errors_add(errors, "--pidfile: %s", why);
@@ -209,11 +212,13 @@ static struct master *settle_down(const struct process *p, char *why, size_t why
                                    .conf = p->conf,
                                    .sockets = &p->sockets,
                                    .control = &p->control,
+                                   .state = p->state,
                                    .http = p->http};
     bool is_boxed = p->conf->daemon.sandbox;
     struct master *master;
 
-    if ((is_boxed && !box_prepare(why, why_size)) || !priv_drop(&p->priv, why, why_size))
+    if ((is_boxed && !box_prepare(why, why_size)) || !priv_drop(&p->priv, why, why_size) ||
+        (p->state != NULL && !state_open(p->state, why, why_size)))
         return NULL;
     master = master_new(&params, why, why_size);
     if (master == NULL || !is_boxed || box_close(p->priv.keeps_raw, why, why_size))
@@ -236,6 +241,8 @@ static enum exit_status serve(const struct process *p, size_t descriptors)
         log_error("dtlsgate: %s", why);
     }
     master_free(master);
+    if (is_fine && p->state != NULL)
+        state_close(p->state);
     return is_fine ? EXIT_FINE : EXIT_FAILED;
 }
 
@@ -270,6 +277,7 @@ static enum exit_status run(const struct cmdline *c)
 out:
     errors_print(&errors, stderr, "");
     errors_clear(&errors);
+    state_free(p.state);
     sockets_close(&p.sockets);
     passed_close();
     conf_unref(p.conf);

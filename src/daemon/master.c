@@ -411,6 +411,11 @@ static unsigned order_backend(void *arg, const struct relay_order *order)
     return fleet_tell_backend(m->fleet, order);
 }
 
+static void order_forget(void *arg)
+{
+    fleet_forget(((const struct master *)arg)->fleet);
+}
+
 static void order_stop(void *arg)
 {
     stop(arg);
@@ -435,6 +440,7 @@ static bool open_control(struct master *m, const struct unixsock *socket)
                   .set_log_level = order_log_level,
                   .drain = order_drain,
                   .tell_backend = order_backend,
+                  .forget = order_forget,
                   .event_library = master_library_version(),
                   .arg = m},
         .reload = ask_for_reload,
@@ -546,7 +552,8 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
                          .log_level =
                              cmdline_log_level(params->cmdline, params->conf->daemon.log_level)};
     m->fleet = fleet_new(params->conf, params->sockets, why, why_size);
-    if (m->fleet != NULL) {
+    if (m->fleet != NULL && (params->state == NULL || fleet_keep(m->fleet, m->conf, m->sockets,
+                                                                 params->state, why, why_size))) {
         note_start(m);
         if (m->base != NULL)
             m->health = health_new(m->base, m->fleet);

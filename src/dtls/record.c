@@ -15,6 +15,7 @@
 
 struct record_crypt {
     struct aead_contexts *aead;
+    const struct leases *leases;       /* NULL: nobody keeps associations */
     uint8_t body[WIRE_CIPHERTEXT_MAX]; /* a record is opened here */
 };
 
@@ -58,6 +59,30 @@ static enum record_verdict open_checked(struct record_crypt *c, const struct aea
     return opens ? RECORD_OK : RECORD_FORGED;
 }
 
+/* Before the next number is sealed with. One that is used rarely tells now and then that it is. */
+static void lease_sending(const struct record_crypt *c, const struct association *a)
+{
+    const struct lease *lease;
+
+    if (a->lease == 0)
+        return;
+    lease = leases_at(c->leases, a->lease);
+    if (a->write_seq >= lease->write_end || c->leases->now - lease->told >= LEASE_WRITE_MS)
+        c->leases->renew(c->leases->arg, a, a->window.top);
+}
+
+/* Before what came in with this number is given to anybody. */
+static void lease_receiving(const struct record_crypt *c, const struct association *a, uint64_t seq)
+{
+    const struct lease *lease;
+
+    if (a->lease == 0)
+        return;
+    lease = leases_at(c->leases, a->lease);
+    if (seq > lease->read_end || c->leases->now - lease->told >= LEASE_READ_MS)
+        c->leases->renew(c->leases->arg, a, seq > a->window.top ? seq : a->window.top);
+}
+
 struct record_crypt *record_crypt_new(void)
 {
     struct record_crypt *c = calloc(1, sizeof *c);
@@ -80,6 +105,11 @@ void record_crypt_free(struct record_crypt *c)
     free(c);
 }
 
+void record_crypt_lend(struct record_crypt *c, const struct leases *leases)
+{
+    c->leases = leases;
+}
+
 enum record_verdict record_open(struct record_crypt *c, struct association *a,
                                 const struct wire_record *rec, uint8_t *plain, size_t *len)
 {
@@ -91,10 +121,12 @@ enum record_verdict record_open(struct record_crypt *c, struct association *a,
     if (!record_window_allows(&a->window, rec->seq))
         return RECORD_REPLAY;
     verdict = open_checked(c, &client, rec, plain, len);
-    if (verdict == RECORD_OK)
+    if (verdict == RECORD_OK) {
+        lease_receiving(c, a, rec->seq);
         record_window_mark(&a->window, rec->seq);
-    else
+    } else if (a->forged < ASSOCIATION_FORGED_MAX) {
         a->forged++;
+    }
     return verdict;
 }
 
@@ -110,6 +142,7 @@ size_t record_seal(struct record_crypt *c, struct association *a, uint8_t type,
 
     if (len > WIRE_PLAINTEXT_MAX || a->write_seq > WIRE_SEQ_MAX)
         return 0;
+    lease_sending(c, a);
     a->write_seq++;
     put_u64(header.number, number);
     wire_put_record_header(out, type, WIRE_DTLS12, number, body_len);

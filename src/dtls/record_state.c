@@ -23,10 +23,12 @@ bool record_state_read(struct reader *r, struct association *a)
     a->write_seq = read_u48(r);
     a->window.top = read_u48(r);
     a->window.map = read_u64(r);
-    a->forged = read_u64(r);
+    uint64_t forged = read_u64(r);
+    a->forged = forged;
     block = suite != NULL ? read_bytes(r, keys_length(suite)) : NULL;
     /* A handshake has sent a Finished and seen one, so neither count is at its start. */
-    if (block == NULL || r->bad || r->left > 0 || a->write_seq == 0 || (a->window.map & 1) == 0) {
+    if (block == NULL || r->bad || r->left > 0 || a->write_seq == 0 || (a->window.map & 1) == 0 ||
+        forged > ASSOCIATION_FORGED_MAX) {
         bytes_wipe(a, sizeof *a);
         return false;
     }

@@ -4,6 +4,7 @@
  */
 #include "proxy/life.h"
 
+#include "base/bytes.h"
 #include "conf/policies.h"
 #include "proxy/policy.h"
 #include "proxy/pp2.h"
@@ -131,6 +132,7 @@ struct aim {
     const struct addr *to; /* NULL: nowhere */
     unsigned slot;         /* in the balance; BALANCE_NOBODY: it is of a policy alone */
     bool is_up;
+    const uint32_t *was; /* the number of the address that it had; NULL: any will do */
 };
 
 /* `but`: a slot that is taken for down, or BALANCE_NOBODY. Where a policy names a backend there is
@@ -173,16 +175,53 @@ static void enter_backend(struct relay *r, struct session *s, const struct aim *
 }
 
 /* Where it comes from is the settings' choice, or the client's. */
-static struct flow *try_flow(struct relay *r, struct session *s, const struct addr *to)
+static struct flow *try_flow(struct relay *r, struct session *s, const struct aim *aim)
 {
     const struct conf_service *conf = life_conf(r, s);
+    uint32_t wanted = wanted_source(r, s);
+    const struct addr *to = aim->to;
     struct addr client = s->peer;
+    struct flow *flow = NULL;
 
+    if (wanted == UPSTREAM_ANY && aim->was != NULL)
+        flow = upstream_open(r->parts.upstream, s->service, to, *aim->was, s);
+    if (flow != NULL)
+        return flow;
     if (conf->transparent == CONF_TRANSPARENT_NO)
-        return upstream_open(r->parts.upstream, s->service, to, wanted_source(r, s), s);
+        return upstream_open(r->parts.upstream, s->service, to, wanted, s);
     if (conf->transparent == CONF_TRANSPARENT_YES)
         client.port = 0;
     return upstream_open_as(r->parts.upstream, s->service, to, &client, s);
+}
+
+static struct session_image_flow image_flow(const struct relay *r, const struct session *s)
+{
+    struct session_image_flow flow = {.source = life_source(s), .port = s->backend_port};
+
+    if (s->flow == NULL)
+        return flow;
+    flow.is_open = true;
+    flow.is_lone = !upstream_is_shared(s->flow);
+    flow.is_listed = life_slot(s) != BALANCE_NOBODY;
+    flow.was_refused = was_refused(s);
+    flow.backend = life_backend(r, s);
+    return flow;
+}
+
+void life_keep(struct relay *r, struct session *s, uint64_t now)
+{
+    struct session_image image;
+
+    if (r->keep == NULL || s->state != SESSION_OPEN)
+        return;
+    session_image_save(&image, s, now);
+    image.local = *locals_at(&r->peers.locals, s->local);
+    image.flow = image_flow(r, s);
+    if (!keep_store(r->keep, s, life_conf(r, s)->name, &image)) {
+        stats_add(&r->parts.stats->sessions_unkept, 1);
+        report_unkept(s, life_conf(r, s), &r->unkept_lines, now);
+    }
+    bytes_wipe(&image, sizeof image);
 }
 
 /* While there is a shortage, any datagram may take a flow from another session, so the lines that
@@ -193,11 +232,11 @@ static bool open_flow(struct relay *r, struct session *s, const struct aim *aim,
     struct session *victim;
 
     if (aim->to != NULL)
-        s->flow = try_flow(r, s, aim->to);
+        s->flow = try_flow(r, s, aim);
     if (s->flow == NULL && aim->to != NULL && is_shortage(errno) &&
         (victim = peers_flow_victim(&r->peers)) != NULL) {
         life_close_flow(r, victim);
-        s->flow = try_flow(r, s, aim->to);
+        s->flow = try_flow(r, s, aim);
         limit = &r->shortage_lines;
     }
     if (s->flow == NULL) {
@@ -213,6 +252,8 @@ static bool open_flow(struct relay *r, struct session *s, const struct aim *aim,
     life_count(r, s, SERVICE_FLOWS_OPENED, 1);
     life_update_gauges(r);
     tell_flow(r, s, limit, now);
+    if (upstream_is_shared(s->flow) && s->state == SESSION_OPEN && s->association.lease != 0)
+        life_keep(r, s, now); /* with the address that it has now */
     return true;
 }
 
@@ -265,6 +306,17 @@ void life_keep_flow(struct relay *r, struct session *s, uint64_t now)
 {
     if (s->flow == NULL && prefixes_range(&life_conf(r, s)->backend_source) != NULL)
         (void)has_flow(r, s, now);
+}
+
+void life_resume_flow(struct relay *r, struct session *s, uint32_t source, uint64_t now)
+{
+    struct aim aim;
+
+    if (prefixes_range(&life_conf(r, s)->backend_source) == NULL)
+        return;
+    aim = take_aim(r, s, BALANCE_NOBODY, now);
+    aim.was = &source;
+    (void)open_flow(r, s, &aim, now);
 }
 
 /* ---- the sink: where a session leaves what goes out ---- */
@@ -395,8 +447,13 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     uint32_t source = life_source(s); /* while the flow is there */
 
     /* The client has said goodbye itself, or holds newer keys under the same address. */
-    if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED)
+    if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED &&
+        why != SESSION_END_KEPT)
         session_say_goodbye(s, &r->services[s->service], &sink);
+    if (why == SESSION_END_KEPT)
+        keep_settle(r->keep, s);
+    else
+        keep_drop(r->keep, s);
     life_close_flow(r, s); /* what it had to send may still meet a refusal, which the log counts */
     if (s->is_placed) {
         stats_add(&stats->sessions_ended, 1);
@@ -475,6 +532,7 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
     gate_enter(r->gate, &s->peer);
     limit_identity(r, s, life_enter_identity(r, s), now);
     life_keep_flow(r, s, now); /* behind the end of another that may have had its address */
+    life_keep(r, s, now);
     life_update_gauges(r);
 }
 

@@ -8,6 +8,7 @@
 #include "dtls/cookie.h"
 #include "proxy/gate.h"
 #include "proxy/identities.h"
+#include "proxy/keep.h"
 #include "proxy/parts.h"
 #include "proxy/peers.h"
 #include "proxy/seen.h"
@@ -31,6 +32,7 @@ struct relay {
     size_t service_count;
     struct cookie_secrets cookies;
     struct record_crypt *crypt;
+    struct keep *keep; /* NULL: no session outlives the process */
     struct keys_kdf *kdf;
     struct session_memory memory;
     struct peers peers;
@@ -41,7 +43,7 @@ struct relay {
     struct expiry expiry;
     struct rate short_tag_tries;
     struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines, refused_lines,
-        fate_lines, backend_lines;
+        fate_lines, backend_lines, unkept_lines;
     uint64_t next_id;
     bool is_draining;
 };
@@ -74,6 +76,12 @@ void life_note_answer(struct session *s);
  * socket. Harmless when it is there already; where it fails, the client's next datagram tries
  * again. */
 void life_keep_flow(struct relay *r, struct session *s, uint64_t now);
+/* The same with the address that it had before a restart, where that is to be had, of a service in
+ * which each session has one of its own. */
+void life_resume_flow(struct relay *r, struct session *s, uint32_t source, uint64_t now);
+/* An open session is kept for the next start as it is now, if there is anything to keep it in: when
+ * it opens, and whenever the address of its client changes. That of its flow is life's own. */
+void life_keep(struct relay *r, struct session *s, uint64_t now);
 /* Behind a reload: closes the flow if its address has become another identity's. */
 void life_leave_source(struct relay *r, struct session *s);
 /* Where the session of a turn leaves what goes out; borrows `t`. */

@@ -184,6 +184,7 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
     struct wire_record rec;
     size_t count = 0, hellos = 0;
 
+    keep_set_time(r->keep, now, r->expiry.wall0);
     stats_add(&r->parts.stats->client_datagrams, 1);
     stats_add(&r->parts.stats->client_bytes, d->len);
     while (wire_next_record(&reader, &rec)) {
@@ -229,6 +230,7 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
     struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
     const struct session_sink sink = life_sink(&turn);
 
+    keep_set_time(r->keep, now, r->expiry.wall0);
     s->used = now;
     peers_touch(&r->peers, s);
     note_answer(r, s, now);
@@ -309,8 +311,10 @@ static uint64_t tick_flows(struct relay *r, size_t service, uint64_t now)
 
 uint64_t relay_tick(struct relay *r, uint64_t now)
 {
+    keep_set_time(r->keep, now, r->expiry.wall0);
     tick_handshakes(r, now);
     uint64_t next = sooner(timers_next(&r->timers), session_tails_expire(&r->memory, now));
+    next = sooner(next, keep_tick(r->keep));
     for (size_t i = 0; i < r->setup.conf->service_count; i++) {
         next = sooner(next, tick_idle(r, i, now));
         next = sooner(next, tick_flows(r, i, now));
@@ -459,8 +463,38 @@ void relay_end_all(struct relay *r, uint64_t now)
     peers_each(&r->peers, end_any, &sweep);
 }
 
+static void leave_any(struct session *s, void *arg)
+{
+    const struct sweep *sweep = arg;
+    bool is_kept = s->state == SESSION_OPEN && s->association.lease != 0;
+
+    life_end(sweep->relay, s, is_kept ? SESSION_END_KEPT : SESSION_END_SHUTDOWN, sweep->now);
+}
+
+void relay_leave_all(struct relay *r, uint64_t now)
+{
+    struct sweep sweep = {.relay = r, .now = now};
+    r->is_draining = true;
+    keep_set_time(r->keep, now, r->expiry.wall0);
+    peers_each(&r->peers, leave_any, &sweep);
+}
+
+bool relay_keep(struct relay *r, struct keep_shared *shared)
+{
+    unsigned count = r->parts.worker_count;
+
+    r->keep = keep_new(shared);
+    if (r->keep == NULL)
+        return false;
+    record_crypt_lend(r->crypt, keep_leases(r->keep));
+    if (shared->highest_id >= r->next_id) /* whose ever they were */
+        r->next_id += ((shared->highest_id - r->next_id) / count + 1) * count;
+    return true;
+}
+
 static void free_parts(struct relay *r)
 {
+    keep_free(r->keep);
     record_crypt_free(r->crypt);
     keys_kdf_free(r->kdf);
     gate_free(r->gate);

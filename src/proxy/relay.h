@@ -7,6 +7,7 @@
 #define DTLSGATE_PROXY_RELAY_H
 
 #include "dtls/cookie.h"
+#include "proxy/keep.h"
 #include "proxy/parts.h"
 #include "proxy/setup.h"
 
@@ -56,5 +57,11 @@ void relay_drain(struct relay *r, uint64_t now);
 void relay_undrain(struct relay *r);
 /* Says goodbye to every client and ends all sessions. */
 void relay_end_all(struct relay *r, uint64_t now);
+/* The same, but those that are kept go without a word: the next start takes them up again. */
+void relay_leave_all(struct relay *r, uint64_t now);
+
+/* From now on sessions are kept in what all workers share, which is borrowed. Before the first one.
+ * False: out of memory, or libcrypto lacks something. */
+bool relay_keep(struct relay *r, struct keep_shared *shared) __attribute__((warn_unused_result));
 
 #endif

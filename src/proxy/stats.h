@@ -26,6 +26,8 @@
     X(handshakes_started, "handshakes begun")                                                      \
     X(handshakes_completed, "handshakes completed")                                                \
     X(handshakes_failed, "handshakes that ended without a session")                                \
+    X(sessions_restored, "sessions taken up again from before the start")                          \
+    X(sessions_unkept, "sessions that could not be kept for the next start")                       \
     X(sessions_ended, "sessions ended, for any reason")                                            \
     X(sessions_evicted, "sessions ended to make room")                                             \
     X(flows_opened, "backend sockets opened")                                                      \

@@ -73,6 +73,7 @@ struct worker {
     struct mailbox mailbox;
     struct message stop, ping;
     bool is_started, is_stop_posted; /* the master's */
+    bool forgets;                    /* the master's until it posts the stop */
     pthread_t thread;
     struct stats stats;
     struct service_stats *services; /* by index */
@@ -149,7 +150,10 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
             ask_next(w, &m->with.end_one.who, m->with.end_one.asked + 1);
         break;
     case MESSAGE_STOP:
-        relay_end_all(w->relay, now);
+        if (w->forgets)
+            relay_end_all(w->relay, now);
+        else
+            relay_leave_all(w->relay, now);
         w->is_over = true;
         break;
     }
@@ -420,6 +424,21 @@ void worker_link(struct worker *w, struct worker *next)
     w->next = next;
 }
 
+bool worker_keep(struct worker *w, struct keep_shared *shared)
+{
+    return relay_keep(w->relay, shared);
+}
+
+void worker_take_cookies(struct worker *w, const struct cookie_secrets *cookies)
+{
+    relay_set_cookies(w->relay, cookies);
+}
+
+enum session_end worker_restore(struct worker *w, const struct restore *order)
+{
+    return relay_restore(w->relay, order);
+}
+
 bool worker_start(struct worker *w)
 {
     sigset_t all, before;
@@ -503,6 +522,12 @@ bool worker_post_inquiry(struct worker *w, struct inquiry *q)
     m->with.inquiry = q;
     post(w, m);
     return true;
+}
+
+void worker_forget(struct worker *w)
+{
+    if (!w->is_stop_posted)
+        w->forgets = true;
 }
 
 void worker_post_stop(struct worker *w)

@@ -22,7 +22,7 @@ static void test_clients_are_heard_and_answered(void **state)
     exchange(one, "hello");
     exchange(two, "you");
     stop_and_wait(w);
-    assert_string_equal(relay.said, "34E");
+    assert_string_equal(relay.said, "34L");
     assert_int_equal(relay.walls, 1); /* before the first turn, and again when a minute is over */
     close(one);
     close(two);
@@ -49,7 +49,7 @@ static void test_backend_is_heard_until_the_session_is_gone(void **state)
     exchange(fd, "2");
     await_count(rung, 1);
     stop_and_wait(w);
-    assert_string_equal(relay.said, "3bE");
+    assert_string_equal(relay.said, "3bL");
     close(fd);
 }
 
@@ -64,7 +64,7 @@ static void test_refusals_reach_the_relay(void **state)
     exchange(fd, "hello");
     await_count(rung, 1);
     stop_and_wait(w);
-    assert_string_equal(relay.said, "3rE");
+    assert_string_equal(relay.said, "3rL");
     close(fd);
 }
 
@@ -79,7 +79,7 @@ static void test_tick_comes_when_it_was_asked_for(void **state)
     assert_int_equal(send(fd, "t", 1, 0), 1); /* and again */
     await_count(rung, 1);
     stop_and_wait(w);
-    assert_string_equal(relay.said, "3T3TE");
+    assert_string_equal(relay.said, "3T3TL");
     close(fd);
 }
 
@@ -125,12 +125,24 @@ static void test_stop_is_acknowledged_once_all_is_sent(void **state)
     worker_post_stop(w->worker);
     worker_post_stop(w->worker); /* harmless */
     await_count(w->acks, 1);
-    assert_string_equal(relay.said, "E");
+    assert_string_equal(relay.said, "L");
     assert_true(relay.is_flushed);
     worker_free(w->worker);
     w->worker = NULL;
     assert_nothing_added(w->acks);
-    assert_string_equal(relay.said, "EF");
+    assert_string_equal(relay.said, "LF");
+}
+
+static void test_told_to_forget_it_says_goodbye_to_all(void **state)
+{
+    struct world *w = *state;
+
+    assert_true(worker_start(w->worker));
+    worker_forget(w->worker);
+    worker_post_stop(w->worker);
+    worker_forget(w->worker); /* too late for anything, and harmless */
+    await_count(w->acks, 1);
+    assert_string_equal(relay.said, "E");
 }
 
 static void test_messages_behind_the_stop_are_dropped(void **state)
@@ -145,7 +157,7 @@ static void test_messages_behind_the_stop_are_dropped(void **state)
     worker_free(w->worker);
     w->worker = NULL;
     await_count(w->acks, 1);
-    assert_string_equal(relay.said, "EF");
+    assert_string_equal(relay.said, "LF");
     assert_int_equal(cleared, 1);
 }
 
@@ -161,7 +173,7 @@ static void test_a_ping_is_acknowledged_again_and_again(void **state)
     worker_post_ping(w->worker); /* may still wait when the end comes */
     worker_free(w->worker);
     w->worker = NULL;
-    assert_string_equal(relay.said, "EF");
+    assert_string_equal(relay.said, "LF");
 }
 
 static void test_requests_of_workers_go_around_once_and_unacknowledged(void **state)
@@ -179,7 +191,7 @@ static void test_requests_of_workers_go_around_once_and_unacknowledged(void **st
     await_count(w->acks, 1);
     assert_string_equal(relay.said, "11D");
     stop_and_wait(w);
-    assert_string_equal(relay.said, "11DE");
+    assert_string_equal(relay.said, "11DL");
     assert_nothing_added(w->acks);
 }
 
@@ -227,7 +239,7 @@ static void test_free_stops_a_running_thread(void **state)
     worker_free(w->worker);
     w->worker = NULL;
     await_count(w->acks, 1);
-    assert_string_equal(relay.said, "EF");
+    assert_string_equal(relay.said, "LF");
 }
 
 static void test_free_without_a_start_gives_waiting_setups_back(void **state)
@@ -295,6 +307,7 @@ int main(void)
         TEST(test_messages_are_carried_out_in_order_and_acknowledged),
         TEST(test_messages_reach_a_waiting_thread),
         TEST(test_stop_is_acknowledged_once_all_is_sent),
+        TEST(test_told_to_forget_it_says_goodbye_to_all),
         TEST(test_messages_behind_the_stop_are_dropped),
         TEST(test_a_ping_is_acknowledged_again_and_again),
         TEST(test_requests_of_workers_go_around_once_and_unacknowledged),

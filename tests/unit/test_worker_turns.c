@@ -167,6 +167,26 @@ void relay_end_all(struct relay *r, uint64_t now)
     (void)now;
 }
 
+void relay_leave_all(struct relay *r, uint64_t now)
+{
+    (void)r;
+    (void)now;
+}
+
+bool relay_keep(struct relay *r, struct keep_shared *shared)
+{
+    (void)r;
+    (void)shared;
+    return true;
+}
+
+enum session_end relay_restore(struct relay *r, const struct restore *order)
+{
+    (void)r;
+    (void)order;
+    return SESSION_END_NOT_YET;
+}
+
 bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t now)
 {
     (void)r;

@@ -226,6 +226,24 @@ void relay_end_all(struct relay *r, uint64_t now)
     say(r, now > 0 ? 'E' : '?');
 }
 
+void relay_leave_all(struct relay *r, uint64_t now)
+{
+    r->is_flushed = false;
+    say(r, now > 0 ? 'L' : '?');
+}
+
+bool relay_keep(struct relay *r, struct keep_shared *shared)
+{
+    say(r, shared != NULL ? 'K' : '?');
+    return true;
+}
+
+enum session_end relay_restore(struct relay *r, const struct restore *order)
+{
+    say(r, order->entry != NULL ? 'R' : '?');
+    return SESSION_END_NOT_YET;
+}
+
 bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t now)
 {
     say(r, now > 0 && who->len == 2 && memcmp(who->identity, "me", 2) == 0 ? '1' : '?');
