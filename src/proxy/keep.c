@@ -38,9 +38,10 @@ struct keep {
     struct keep_shared *shared;
     struct vault *vault;
     struct leases leases;
-    uint8_t **blocks; /* by number, as leases.block; NULL: another worker's */
-    size_t room;      /* of both */
-    struct numbers free[SIZES];
+    uint8_t **blocks;           /* by number, as leases.block; NULL: another worker's */
+    size_t room;                /* of both */
+    struct numbers free[SIZES]; /* with room for all slots of their size */
+    size_t slots[SIZES];
     struct numbers busy; /* told ahead */
     uint64_t wall0, next_tick;
 };
@@ -143,12 +144,13 @@ static bool take_block(struct keep *k, unsigned which, unsigned number, uint8_t 
     struct writer w = writer_of(block, 4);
 
     if ((number >= k->room && !make_room(k, number)) ||
-        !numbers_reserve(&k->free[which], k->free[which].count + slots))
+        !numbers_reserve(&k->free[which], k->slots[which] + slots))
         return false;
     k->leases.block[number] = calloc(slots, sizeof(struct lease));
     if (!k->leases.block[number])
         return false;
     k->blocks[number] = block;
+    k->slots[which] += slots;
     write_u32(&w, (uint32_t)SLOT_SIZES[which]);
     for (size_t i = slots; i-- > 0;)
         numbers_push(&k->free[which], (uint32_t)keep_place(number, i));

@@ -361,6 +361,7 @@ void session_image_save(struct session_image *image, const struct session *s, ui
     };
     memcpy(image->identity, s->psk->identity, s->psk->identity_len);
     memcpy(&image->association, &s->association, association_size(s->association.suite));
+    image->association.lease = 0; /* is where it was taken */
     session_image_print(&s->association, s->psk, image->secret_print);
     if (image->has_farewell)
         image->farewell = s->tail->farewell;
