@@ -26,8 +26,9 @@ _Static_assert(BLOCK_HEAD % 64 == 0 && KEEP_SLOT_SMALL % 64 == 0, "a lease is on
 #define READ_AHEAD_MIN 4
 #define READ_AHEAD_MAX 4095
 /* So soon behind the last one, and so often in a row, before a session counts as fast. */
-#define FAST_MS 10
+#define SOON_MS 25
 #define STREAK 8
+#define SHORT_MS 10 /* too short to tell a rate from */
 
 struct numbers {
     uint32_t *list;
@@ -212,23 +213,31 @@ static void tell(struct keep *k, uint32_t place)
     keep_entry_renew(k->vault, place, &told, slot_at(k, place));
 }
 
+/* Whether a session that is told of as it is has been fast for a while. */
+static bool is_fast(struct lease *lease, uint64_t since)
+{
+    if (since >= SOON_MS)
+        lease->streak = 0;
+    else if (lease->streak < STREAK)
+        lease->streak++;
+    return lease->streak == STREAK;
+}
+
 /* How far to tell ahead: what the last lease has served, by the time it has lasted; where that is
  * too short to tell, twice as far as before. */
 static uint64_t ahead_of(const struct keep *k, struct lease *lease, uint64_t top)
 {
-    uint64_t since = k->leases.now - lease->told, began = lease->read_end - lease->ahead;
-    uint64_t ahead = 2 * (uint64_t)lease->ahead + 1;
+    uint64_t since = k->leases.now - lease->told, began = lease->read_end - lease->ahead, ahead;
 
-    if (since >= FAST_MS) {
-        ahead = (top > began ? top - began : 0) * READ_AHEAD_MS / since;
-        lease->streak = 0;
-        return ahead < READ_AHEAD_MIN ? 0 : ahead;
-    }
-    if (lease->ahead > 0)
+    if (lease->ahead == 0)
+        return is_fast(lease, since) ? READ_AHEAD_MIN : 0;
+    if (since < SHORT_MS)
+        return 2 * (uint64_t)lease->ahead;
+    ahead = (top > began ? top - began : 0) * READ_AHEAD_MS / since;
+    if (ahead >= READ_AHEAD_MIN)
         return ahead;
-    if (lease->streak < STREAK)
-        lease->streak++;
-    return lease->streak < STREAK ? 0 : READ_AHEAD_MIN;
+    lease->streak = 0;
+    return 0;
 }
 
 /* One that cannot be noted as busy is not told ahead. */

@@ -140,6 +140,174 @@ def test_no_record_is_delivered_twice(house, client, echo):
     assert totals["client.drop_replay"] == 5
 
 
+def test_clients_find_their_worker_whatever_the_number(house, client):
+    """The rule that shares them out is the key's; another number of workers means another place for
+    most, and they are taken there."""
+    house.daemon["workers"] = 4
+    house.start()
+    clients = [client(house.gate).connect() for _ in range(12)]
+    for number in (4, 3, 1, 2):
+        house.daemon["workers"] = number
+        house.crash()
+        assert house.taken()["restored"] == "12"
+        for c in clients:
+            assert c.is_alive(b"among %d" % number)
+
+
+def test_a_cookie_is_good_across_a_crash(house, client):
+    house.start()
+    c = client(house.gate).begin()
+    held, send = [], c.send_datagram
+    c.send_datagram = held.append
+    assert not c.step()  # it has a cookie, and its second hello is not on its way yet
+    c.send_datagram = send
+    house.crash()
+    assert house.taken()["cookies"] == "kept"
+    for datagram in held:
+        send(datagram)
+    c.connect()
+    assert c.is_alive()
+    totals = house.gate.end()
+    assert totals["client.hello_accepted"] == 1 and "client.hello_answered" not in totals
+
+
+def test_a_session_keeps_its_own_address(house, client, echo):
+    house.daemon["max-sessions"] = 1000
+    house.service = {"backend-source": "127.77.0.0/16"}
+    house.start()
+    clients = [client(house.gate).connect() for _ in range(5)]
+    for c in clients:
+        assert c.is_alive()
+    before = {d.peer[0] for d in echo.received}
+    house.crash()
+    for c in reversed(clients):
+        assert c.is_alive()
+    assert {d.peer[0] for d in echo.received} == before
+    assert len(before) == 5
+
+
+def test_one_that_libssl_keeps_is_told_goodbye(house, client):
+    house.service = {"min-version": "1.0"}
+    house.start()
+    c = client(house.gate, ciphers="PSK-AES128-CBC-SHA").connect()
+    assert c.is_alive()
+    house.gate.end()
+    assert c.wait_closed()
+    house.start()
+    assert house.taken()["restored"] == "0"
+
+
+def test_whose_identity_is_gone_stays_away(house, client):
+    house.keys = {"dev-1": KEY, "dev-2": KEY[::-1], "dev-3": KEY * 2}
+    house.start()
+    clients = [client(house.gate, name, key).connect() for name, key in house.keys.items()]
+    del house.keys["dev-1"]
+    house.keys["dev-3"] = KEY[::-1] * 2
+    house.crash()
+    assert house.taken() == {"restored": "1", "not-restored": "2", "damaged": "0", "cookies": "kept"}
+    house.gate.wait_event("session not restored", identity="dev-1", reason="identity removed")
+    house.gate.wait_event("session not restored", identity="dev-3", reason="key changed")
+    assert clients[1].is_alive()
+
+
+def spoil(house, how):
+    content = bytearray(house.file.read_bytes())
+    if how == "half-written":
+        del content[len(content) // 2 :]
+    elif how == "garbage":
+        content = bytearray(random.Random(1).randbytes(len(content)))
+    elif how == "empty":
+        content = bytearray()
+    elif how == "torn":
+        content[262144 + 64 + 100 :: 448] = bytes(len(content[262144 + 64 + 100 :: 448]))
+    house.file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "how, says",
+    [
+        ("deleted", "holds no sessions yet"),
+        ("half-written", 'state: restored=[01] .*damaged=[01]'),
+        ("garbage", "is not taken up: it is no state file of dtlsgate; all clients begin anew"),
+        ("empty", "is not taken up: it is no state file of dtlsgate; all clients begin anew"),
+        ("torn", "state: restored=0 not-restored=0 damaged=1 cookies=kept"),
+        ("another key", "is not taken up: it was sealed with another key; all clients begin anew"),
+        ("open to others", "is not taken up: it is open to others; all clients begin anew"),
+    ],
+)
+def test_a_file_that_is_not_as_it_was(house, client, how, says):
+    """A clean start, whatever is there, and a line that says why."""
+    house.start()
+    c = client(house.gate).connect()
+    assert c.is_alive()
+    house.kill()
+    if how == "deleted":
+        house.file.unlink()
+    elif how == "another key":
+        house.write_key()
+    elif how == "open to others":
+        house.file.chmod(0o644)
+    else:
+        spoil(house, how)
+    house.start()
+    house.gate.log.wait(says)
+    assert client(house.gate).connect().is_alive()
+    house.crash()
+    assert int(house.taken()["restored"]) >= 1
+
+
+def test_a_folder_is_used_by_one(house, client, run, free_port):
+    house.start()
+    c = client(house.gate).connect()
+    ini = house.tmp_path / "other.ini"
+    text = (house.tmp_path / "dtlsgate.ini").read_text()
+    ini.write_text(text.replace(f"127.0.0.1:{house.port}", "127.0.0.1:0"))
+    done = run("-c", ini)
+    assert done.returncode == 1
+    assert "is in use by another process; stop that one first" in done.stderr
+    assert c.is_alive()
+
+
+def test_a_folder_that_is_not_there_is_made(house, client):
+    house.dir.rmdir()
+    house.start()
+    assert house.dir.stat().st_mode & 0o777 == 0o700
+    assert house.file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_is_needed(house, run):
+    house.key.write_bytes(b"short")
+    ini = house.tmp_path / "x.ini"
+    house.start = None
+    ini.write_text(
+        f"[daemon]\nstate-dir = {house.dir}\nstate-key = {house.key}\n[service a]\n"
+        f"listen = 127.0.0.1:0\nbackend = 127.0.0.1:9\npsk-file = {house.psk(house.keys)}\n"
+    )
+    done = run("-c", ini)
+    assert done.returncode == 2
+    assert "daemon.state-key: " in done.stderr and "has 5 bytes; make it of 32" in done.stderr
+    ini.write_text(ini.read_text().replace("state-dir", "#state-dir"))
+    done = run("-t", "-c", ini)
+    assert done.returncode == 2
+    assert "x.ini:3: daemon.state-key: is set without state-dir" in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_as_another_user(house, client, public_path):
+    """The key is root's alone, the folder that user's."""
+    house.tmp_path.chmod(0o755)
+    house.dir = public_path / "state"
+    house.dir.mkdir(mode=0o700)
+    os.chown(house.dir, 65534, 65534)
+    house.daemon["user"] = "nobody"
+    house.start()
+    c = client(house.gate).connect()
+    assert c.is_alive()
+    assert house.file.stat().st_uid == 65534
+    house.crash()
+    assert c.is_alive()
+
+
 class Loader:
     """A client, what it has sent, and what it has asked."""
 
