@@ -13,7 +13,7 @@ sys.path.append(str(pathlib.Path(__file__).parent / "system"))
 
 from lib import gate as gate_module  # noqa: E402  after the path to it
 from lib.backend import Backend  # noqa: E402
-from lib.gate import IDENTITY, KEY, Gate  # noqa: E402
+from lib.gate import IDENTITY, KEY, Gate, adopt_orphans  # noqa: E402
 
 TEST_SECONDS = 120
 
@@ -144,6 +144,14 @@ def gate(binary, tmp_path, psk, settings):
     finally:
         for one in made:
             one.kill()
+
+
+@pytest.fixture
+def orphans():
+    """Behind an upgrade the new process is a child of ours."""
+    adopt_orphans(True)
+    yield
+    adopt_orphans(False)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,12 @@ static inline void list_append(struct list *head, struct list *node)
     head->prev = node;
 }
 
+/* As the oldest. */
+static inline void list_prepend(struct list *head, struct list *node)
+{
+    list_append(head->next, node);
+}
+
 static inline void list_move_to_end(struct list *head, struct list *node)
 {
     list_remove(node);

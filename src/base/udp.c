@@ -58,7 +58,7 @@ static int close_failed(int fd)
     return -1;
 }
 
-static bool own_address(int fd, struct addr *out)
+bool udp_own_address(int fd, struct addr *out)
 {
     struct sockaddr_storage name;
     socklen_t len = sizeof(name);
@@ -117,7 +117,7 @@ int udp_listen(const struct addr *at, bool shared, bool dual, struct addr *bound
 
     if (fd < 0)
         return -1;
-    if (!prepare(fd, at, dual) || !bind_socket(fd, at, shared) || !own_address(fd, bound))
+    if (!prepare(fd, at, dual) || !bind_socket(fd, at, shared) || !udp_own_address(fd, bound))
         return close_failed(fd);
     return fd;
 }
@@ -134,7 +134,7 @@ int udp_share(int family, bool loopback, struct addr *bound)
         (void)setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, sizeof(device));
     if (!prepare(fd, &any, false) ||
         (family == AF_INET6 && !set_option(fd, IPPROTO_IPV6, IPV6_FREEBIND, 1)) ||
-        !bind_to(fd, &any) || !own_address(fd, bound))
+        !bind_to(fd, &any) || !udp_own_address(fd, bound))
         return close_failed(fd);
     return fd;
 }
@@ -152,7 +152,7 @@ bool udp_adopt(int fd, struct addr *at, bool *dual)
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0)
         return false;
     /* IPv4 on an AF_INET6 socket is another family than its address tells. */
-    if (type != IPPROTO_UDP || !own_address(fd, at) || at->port == 0 || at->family != domain) {
+    if (type != IPPROTO_UDP || !udp_own_address(fd, at) || at->port == 0 || at->family != domain) {
         errno = EPROTOTYPE;
         return false;
     }
@@ -173,7 +173,7 @@ int udp_connect_from(const struct addr *from, const struct addr *to, struct addr
     if (fd < 0)
         return -1;
     if ((from && !bind_to(fd, from)) || connect(fd, (struct sockaddr *)&name, len) != 0 ||
-        !own_address(fd, local))
+        !udp_own_address(fd, local))
         return close_failed(fd);
     return fd;
 }
@@ -213,7 +213,7 @@ int udp_connect_as(const struct addr *as, const struct addr *to, struct addr *lo
         return close_failed(fd);
     }
     if (!take_any_source(fd, to->family) || !bind_as(fd, as) ||
-        connect(fd, (struct sockaddr *)&name, len) != 0 || !own_address(fd, local))
+        connect(fd, (struct sockaddr *)&name, len) != 0 || !udp_own_address(fd, local))
         return close_failed(fd);
     return fd;
 }

@@ -57,6 +57,9 @@ bool udp_may_connect_as(int family);
  * do that. *bound gets its address. Returns the descriptor, or -1 with errno. */
 int udp_share(int family, bool loopback, struct addr *bound);
 
+/* Where a socket is bound. False with errno: it is no UDP socket's name, or none at all. */
+bool udp_own_address(int fd, struct addr *out) __attribute__((warn_unused_result));
+
 /* Whether a socket can be bound to the address, whose port is 0: it is one of this host's. */
 bool udp_is_local(const struct addr *a);
 

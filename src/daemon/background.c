@@ -96,6 +96,11 @@ bool background_enter(int *status)
     return true;
 }
 
+void background_resume(void)
+{
+    is_in_background = true;
+}
+
 void background_ready(void)
 {
     if (caller < 0)

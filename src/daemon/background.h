@@ -13,6 +13,8 @@
  * too. True there; false in the caller's process, once there is an exit status for it in *status.
  * Call it with a single thread, before there are secrets in memory. */
 bool background_enter(int *status) __attribute__((warn_unused_result));
+/* We go on for one that is in the background: there is no caller, and no stderr either. */
+void background_resume(void);
 /* All is well: the caller goes, and stdin, stdout and stderr lead nowhere. Does nothing where
  * background_enter() was not called, or when told before. */
 void background_ready(void);

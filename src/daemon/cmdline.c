@@ -242,7 +242,7 @@ bool cmdline_parse(struct cmdline *c, int argc, char *const argv[], struct error
     bool go_on = true;
     int option;
 
-    *c = (struct cmdline){.action = CMDLINE_RUN};
+    *c = (struct cmdline){.action = CMDLINE_RUN, .argv = argv};
     /* Each override takes an argument, and -l, -b and -k make three at most. */
     c->overrides = calloc((size_t)argc + 3, sizeof(*c->overrides));
     if (c->overrides == NULL) {

@@ -28,6 +28,7 @@ struct cmdline {
     bool background;           /* -d */
     bool quiet;                /* -q */
     unsigned verbose;          /* how many -v */
+    char *const *argv;         /* all of it; borrowed */
     char **overrides;          /* owned, as is each */
 };
 

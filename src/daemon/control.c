@@ -28,7 +28,7 @@
 #define MUCH_WAITS (64 * 1024)
 #define LOGGED_LINE_MAX 256
 
-enum stage { READING, WALKING, WAITING_FOR_RELOAD, ANSWERED };
+enum stage { READING, WALKING, WAITING_FOR_RELOAD, WAITING_FOR_UPGRADE, ANSWERED };
 
 struct client {
     struct list node;
@@ -202,6 +202,10 @@ static void obey(struct client *c, const void *line, size_t len)
         c->stage = WAITING_FOR_RELOAD;
         c->reload = control->reloads + 1;
         control->params.reload(control->params.hooks.arg);
+        break;
+    case ORDER_UPGRADE:
+        c->stage = WAITING_FOR_UPGRADE;
+        control->params.upgrade(control->params.hooks.arg);
         break;
     case ORDER_ANSWERED:
     case ORDER_STOP:
@@ -443,4 +447,41 @@ void control_reload_ended(struct control *control, const struct errors *errors)
         order_reloaded(&c->order, errors);
         answer(c);
     }
+}
+
+void control_upgraded(struct control *control, const struct errors *errors,
+                      const struct upgrade_report *report)
+{
+    struct list *node, *next;
+
+    if (control == NULL)
+        return;
+    for (node = control->clients.next; node != &control->clients; node = next) {
+        struct client *c = list_entry(node, struct client, node);
+        next = node->next;
+        if (c->stage != WAITING_FOR_UPGRADE || c->buffer == NULL)
+            continue;
+        order_upgraded(&c->order, errors, report);
+        answer(c);
+    }
+}
+
+void control_listen(struct control *control, bool is_on)
+{
+    if (control != NULL)
+        (void)(is_on ? evconnlistener_enable(control->listener)
+                     : evconnlistener_disable(control->listener));
+}
+
+bool control_is_quiet(const struct control *control)
+{
+    if (control == NULL)
+        return true;
+    for (const struct list *node = control->clients.next; node != &control->clients;
+         node = node->next) {
+        const struct client *c = list_entry(node, const struct client, node);
+        if (c->buffer != NULL && c->stage == ANSWERED)
+            return false;
+    }
+    return true;
 }

@@ -19,8 +19,9 @@ struct control_params {
     const struct unixsock *socket;
     struct fleet *fleet;
     struct order_hooks hooks;
-    /* Both with hooks.arg. A reload may begin and end within the call, or later. */
+    /* All with hooks.arg. A reload may begin and end within the call, or later. */
     void (*reload)(void *arg);
+    void (*upgrade)(void *arg); /* the same */
     void (*stop)(void *arg);
 };
 
@@ -33,6 +34,13 @@ void control_reload_begins(struct control *c);
 /* It is done, or was refused for these errors (NULL: none). */
 void control_reload_ended(struct control *c, const struct errors *errors);
 
+/* An upgrade is over: answers those that wait for it. One of the two is not NULL. */
+void control_upgraded(struct control *c, const struct errors *errors,
+                      const struct upgrade_report *report);
+/* Whether new clients are taken; those that are not wait for us, or for another process. */
+void control_listen(struct control *c, bool is_on);
+/* No client has an answer that is not sent yet. */
+bool control_is_quiet(const struct control *c);
 /* Leaves the loop, with all clients, which must be before the loop goes. */
 void control_close(struct control *c);
 /* Frees, when all workers have ended: one may still be looking for an answer before. */

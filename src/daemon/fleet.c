@@ -34,6 +34,10 @@ struct fleet {
     struct mailbox replies;
     struct cookie_secrets cookies;
     struct state_dir *state; /* NULL: nothing outlives the process */
+    bool has_moved;          /* the mailbox is made */
+    struct mailbox moved;
+    struct moving *moving; /* one per worker */
+    unsigned moves;        /* steps that are not back */
 };
 
 struct fleet_settings {
@@ -64,6 +68,8 @@ static bool make_worker(struct fleet *f, const struct sockets *sockets, struct r
         .acks = f->acks,
         .cookies = &f->cookies,
         .offload = sockets->offload,
+        .shared = sockets_shared(sockets, f->count),
+        .is_stopped = sockets->are_taken,
     };
 
     f->worker[f->count] = worker_new(&params, setup);
@@ -105,6 +111,11 @@ void fleet_free(struct fleet *f)
         continue; /* the asker owns it */
     if (f->has_replies)
         mailbox_clear(&f->replies);
+    while (f->has_moved && mailbox_take(&f->moved) != NULL)
+        continue;
+    if (f->has_moved)
+        mailbox_clear(&f->moved);
+    free(f->moving);
     if (f->acks >= 0)
         close(f->acks);
     cookie_secrets_wipe(&f->cookies);
@@ -124,7 +135,9 @@ struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, 
     f->worker = calloc(sockets->workers, sizeof(struct worker *));
     f->acks = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     f->has_replies = mailbox_init(&f->replies);
-    if (f->worker == NULL || f->acks < 0 || !f->has_replies)
+    f->has_moved = mailbox_init(&f->moved);
+    f->moving = calloc(sockets->workers, sizeof(*f->moving));
+    if (f->worker == NULL || f->acks < 0 || !f->has_replies || !f->has_moved || f->moving == NULL)
         snprintf(why, why_size, "cannot make the workers: %s", strerror(errno));
     else if (make_workers(f, conf, sockets, why, why_size))
         return f;
@@ -208,7 +221,7 @@ static void take_all(struct fleet *f, struct taking *t)
 static bool prepare_workers(struct fleet *f, char *why, size_t why_size)
 {
     for (unsigned i = 0; i < f->count; i++) {
-        worker_take_cookies(f->worker[i], &f->cookies);
+        worker_use_cookies(f->worker[i], &f->cookies);
         if (worker_keep(f->worker[i], state_shared(f->state)))
             continue;
         snprintf(why, why_size, "daemon.state-dir: out of memory");
@@ -459,6 +472,68 @@ void fleet_forget(struct fleet *f)
 {
     for (unsigned i = 0; !f->is_stopping && i < f->started; i++)
         worker_forget(f->worker[i]);
+}
+
+void fleet_move(struct fleet *f, enum moving_step step, int socket, const uint64_t *ids,
+                size_t count)
+{
+    assert(f->moves == 0);
+    f->moves = f->count;
+    for (unsigned i = 0; i < f->count; i++) {
+        f->moving[i] = (struct moving){
+            .replies = &f->moved, .step = step, .socket = socket, .ids = ids, .id_count = count};
+        worker_post_moving(f->worker[i], &f->moving[i]);
+    }
+}
+
+int fleet_moves(const struct fleet *f)
+{
+    return mailbox_fd(&f->moved);
+}
+
+bool fleet_take_moves(struct fleet *f)
+{
+    while (f->moves > 0 && mailbox_take(&f->moved) != NULL)
+        f->moves--;
+    return f->moves == 0;
+}
+
+bool fleet_has_moved(const struct fleet *f, size_t *sessions, size_t *rest)
+{
+    bool are_done = true;
+
+    *sessions = *rest = 0;
+    for (unsigned i = 0; i < f->count; i++) {
+        are_done = are_done && f->moving[i].is_done;
+        *sessions += f->moving[i].sessions;
+        *rest += f->moving[i].rest;
+    }
+    return are_done;
+}
+
+bool fleet_unpack(struct fleet *f, unsigned worker, struct moving_arrival *a, const char **why)
+{
+    if (worker < f->count)
+        return worker_unpack(f->worker[worker], a, why);
+    *why = "something for a worker that is not there";
+    return false;
+}
+
+const struct cookie_secrets *fleet_cookies(const struct fleet *f)
+{
+    return &f->cookies;
+}
+
+void fleet_use_cookies(struct fleet *f, const struct cookie_secrets *cookies)
+{
+    f->cookies = *cookies;
+    for (unsigned i = 0; i < f->count; i++)
+        worker_use_cookies(f->worker[i], cookies);
+}
+
+int fleet_shared_socket(const struct fleet *f, unsigned worker, unsigned service)
+{
+    return worker_shared_socket(f->worker[worker], service);
 }
 
 void fleet_stop(struct fleet *f)

@@ -8,7 +8,9 @@
 #include "conf/conf.h"
 #include "daemon/sockets.h"
 #include "daemon/state.h"
+#include "dtls/cookie.h"
 #include "proxy/inquiry.h"
+#include "proxy/moving.h"
 #include "proxy/parts.h"
 #include "proxy/stats.h"
 
@@ -84,6 +86,24 @@ struct inquiry *fleet_take_reply(struct fleet *f);
 unsigned fleet_count(const struct fleet *f);
 /* One worker's counters, which go on while they are read. */
 const struct stats *fleet_stats(const struct fleet *f, unsigned worker);
+
+/* One step of the way to another process, for all workers; not before the last one is over. `ids`
+ * as in struct moving, for MOVING_LET_GO; borrowed until it is over. */
+void fleet_move(struct fleet *f, enum moving_step step, int socket, const uint64_t *ids,
+                size_t count);
+/* Readable when workers have taken it; then call fleet_take_moves(). */
+int fleet_moves(const struct fleet *f);
+/* True: all have. */
+bool fleet_take_moves(struct fleet *f);
+/* Of the last step: whether all could, and what struct moving tells of sessions, all together. */
+bool fleet_has_moved(const struct fleet *f, size_t *sessions, size_t *rest);
+/* Before fleet_start(): what another process has sent for a worker. */
+bool fleet_unpack(struct fleet *f, unsigned worker, struct moving_arrival *a, const char **why)
+    __attribute__((warn_unused_result));
+const struct cookie_secrets *fleet_cookies(const struct fleet *f);
+void fleet_use_cookies(struct fleet *f, const struct cookie_secrets *cookies);
+/* The socket that flows of a service share in a worker, or -1. */
+int fleet_shared_socket(const struct fleet *f, unsigned worker, unsigned service);
 
 /* Lets every worker end itself and its sessions, those that are kept without a word; harmless when
  * called before. */

@@ -348,6 +348,16 @@ void http_free(struct http *h)
     free(h);
 }
 
+int http_socket(const struct http *h)
+{
+    return evconnlistener_get_fd(h->listener);
+}
+
+void http_listen(struct http *h, bool is_on)
+{
+    (void)(is_on ? evconnlistener_enable(h->listener) : evconnlistener_disable(h->listener));
+}
+
 struct http *http_new(struct event_base *base, int fd, const struct status *status)
 {
     struct http *h = calloc(1, sizeof(*h));

@@ -24,6 +24,9 @@ int http_bind(const struct addr *at, const char *source, struct errors *errors);
 /* Listens on `fd`, which it owns from now on, from the next turn of the loop. `status` is borrowed
  * and read at each request. NULL: out of memory, or the socket cannot listen. */
 struct http *http_new(struct event_base *base, int fd, const struct status *status);
+/* Its listening socket; and whether it takes connections, which else wait. */
+int http_socket(const struct http *h);
+void http_listen(struct http *h, bool is_on);
 /* Ends all connections; behind the end of all workers. NULL is fine. */
 void http_free(struct http *h);
 /* One line with the address that it really has. */

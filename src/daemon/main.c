@@ -9,6 +9,7 @@
 #include "daemon/background.h"
 #include "daemon/box.h"
 #include "daemon/cmdline.h"
+#include "daemon/heir.h"
 #include "daemon/http.h"
 #include "daemon/master.h"
 #include "daemon/notify.h"
@@ -17,6 +18,7 @@
 #include "daemon/priv.h"
 #include "daemon/review.h"
 #include "daemon/sockets.h"
+#include "daemon/spawner.h"
 #include "daemon/state.h"
 #include "daemon/unixsock.h"
 #include "dtls/psk.h"
@@ -26,6 +28,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -134,10 +137,24 @@ static bool open_control(struct process *p, const char *source, struct errors *e
         .uid = priv->is_wanted ? priv->uid : (uid_t)-1,
         .gid = priv->control_gid == (gid_t)-1 && priv->is_wanted ? priv->gid : priv->control_gid,
     };
+    int fd = heir_claim_control();
     char why[256];
 
-    if (daemon->control_socket == NULL || unixsock_open(&p->control, &rules, why, sizeof(why)))
+    if (daemon->control_socket == NULL && fd < 0)
         return true;
+    if (daemon->control_socket == NULL) {
+        close(fd);
+        errors_add(errors,
+                   "%s: daemon.control-socket: the running process has one, and an upgrade cannot "
+                   "change that; restart dtlsgate",
+                   source);
+        return false;
+    }
+    if (fd >= 0 ? unixsock_adopt(&p->control, fd, &rules, why, sizeof(why))
+                : unixsock_open(&p->control, &rules, why, sizeof(why)))
+        return true;
+    if (fd >= 0)
+        close(fd);
     errors_add(errors, "%s: daemon.control-socket: %s %s", source, daemon->control_socket, why);
     return false;
 }
@@ -145,10 +162,48 @@ static bool open_control(struct process *p, const char *source, struct errors *e
 /* The user that we have become may not write to its folder. */
 static void close_control(struct process *p)
 {
+    if (heir_has_all())
+        unixsock_take(&p->control);
     if (!unixsock_close(&p->control))
         log_warning("dtlsgate: %s stays behind: %s (daemon.control-socket); give its folder to the "
                     "user that dtlsgate runs as",
                     p->conf->daemon.control_socket, strerror(errno));
+}
+
+static bool open_public(struct process *p, struct errors *errors)
+{
+    const char *path = p->cmdline->source.path;
+
+    return heir_is_there() ? sockets_claim(&p->sockets, p->conf, path, heir_claim_sockets, errors)
+                           : sockets_open(&p->sockets, p->conf, path, errors);
+}
+
+static bool open_pidfile(const struct process *p, struct errors *errors)
+{
+    const char *path = p->cmdline->pidfile;
+    int fd = heir_claim_pidfile();
+    char why[256];
+
+    if (path == NULL || (fd >= 0 ? pidfile_adopt(path, fd, why, sizeof(why))
+                                 : pidfile_open(path, why, sizeof(why))))
+        return true;
+    if (fd >= 0)
+        close(fd);
+    errors_add(errors, "--pidfile: %s", why);
+    return false;
+}
+
+/* Behind an upgrade it may be another one. */
+static bool open_http(struct process *p, const char *source, struct errors *errors)
+{
+    const struct addr *at = &p->conf->daemon.http;
+
+    if (at->family == 0)
+        return true;
+    p->http = heir_claim_http(at);
+    if (p->http < 0)
+        p->http = http_bind(at, source, errors);
+    return p->http >= 0;
 }
 
 /* Everything that the operator can have got wrong, told at once; then the log. */
@@ -162,15 +217,9 @@ static bool open_all(struct process *p, struct errors *errors)
 
     p->priv.keeps_raw = is_any_transparent(p->conf);
     is_fine &= state_new(&p->state, daemon, source, errors);
-    is_fine &= sockets_open(&p->sockets, p->conf, p->cmdline->source.path, errors);
-    if (p->cmdline->pidfile != NULL && !pidfile_open(p->cmdline->pidfile, why, sizeof(why))) {
-        errors_add(errors, "--pidfile: %s", why);
-        is_fine = false;
-    }
-    if (daemon->http.family != 0) {
-        p->http = http_bind(&daemon->http, source, errors);
-        is_fine &= p->http >= 0;
-    }
+    is_fine &= open_public(p, errors);
+    is_fine &= open_pidfile(p, errors);
+    is_fine &= open_http(p, source, errors);
     if (!is_fine)
         return false;
     if (!background_allows(daemon, why, sizeof(why)) ||
@@ -228,29 +277,44 @@ static struct master *settle_down(const struct process *p, char *why, size_t why
 }
 
 /* From the drop of privileges to the end. */
-static enum exit_status serve(const struct process *p, size_t descriptors)
+static enum exit_status serve(struct process *p, size_t descriptors)
 {
     char why[256];
     struct master *master = settle_down(p, why, sizeof(why));
-    bool is_fine = false;
+    enum master_end end = MASTER_FAILED;
 
     if (master != NULL) {
         warn(p, descriptors);
-        is_fine = master_run(master);
+        end = master_run(master);
     } else {
         log_error("dtlsgate: %s", why);
+        heir_refuse(NULL, why);
     }
     master_free(master);
-    if (is_fine && p->state != NULL)
+    if (end == MASTER_STOPPED && p->state != NULL)
         state_close(p->state);
-    return is_fine ? EXIT_FINE : EXIT_FAILED;
+    if (end == MASTER_LEFT) {
+        unixsock_leave(&p->control);
+        pidfile_leave();
+    }
+    return end != MASTER_FAILED ? EXIT_FINE : EXIT_FAILED;
 }
 
-/* What the environment tells of a service manager. */
+/* Before anything else: the next one is to be started as we were. Without it, upgrades alone are
+ * impossible. */
+static void keep_spawner(const struct cmdline *c)
+{
+    char why[256];
+
+    if (!spawner_open(c->argv, c->background, why, sizeof(why)))
+        log_warning("dtlsgate: %s", why);
+}
+
+/* What the environment tells of a service manager, and of a process that we take over from. */
 static bool meet_starter(struct errors *errors)
 {
     char why[256];
-    bool is_fine = passed_init(errors);
+    bool is_fine = heir_meet(errors) && passed_init(errors);
 
     if (notify_init(why, sizeof(why)))
         return is_fine;
@@ -265,6 +329,7 @@ static enum exit_status run(const struct cmdline *c)
     enum exit_status status = EXIT_WRONG;
     size_t descriptors;
 
+    keep_spawner(c);
     if (!meet_starter(&errors))
         goto out;
     p.conf = conf_load(&c->source, &errors);
@@ -276,10 +341,14 @@ static enum exit_status run(const struct cmdline *c)
     close_control(&p);
 out:
     errors_print(&errors, stderr, "");
+    if (errors.count > 0)
+        heir_refuse(&errors, NULL);
     errors_clear(&errors);
     state_free(p.state);
     sockets_close(&p.sockets);
     passed_close();
+    heir_close();
+    spawner_close();
     conf_unref(p.conf);
     notify_close();
     pidfile_close();
@@ -291,6 +360,10 @@ static enum exit_status run_in_background(const struct cmdline *c)
 {
     int status;
 
+    if (getenv(SPAWNER_VARIABLE) != NULL) {
+        background_resume();
+        return run(c);
+    }
     if (!background_enter(&status))
         return (enum exit_status)status;
     status = (int)run(c);

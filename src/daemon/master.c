@@ -8,13 +8,10 @@
 #include "base/log.h"
 #include "daemon/background.h"
 #include "daemon/box.h"
-#include "daemon/control.h"
-#include "daemon/fleet.h"
-#include "daemon/health.h"
-#include "daemon/http.h"
+#include "daemon/master_state.h"
 #include "daemon/notify.h"
-#include "daemon/review.h"
-#include "daemon/status.h"
+#include "daemon/reload.h"
+#include "daemon/succession.h"
 #include "daemon/view.h"
 
 #include <assert.h>
@@ -31,55 +28,6 @@
 /* How often the service manager is told how things stand. */
 #define STATUS_SECONDS 1
 
-enum state {
-    STARTING,
-    RUNNING,
-    RELOADING, /* new settings are posted; not all workers have acknowledged them */
-    STOPPING,  /* as above, for the end */
-};
-
-enum watch {
-    ON_HUP,
-    ON_TERM,
-    ON_INT,
-    ON_USR1,
-    ON_ACKS,
-    ON_REPLIES,
-    ON_COOKIE_TURN,
-    ON_DENIAL,
-    ON_STATUS, /* this and the next only where a service manager listens */
-    ON_WATCHDOG,
-    WATCH_COUNT
-};
-
-struct master {
-    const struct cmdline *cmdline;
-    const struct conf *conf; /* a reference */
-    const struct sockets *sockets;
-    struct fleet *fleet;
-    struct http *http; /* NULL: none is wanted */
-    struct status status;
-    struct health *health; /* NULL once we are stopping */
-    struct event_base *base;
-    struct event *watch[WATCH_COUNT];
-    enum state state;
-    struct control *control; /* NULL: nobody can ask */
-    bool is_reload_due;      /* one was asked for while another was under way */
-    enum log_level log_level;
-};
-
-/* The log as `next` wants it. Opened anew only where it differs, for the file's name may be out of
- * our reach by now. */
-static bool switch_log(const struct conf *running, const struct conf *next, char *why,
-                       size_t why_size)
-{
-    const struct conf_daemon *a = &running->daemon, *b = &next->daemon;
-
-    if (strcmp(a->log, b->log) == 0 && a->log_format == b->log_format)
-        return true;
-    return background_allows(b, why, why_size) && log_open(b->log, b->log_format, why, why_size);
-}
-
 /* libevent's own words, on whichever thread. Limited, for where the kernel refuses to watch more
  * sockets, each datagram may lead to one. */
 static void on_library_words(int severity, const char *text)
@@ -93,118 +41,9 @@ static void on_library_words(int severity, const char *text)
         log_warning("libevent: %s (%u left out)", text, skipped);
 }
 
-static void log_errors(struct errors *errors)
-{
-    unsigned held = errors->count < ERRORS_MAX ? errors->count : ERRORS_MAX;
-
-    for (unsigned i = 0; i < held; i++)
-        log_error("%s", errors->line[i] != NULL ? errors->line[i] : "out of memory");
-    if (errors->count > held)
-        log_error("... and %u more", errors->count - held);
-    log_error("dtlsgate: reload failed, nothing changed");
-}
-
-/* Everything that may fail. NULL: `errors` tells, and nothing has changed. */
-static struct fleet_settings *prepare(struct master *m, const struct conf *next,
-                                      struct errors *errors)
-{
-    const char *source = cmdline_source_name(m->cmdline);
-    struct fleet_settings *settings;
-    char why[256];
-
-    conf_check_reload(m->conf, next, errors);
-    if (errors->count > 0)
-        return NULL;
-    settings = fleet_prepare(m->fleet, next, why, sizeof(why));
-    if (settings == NULL) {
-        errors_add(errors, "%s: %s", source, why);
-        return NULL;
-    }
-    if (!switch_log(m->conf, next, why, sizeof(why))) {
-        errors_add(errors, "%s: daemon.log: %s", source, why);
-        fleet_discard(settings);
-        return NULL;
-    }
-    return settings;
-}
-
-static void set_log_level(struct master *m, enum log_level level)
-{
-    m->log_level = level;
-    log_set_level(level);
-}
-
-/* Those who asked for it learn at once where it was done only in part. */
-static void tell_of_part(struct master *m, unsigned failed)
-{
-    struct errors errors = {.count = 0};
-
-    errors_add(&errors, "out of memory: %u workers keep the old settings; reload again", failed);
-    log_error("dtlsgate: %s", errors.line[0] != NULL ? errors.line[0] : "out of memory");
-    control_reload_ended(m->control, &errors);
-    errors_clear(&errors);
-}
-
-static void watch_backends(struct master *m)
-{
-    if (!health_use(m->health, m->conf))
-        log_error("dtlsgate: out of memory: backends are neither probed nor looked up again");
-}
-
-static void commit(struct master *m, const struct conf *next, struct fleet_settings *settings)
-{
-    unsigned failed = fleet_commit(m->fleet, settings);
-
-    if (failed > 0)
-        tell_of_part(m, failed);
-    set_log_level(m, cmdline_log_level(m->cmdline, next->daemon.log_level));
-    review_log(next, cmdline_source_name(m->cmdline));
-    review_policies(next);
-    conf_unref(m->conf);
-    m->conf = m->status.conf = conf_ref(next);
-    watch_backends(m);
-    if (!fleet_is_settled(m->fleet))
-        m->state = RELOADING;
-}
-
-static void note_reload(struct master *m, bool is_taken)
-{
-    m->status.reload.is_last_refused = !is_taken;
-    if (!is_taken) {
-        m->status.reload.refused++;
-        return;
-    }
-    m->status.reload.taken++;
-    m->status.reload.last_taken_at = clock_wall_s();
-}
-
-static void reload(struct master *m)
-{
-    struct errors errors = {.count = 0};
-    const struct conf *next;
-    struct fleet_settings *settings = NULL;
-
-    control_reload_begins(m->control);
-    notify_reloading(clock_now_us());
-    next = conf_load(&m->cmdline->source, &errors);
-    if (next != NULL)
-        settings = prepare(m, next, &errors);
-    if (settings != NULL) {
-        commit(m, next, settings);
-    } else {
-        log_errors(&errors);
-        control_reload_ended(m->control, &errors);
-    }
-    note_reload(m, settings != NULL);
-    conf_unref(next);
-    errors_clear(&errors);
-    if (m->state != RELOADING)
-        notify_ready();
-}
-
 static void stop(struct master *m)
 {
-    if (m->state == STOPPING)
+    if (m->state == STOPPING || succession_stop(m))
         return;
     m->state = STOPPING;
     health_free(m->health);
@@ -217,7 +56,7 @@ static void stop(struct master *m)
 /* All that was posted has been carried out. */
 static void settle(struct master *m)
 {
-    if (m->state == STOPPING)
+    if (m->state == STOPPING && !upgrade_is_under_way(m->upgrade))
         event_base_loopbreak(m->base);
     if (m->state != RELOADING)
         return;
@@ -227,7 +66,7 @@ static void settle(struct master *m)
     control_reload_ended(m->control, NULL);
     if (m->is_reload_due) {
         m->is_reload_due = false;
-        reload(m);
+        reload_now(m);
     }
 }
 
@@ -235,10 +74,14 @@ static void ask_for_reload(void *arg)
 {
     struct master *m = arg;
 
-    if (m->state == RELOADING)
+    bool is_upgrading = upgrade_is_under_way(m->upgrade);
+
+    if (is_upgrading)
+        upgrade_note_reload(m->upgrade);
+    if (is_upgrading || m->state == RELOADING)
         m->is_reload_due = true;
     else if (m->state == RUNNING)
-        reload(m);
+        reload_now(m);
 }
 
 static void on_hup(evutil_socket_t fd, short what, void *arg)
@@ -272,6 +115,13 @@ static void on_usr1(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (!reopen_log(arg, why, sizeof(why)))
         log_error("dtlsgate: the log goes on in the old file: %s", why);
+}
+
+static void on_usr2(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    succession_begin(arg);
 }
 
 static void on_acks(evutil_socket_t fd, short what, void *arg)
@@ -385,6 +235,7 @@ static void look(void *arg, struct view *v)
                        .log_level = m->log_level,
                        .is_draining = m->status.phase == STATUS_DRAINING,
                        .is_stopping = m->state == STOPPING,
+                       .is_upgrading = upgrade_is_under_way(m->upgrade),
                        .uptime_ms = clock_now_ms() - m->status.started_ms,
                        .reloads = m->status.reload.taken,
                        .failed_reloads = m->status.reload.refused};
@@ -392,7 +243,7 @@ static void look(void *arg, struct view *v)
 
 static void order_log_level(void *arg, enum log_level level)
 {
-    set_log_level(arg, level);
+    reload_set_log_level(arg, level);
 }
 
 static unsigned order_drain(void *arg, bool is_on)
@@ -444,6 +295,7 @@ static bool open_control(struct master *m, const struct unixsock *socket)
                   .event_library = master_library_version(),
                   .arg = m},
         .reload = ask_for_reload,
+        .upgrade = succession_begin,
         .stop = order_stop,
     };
 
@@ -459,6 +311,7 @@ static bool watch_all(struct master *m)
     m->watch[ON_TERM] = evsignal_new(m->base, SIGTERM, on_end, m);
     m->watch[ON_INT] = evsignal_new(m->base, SIGINT, on_end, m);
     m->watch[ON_USR1] = evsignal_new(m->base, SIGUSR1, on_usr1, m);
+    m->watch[ON_USR2] = evsignal_new(m->base, SIGUSR2, on_usr2, m);
     m->watch[ON_ACKS] = event_new(m->base, fleet_acks(m->fleet), EV_READ | EV_PERSIST, on_acks, m);
     m->watch[ON_REPLIES] =
         event_new(m->base, fleet_replies(m->fleet), EV_READ | EV_PERSIST, on_replies, m);
@@ -478,13 +331,17 @@ static bool start(struct master *m)
     char why[256];
 
     assert(m->state == STARTING);
+    succession_take(m);
     if (!fleet_start(m->fleet, why, sizeof(why))) {
+        if (heir_is_there())
+            heir_fail(why);
         log_error("dtlsgate: %s", why);
         return false;
     }
     m->state = RUNNING;
     m->status.phase = STATUS_SERVING;
-    watch_backends(m);
+    succession_confirm(m);
+    reload_watch_backends(m);
     sockets_log(m->sockets, m->conf);
     if (m->http != NULL)
         http_log(m->http);
@@ -492,6 +349,8 @@ static bool start(struct master *m)
     tell_status(m);
     notify_ready();
     background_ready();
+    if (m->inheritance.is_reload_due)
+        ask_for_reload(m);
     return true;
 }
 
@@ -525,8 +384,10 @@ void master_free(struct master *m)
     for (int i = 0; i < WATCH_COUNT; i++)
         if (m->watch[i] != NULL)
             event_free(m->watch[i]);
+    succession_close(m);
     health_free(m->health);
-    fleet_free(m->fleet); /* its workers may hold what http has asked for */
+    fleet_free(m->fleet); /* its workers may hold what http has asked for, and the upgrade's */
+    succession_free(m);
     http_free(m->http);
     if (m->base != NULL)
         event_base_free(m->base);
@@ -547,6 +408,9 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
     *m = (struct master){.cmdline = params->cmdline,
                          .conf = conf_ref(params->conf),
                          .sockets = params->sockets,
+                         .control_socket = params->control,
+                         .stop = stop,
+                         .tell_status = tell_status,
                          .base = event_base_new(),
                          .state = STARTING,
                          .log_level =
@@ -557,8 +421,8 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
         note_start(m);
         if (m->base != NULL)
             m->health = health_new(m->base, m->fleet);
-        if (m->health != NULL && watch_all(m) && open_control(m, params->control) &&
-            open_http(m, params->http))
+        if (m->health != NULL && watch_all(m) && succession_open(m) &&
+            open_control(m, params->control) && open_http(m, params->http))
             return m;
         snprintf(why, why_size, "cannot make the event loop: out of memory or descriptors");
     }
@@ -576,20 +440,25 @@ static void hold_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-bool master_run(struct master *m)
+enum master_end master_run(struct master *m)
 {
     if (!start(m))
-        return false;
+        return MASTER_FAILED;
     if (event_base_dispatch(m->base) < 0) {
         log_error("dtlsgate: the event loop failed");
-        return false;
+        return MASTER_FAILED;
     }
     hold_signals();
     box_report(clock_now_ms());
+    if (m->has_left) {
+        log_info("dtlsgate: handed over");
+        return MASTER_LEFT;
+    }
     fleet_log_totals(m->fleet);
     log_info("dtlsgate: stopped");
-    return true;
+    return MASTER_STOPPED;
 }

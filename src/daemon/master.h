@@ -25,9 +25,13 @@ struct master;
 /* Makes workers and signal handlers: a signal that comes from now on is acted on by master_run().
  * NULL with `why`. */
 struct master *master_new(const struct master_params *params, char *why, size_t why_size);
-/* Starts the workers, says that all is ready, and returns when they have ended: true after TERM or
- * INT, false when something failed, which has been logged. */
-bool master_run(struct master *m);
+enum master_end {
+    MASTER_FAILED = 0, /* which has been logged */
+    MASTER_STOPPED,    /* after TERM or INT, or an order */
+    MASTER_LEFT,       /* another process has taken over; what bears a name is that one's */
+};
+/* Starts the workers, says that all is ready, and returns when they have ended. */
+enum master_end master_run(struct master *m);
 /* NULL is fine. */
 void master_free(struct master *m);
 

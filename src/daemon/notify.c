@@ -23,13 +23,14 @@ static struct {
     socklen_t name_len; /* 0: nobody listens */
     uint64_t watchdog_us;
     char status[NOTIFY_STATUS_MAX];
+    bool is_held;
 } to;
 
 static void tell(const char *text)
 {
     ssize_t sent;
 
-    if (to.name_len == 0)
+    if (to.name_len == 0 || to.is_held)
         return;
     /* To the name each time, for a manager that was started anew has a new socket behind it. One
      * that cannot be reached is no reason to serve nobody. */
@@ -128,6 +129,19 @@ uint64_t notify_watchdog_us(void)
     return to.watchdog_us;
 }
 
+void notify_hold(bool is_held)
+{
+    to.is_held = is_held;
+}
+
+void notify_main_process(long pid)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "MAINPID=%ld", pid);
+    tell(text);
+}
+
 void notify_ready(void)
 {
     tell("READY=1");
@@ -150,7 +164,7 @@ void notify_status(const char *text)
 {
     char line[sizeof("STATUS=") + NOTIFY_STATUS_MAX];
 
-    if (to.name_len == 0 || strncmp(text, to.status, sizeof(to.status) - 1) == 0)
+    if (to.name_len == 0 || to.is_held || strncmp(text, to.status, sizeof(to.status) - 1) == 0)
         return;
     snprintf(to.status, sizeof(to.status), "%s", text);
     snprintf(line, sizeof(line), "STATUS=%s", to.status);

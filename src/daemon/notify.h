@@ -24,6 +24,10 @@ bool notify_is_wanted(void);
 /* A sign of life is awaited in each such time; 0: none is. */
 uint64_t notify_watchdog_us(void);
 
+/* While `is_held` nothing is told: another process is the service's, still or already. */
+void notify_hold(bool is_held);
+/* The service's process is another one from now on, which must not be our child any more. */
+void notify_main_process(long pid);
 /* All is bound, or the reload is over. */
 void notify_ready(void);
 /* `now_us` is what CLOCK_MONOTONIC shows, by which the manager knows that it is told of the reload

@@ -223,6 +223,11 @@ static void run_reload(struct call *c)
     c->order->kind = ORDER_RELOAD;
 }
 
+static void run_upgrade(struct call *c)
+{
+    c->order->kind = ORDER_UPGRADE;
+}
+
 static void run_reopen(struct call *c)
 {
     char why[512];
@@ -384,6 +389,8 @@ static const struct command commands[] = {
     {"end", "ID|identity:NAME", "end a session, or all of an identity", 1, 1, true, run_end},
     {"reload", "", "take the settings and keys anew, as HUP does, and tell what is wrong", 0, 0,
      true, run_reload},
+    {"upgrade", "", "hand all over to a new process of the program, and end; or tell why not", 0, 0,
+     true, run_upgrade},
     {"reopen", "", "open the log file anew, as USR1 does", 0, 0, true, run_reopen},
     {"drain", "", "begin no more handshakes; sessions go on", 0, 0, true, run_drain},
     {"undrain", "", "take new handshakes again", 0, 0, true, run_undrain},
@@ -434,6 +441,8 @@ static void run(struct order *o, const struct words *w, const struct order_hooks
     hooks->look(hooks->arg, &view);
     if (view.is_stopping && command->is_change)
         order_refuse(o, "dtlsgate is stopping");
+    else if (view.is_upgrading && command->is_change && command->run != run_stop)
+        order_refuse(o, "an upgrade is under way; try again");
     else
         command->run(&call);
 }
@@ -509,9 +518,41 @@ void order_finish(struct order *o)
     show_end(&o->show);
 }
 
+/* "error: WHAT" and the list of reasons. */
+static void refuse_for(struct order *o, const char *what, const struct errors *errors)
+{
+    unsigned held = errors->count < ERRORS_MAX ? errors->count : ERRORS_MAX;
+
+    begin_refusal(o, what);
+    show_list(&o->show, "reasons", "");
+    for (unsigned i = 0; i < held; i++)
+        show_item_word(&o->show, errors->line[i] != NULL ? errors->line[i] : "out of memory");
+    show_list_end(&o->show);
+    if (errors->count > held)
+        show_number(&o->show, "further", errors->count - held);
+    show_end(&o->show);
+}
+
+void order_upgraded(struct order *o, const struct errors *errors,
+                    const struct upgrade_report *report)
+{
+    if (errors != NULL) {
+        refuse_for(o, "upgrade failed, the old process goes on", errors);
+        return;
+    }
+    o->kind = ORDER_ANSWERED;
+    begin_answer(o);
+    show_flag(&o->show, "upgraded", true);
+    show_number(&o->show, "pid", (uint64_t)report->pid);
+    show_number(&o->show, "sessions", report->sessions);
+    show_number(&o->show, "left-behind", report->left);
+    show_number(&o->show, "settled-ms", report->settle_ms);
+    show_number(&o->show, "still-us", report->still_us);
+    show_end(&o->show);
+}
+
 void order_reloaded(struct order *o, const struct errors *errors)
 {
-    unsigned held;
 
     if (errors == NULL) {
         o->kind = ORDER_ANSWERED;
@@ -520,13 +561,5 @@ void order_reloaded(struct order *o, const struct errors *errors)
         show_end(&o->show);
         return;
     }
-    held = errors->count < ERRORS_MAX ? errors->count : ERRORS_MAX;
-    begin_refusal(o, "reload failed, nothing changed");
-    show_list(&o->show, "reasons", "");
-    for (unsigned i = 0; i < held; i++)
-        show_item_word(&o->show, errors->line[i] != NULL ? errors->line[i] : "out of memory");
-    show_list_end(&o->show);
-    if (errors->count > held)
-        show_number(&o->show, "further", errors->count - held);
-    show_end(&o->show);
+    refuse_for(o, "reload failed, nothing changed", errors);
 }

@@ -8,6 +8,7 @@
 
 #include "base/errors.h"
 #include "daemon/show.h"
+#include "daemon/upgrade.h"
 #include "daemon/view.h"
 #include "proxy/inquiry.h"
 #include "proxy/parts.h"
@@ -31,8 +32,9 @@ struct order_hooks {
 enum order_kind {
     ORDER_ANSWERED, /* the answer is complete */
     ORDER_WALK, /* ask the workers, one after the other, and give what they tell to order_slice() */
-    ORDER_RELOAD, /* reload, and give what came of it to order_reloaded() */
-    ORDER_STOP,   /* the answer is complete; stop once it is sent */
+    ORDER_RELOAD,  /* reload, and give what came of it to order_reloaded() */
+    ORDER_UPGRADE, /* hand over to a new process; order_upgraded() */
+    ORDER_STOP,    /* the answer is complete; stop once it is sent */
 };
 
 struct order {
@@ -65,5 +67,8 @@ bool order_is_satisfied(const struct order *o);
 void order_finish(struct order *o);
 /* The reload was done, or refused for these errors (NULL: none). */
 void order_reloaded(struct order *o, const struct errors *errors);
+/* The same for an upgrade; one of the two is not NULL. */
+void order_upgraded(struct order *o, const struct errors *errors,
+                    const struct upgrade_report *report);
 
 #endif

@@ -17,6 +17,7 @@
 
 static const char *name;
 static int held = -1;
+static bool is_borrowed; /* another process's, which holds it, too */
 
 static bool is_same(int fd, const char *path)
 {
@@ -47,7 +48,8 @@ static bool write_id(int fd)
     char text[32];
     int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 
-    return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)len, 0) == len;
+    return ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0 &&
+           write(fd, text, (size_t)len) == len;
 }
 
 /* The descriptor of a locked file that still bears the name. -1 with `why`. */
@@ -100,11 +102,43 @@ bool pidfile_open(const char *path, char *why, size_t why_size)
     return false;
 }
 
+int pidfile_fd(void)
+{
+    return held;
+}
+
+bool pidfile_adopt(const char *path, int fd, char *why, size_t why_size)
+{
+    if (!is_same(fd, path)) {
+        snprintf(why, why_size, "%s is not the one of the running process; restart dtlsgate", path);
+        return false;
+    }
+    name = path;
+    held = fd;
+    is_borrowed = true;
+    return true;
+}
+
+/* Where it cannot be written, a wrong number is left: nobody can be told any more. */
+void pidfile_take(void)
+{
+    if (held >= 0)
+        (void)write_id(held);
+    is_borrowed = false;
+}
+
+void pidfile_leave(void)
+{
+    if (held >= 0)
+        close(held);
+    held = -1;
+}
+
 void pidfile_close(void)
 {
     if (held < 0)
         return;
-    if (is_same(held, name) && unlink(name) != 0)
+    if (!is_borrowed && is_same(held, name) && unlink(name) != 0)
         (void)!ftruncate(held, 0);
     close(held);
     held = -1;

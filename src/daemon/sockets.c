@@ -119,12 +119,14 @@ static void explain(const struct opening *o, const struct place *p, int error, u
                    text, strerror(error), cure(p->at, error));
 }
 
-static void set_buffer(struct sockets *s, int fd, size_t wanted)
+static void tune(struct sockets *s, int fd, const struct conf *conf)
 {
-    size_t granted = udp_set_buffers(fd, wanted);
+    size_t granted = udp_set_buffers(fd, conf->daemon.socket_buffer);
 
     if (granted < s->buffer)
         s->buffer = granted;
+    if (s->offload.receive)
+        (void)udp_join_received(fd); /* without, it merely costs more */
 }
 
 /* Opens one address for each worker, where no socket was passed for it. `column` is its place in a
@@ -153,9 +155,7 @@ static bool open_place(const struct opening *o, const struct place *p, size_t co
         slot->fd = fd;
         slot->service = (unsigned)(p->service - o->conf->service);
         at = slot->bound;
-        set_buffer(s, fd, o->conf->daemon.socket_buffer);
-        if (s->offload.receive)
-            (void)udp_join_received(fd); /* without, it merely costs more */
+        tune(s, fd, o->conf);
     }
     return true;
 }
@@ -230,13 +230,13 @@ void sockets_close(struct sockets *s)
         if (s->list[i].fd >= 0)
             close(s->list[i].fd);
     free(s->list);
+    free(s->shared);
     *s = (struct sockets){0};
 }
 
-bool sockets_open(struct sockets *s, const struct conf *conf, const char *path,
-                  struct errors *errors)
+/* Room for all of them. */
+static bool make(struct sockets *s, const struct conf *conf, struct errors *errors)
 {
-    struct opening o = {.sockets = s, .conf = conf, .path = path, .errors = errors};
     size_t per_worker = 0, count;
 
     for (size_t i = 0; i < conf->service_count; i++)
@@ -253,10 +253,40 @@ bool sockets_open(struct sockets *s, const struct conf *conf, const char *path,
         s->offload = udp_probe_offload();
     for (size_t i = 0; i < count; i++)
         s->list[i].fd = -1;
+    return true;
+}
+
+bool sockets_open(struct sockets *s, const struct conf *conf, const char *path,
+                  struct errors *errors)
+{
+    struct opening o = {.sockets = s, .conf = conf, .path = path, .errors = errors};
+
+    if (!make(s, conf, errors))
+        return false;
     if (open_all(&o) && refuse_left(&o))
         return true;
     sockets_close(s);
     return false;
+}
+
+bool sockets_claim(struct sockets *s, const struct conf *conf, const char *path,
+                   sockets_claim_fn claim, struct errors *errors)
+{
+    struct opening o = {.sockets = s, .conf = conf, .path = path, .errors = errors};
+    bool is_fine = make(s, conf, errors) && claim(s, conf, path, errors);
+
+    for (size_t i = 0; is_fine && i < conf->service_count; i++)
+        is_fine = check_transparent(&o, &conf->service[i]);
+    for (size_t i = 0; is_fine && i < s->workers * s->per_worker; i++)
+        tune(s, s->list[i].fd, conf);
+    if (!is_fine)
+        sockets_close(s);
+    return is_fine;
+}
+
+const int *sockets_shared(const struct sockets *s, unsigned worker)
+{
+    return s->shared != NULL ? &s->shared[worker * s->services] : NULL;
 }
 
 const struct worker_socket *sockets_of(const struct sockets *s, unsigned worker)

@@ -20,6 +20,10 @@ struct sockets {
     unsigned workers;
     size_t buffer;              /* bytes of the smallest receive buffer that the kernel granted */
     struct udp_offload offload; /* what the kernel can do and the settings allow */
+    bool are_taken;             /* another process reads them until it lets go (daemon/heir) */
+    size_t services;
+    int *shared; /* sockets that flows share, worker by worker, each by service; 0: none. Owned, and
+                    the workers' once they are made. NULL: are_taken is false */
 };
 
 /* Opens them all, or none; a socket that was passed for an address (daemon/passed) takes the place
@@ -29,9 +33,18 @@ struct sockets {
  * false when there was any. */
 bool sockets_open(struct sockets *s, const struct conf *conf, const char *path,
                   struct errors *errors) __attribute__((warn_unused_result));
+/* The same, but that `claim` fills s->list and s->shared with sockets that another process has had,
+ * and adds what is wrong to `errors`. */
+typedef bool (*sockets_claim_fn)(struct sockets *s, const struct conf *conf, const char *path,
+                                 struct errors *errors);
+bool sockets_claim(struct sockets *s, const struct conf *conf, const char *path,
+                   sockets_claim_fn claim, struct errors *errors)
+    __attribute__((warn_unused_result));
 /* Closes all; harmless on a zeroed one. */
 void sockets_close(struct sockets *s);
 
+/* The shared sockets of one worker, by service; NULL: there are none. */
+const int *sockets_shared(const struct sockets *s, unsigned worker);
 /* The sockets of one worker, s->per_worker of them. */
 const struct worker_socket *sockets_of(const struct sockets *s, unsigned worker);
 /* Warns, once, when the kernel granted smaller buffers than the settings ask for. */

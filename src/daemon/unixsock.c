@@ -133,6 +133,59 @@ bool unixsock_open(struct unixsock *s, const struct unixsock_rules *rules, char 
     return false;
 }
 
+/* What the rules leave open is as they would have made it. */
+static bool is_as_ruled(const struct unixsock_rules *rules, const struct stat *st)
+{
+    return (st->st_mode & 07777) == rules->mode &&
+           (rules->uid == (uid_t)-1 || st->st_uid == rules->uid) &&
+           (rules->gid == (gid_t)-1 || st->st_gid == rules->gid);
+}
+
+bool unixsock_adopt(struct unixsock *s, int fd, const struct unixsock_rules *rules, char *why,
+                    size_t why_size)
+{
+    struct sockaddr_un name, bound = {.sun_family = AF_UNIX};
+    socklen_t len = sizeof(bound), size = sizeof(int);
+    int is_listening = 0;
+    struct stat st;
+
+    *s = (struct unixsock){.fd = -1, .rules = *rules};
+    if (!name_of(rules->path, &name) || getsockname(fd, (struct sockaddr *)&bound, &len) != 0 ||
+        strncmp(name.sun_path, bound.sun_path, sizeof(name.sun_path)) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) != 0 || !is_listening ||
+        lstat(rules->path, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+        snprintf(why, why_size,
+                 "is not the one of the running process, and an upgrade cannot "
+                 "change it; restart dtlsgate");
+        return false;
+    }
+    if (!is_as_ruled(rules, &st)) {
+        snprintf(why, why_size,
+                 "has another owner, group or mode in the running process, and an "
+                 "upgrade cannot change them; restart dtlsgate");
+        return false;
+    }
+    s->rules.uid = st.st_uid;
+    s->rules.gid = st.st_gid;
+    s->device = st.st_dev;
+    s->inode = st.st_ino;
+    s->is_borrowed = true;
+    s->fd = fd;
+    return true;
+}
+
+void unixsock_take(struct unixsock *s)
+{
+    s->is_borrowed = false;
+}
+
+void unixsock_leave(struct unixsock *s)
+{
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+}
+
 bool unixsock_close(struct unixsock *s)
 {
     struct stat st;
@@ -140,6 +193,10 @@ bool unixsock_close(struct unixsock *s)
 
     if (s->fd < 0)
         return true;
+    if (s->is_borrowed) {
+        unixsock_leave(s);
+        return true;
+    }
     if (lstat(s->rules.path, &st) == 0 && st.st_dev == s->device && st.st_ino == s->inode)
         is_gone = unlink(s->rules.path) == 0;
     int saved = errno;

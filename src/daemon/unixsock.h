@@ -18,7 +18,8 @@ struct unixsock_rules {
 
 /* Zeroed memory with fd -1 is none. */
 struct unixsock {
-    int fd; /* listening, non-blocking; -1: none */
+    int fd;           /* listening, non-blocking; -1: none */
+    bool is_borrowed; /* another process's, which listens, too */
     struct unixsock_rules rules;
     dev_t device; /* of what we made, */
     ino_t inode;  /* so that nothing else is removed */
@@ -29,6 +30,14 @@ struct unixsock {
  * a file that is none, is not. False with `why`, which goes on where the path ended, and fd -1. */
 bool unixsock_open(struct unixsock *s, const struct unixsock_rules *rules, char *why,
                    size_t why_size) __attribute__((warn_unused_result));
+/* Goes on with one that another process has made and listens on: `fd`, which is taken over on true.
+ * It has to be what the rules ask for already, for it is that process's still: until
+ * unixsock_take() it is not removed. False with `why` as above. */
+bool unixsock_adopt(struct unixsock *s, int fd, const struct unixsock_rules *rules, char *why,
+                    size_t why_size) __attribute__((warn_unused_result));
+void unixsock_take(struct unixsock *s);
+/* Closes it and leaves it where it is, for it is another process's now. */
+void unixsock_leave(struct unixsock *s);
 /* Closes it, and removes it where it is still ours. Harmless on none. False: it stays behind,
  * errno tells. */
 bool unixsock_close(struct unixsock *s);

@@ -19,7 +19,7 @@ struct view {
     const struct fleet *fleet;     /* NULL: tells of no workers */
     const char *state;             /* "running", "reloading", "stopping" */
     enum log_level log_level;
-    bool is_draining, is_stopping;
+    bool is_draining, is_stopping, is_upgrading;
     uint64_t uptime_ms;
     uint64_t reloads, failed_reloads;
 };

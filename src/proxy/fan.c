@@ -37,8 +37,10 @@ static bool is_loopback(const struct prefix *p)
 
 static bool open_socket(struct fan *f, const struct fan_params *params)
 {
-    f->fd = udp_share(params->prefix.base.family, is_loopback(&params->prefix), &f->bound);
-    if (f->fd < 0)
+    f->fd = params->taken > 0
+                ? params->taken
+                : udp_share(params->prefix.base.family, is_loopback(&params->prefix), &f->bound);
+    if (f->fd < 0 || (params->taken > 0 && !udp_own_address(f->fd, &f->bound)))
         return false;
     (void)udp_set_buffers(f->fd, params->buffer);
     if (params->joins)
@@ -78,6 +80,8 @@ struct fan *fan_new(struct event_base *base, struct udp_inbox *inbox,
             return f;
     }
     error = errno;
+    if (params->taken > 0)
+        f->fd = -1; /* still the caller's */
     fan_free(f);
     errno = error;
     return NULL;
@@ -91,6 +95,11 @@ struct sources *fan_sources(struct fan *f)
 uint16_t fan_port(const struct fan *f)
 {
     return f->bound.port;
+}
+
+int fan_socket(const struct fan *f)
+{
+    return f->fd;
 }
 
 const struct udp_datagram *fan_next(struct fan *f, struct source **to)

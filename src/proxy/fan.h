@@ -23,6 +23,8 @@ struct fan_params {
     unsigned worker, workers; /* which of how many share it */
     size_t buffer;            /* bytes asked of the kernel, each way */
     bool joins;               /* the kernel can hand over many datagrams as one */
+    int taken; /* the socket, as fan_socket() gave it to another process; 0: opens one. The fan's
+                  where it comes about */
     fan_judge_fn is_backend;
     fan_fn on_datagrams;
     void *arg;
@@ -36,8 +38,9 @@ void fan_free(struct fan *f);
 
 /* The addresses that are in use. */
 struct sources *fan_sources(struct fan *f);
-/* The one port that all of them have. */
+/* The one port that all of them have, and the socket. */
 uint16_t fan_port(const struct fan *f);
+int fan_socket(const struct fan *f);
 
 /* Within on_datagrams: the next one, and to whose address it was sent; *to is NULL where it is not
  * of a backend or to nobody. NULL: that was all. Valid until the next call. */

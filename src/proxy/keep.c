@@ -361,6 +361,14 @@ void keep_drop(struct keep *k, struct session *s)
     s->association.lease = 0;
 }
 
+void keep_leave(struct keep *k, struct session *s)
+{
+    if (!k || s->state != SESSION_OPEN || s->association.lease == 0)
+        return;
+    leases_at(&k->leases, s->association.lease)->of = NULL;
+    s->association.lease = 0;
+}
+
 void keep_settle(struct keep *k, struct session *s)
 {
     struct lease *lease;

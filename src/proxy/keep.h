@@ -45,6 +45,8 @@ bool keep_store(struct keep *k, struct session *s, const char *service,
                 const struct session_image *image) __attribute__((warn_unused_result));
 /* It ends: wipes what there is. Harmless when there is nothing, or k is NULL. */
 void keep_drop(struct keep *k, struct session *s);
+/* Another process has it: leaves what there is as it is. Harmless as above. */
+void keep_leave(struct keep *k, struct session *s);
 /* It will be silent from now on: leaves its numbers as they stand. Harmless as above. */
 void keep_settle(struct keep *k, struct session *s);
 

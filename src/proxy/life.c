@@ -9,6 +9,7 @@
 #include "proxy/policy.h"
 #include "proxy/pp2.h"
 #include "proxy/report.h"
+#include "proxy/session_image.h"
 
 #include <errno.h>
 #include <string.h>
@@ -55,7 +56,7 @@ unsigned life_slot(const struct session *s)
     return slot == MARK_NOBODY ? BALANCE_NOBODY : slot;
 }
 
-static bool was_refused(const struct session *s)
+bool life_was_refused(const struct session *s)
 {
     return (upstream_mark_of(s->flow) & MARK_REFUSED) != 0;
 }
@@ -67,7 +68,7 @@ void life_note_refusal(struct session *s)
 
 void life_note_answer(struct session *s)
 {
-    if (was_refused(s))
+    if (life_was_refused(s))
         mark_slot(s, life_slot(s));
 }
 
@@ -85,14 +86,20 @@ static void leave_backend(struct relay *r, const struct session *s, unsigned slo
         balance_leave(balance_of(r, s), slot);
 }
 
+static void shut_flow(struct relay *r, struct session *s)
+{
+    unsigned slot = life_slot(s);
+
+    upstream_close(s->flow);
+    s->flow = NULL;
+    leave_backend(r, s, slot);
+}
+
 void life_close_flow(struct relay *r, struct session *s)
 {
     if (s->flow == NULL)
         return;
-    unsigned slot = life_slot(s);
-    upstream_close(s->flow);
-    s->flow = NULL;
-    leave_backend(r, s, slot);
+    shut_flow(r, s);
     stats_add(&r->parts.stats->flows_closed, 1);
     life_count(r, s, SERVICE_FLOWS_CLOSED, 1);
     life_update_gauges(r);
@@ -132,7 +139,6 @@ struct aim {
     const struct addr *to; /* NULL: nowhere */
     unsigned slot;         /* in the balance; BALANCE_NOBODY: it is of a policy alone */
     bool is_up;
-    const uint32_t *was; /* the number of the address that it had; NULL: any will do */
 };
 
 /* `but`: a slot that is taken for down, or BALANCE_NOBODY. Where a policy names a backend there is
@@ -175,37 +181,29 @@ static void enter_backend(struct relay *r, struct session *s, const struct aim *
 }
 
 /* Where it comes from is the settings' choice, or the client's. */
-static struct flow *try_flow(struct relay *r, struct session *s, const struct aim *aim)
+static struct flow *try_flow(struct relay *r, struct session *s, const struct addr *to)
 {
     const struct conf_service *conf = life_conf(r, s);
-    uint32_t wanted = wanted_source(r, s);
-    const struct addr *to = aim->to;
     struct addr client = s->peer;
-    struct flow *flow = NULL;
 
-    if (wanted == UPSTREAM_ANY && aim->was != NULL)
-        flow = upstream_open(r->parts.upstream, s->service, to, *aim->was, s);
-    if (flow != NULL)
-        return flow;
     if (conf->transparent == CONF_TRANSPARENT_NO)
-        return upstream_open(r->parts.upstream, s->service, to, wanted, s);
+        return upstream_open(r->parts.upstream, s->service, to, wanted_source(r, s), s);
     if (conf->transparent == CONF_TRANSPARENT_YES)
         client.port = 0;
     return upstream_open_as(r->parts.upstream, s->service, to, &client, s);
 }
 
-static struct session_image_flow image_flow(const struct relay *r, const struct session *s)
+struct session_image_flow life_flow_image(const struct relay *r, const struct session *s)
 {
-    struct session_image_flow flow = {.source = life_source(s), .port = s->backend_port};
-
-    if (s->flow == NULL)
-        return flow;
-    flow.is_open = true;
-    flow.is_lone = !upstream_is_shared(s->flow);
-    flow.is_listed = life_slot(s) != BALANCE_NOBODY;
-    flow.was_refused = was_refused(s);
-    flow.backend = life_backend(r, s);
-    return flow;
+    return (struct session_image_flow){
+        .is_open = true,
+        .is_lone = !upstream_is_shared(s->flow),
+        .is_listed = life_slot(s) != BALANCE_NOBODY,
+        .was_refused = life_was_refused(s),
+        .source = upstream_source(s->flow),
+        .port = upstream_port(s->flow),
+        .backend = life_backend(r, s),
+    };
 }
 
 void life_keep(struct relay *r, struct session *s, uint64_t now)
@@ -216,7 +214,8 @@ void life_keep(struct relay *r, struct session *s, uint64_t now)
         return;
     session_image_save(&image, s, now);
     image.local = *locals_at(&r->peers.locals, s->local);
-    image.flow = image_flow(r, s);
+    if (s->flow != NULL && life_backend(r, s).family != 0)
+        image.flow = life_flow_image(r, s);
     if (!keep_store(r->keep, s, life_conf(r, s)->name, &image)) {
         stats_add(&r->parts.stats->sessions_unkept, 1);
         report_unkept(s, life_conf(r, s), &r->unkept_lines, now);
@@ -232,11 +231,11 @@ static bool open_flow(struct relay *r, struct session *s, const struct aim *aim,
     struct session *victim;
 
     if (aim->to != NULL)
-        s->flow = try_flow(r, s, aim);
+        s->flow = try_flow(r, s, aim->to);
     if (s->flow == NULL && aim->to != NULL && is_shortage(errno) &&
         (victim = peers_flow_victim(&r->peers)) != NULL) {
         life_close_flow(r, victim);
-        s->flow = try_flow(r, s, aim);
+        s->flow = try_flow(r, s, aim->to);
         limit = &r->shortage_lines;
     }
     if (s->flow == NULL) {
@@ -287,7 +286,7 @@ static void aim_anew(struct relay *r, struct session *s, uint64_t now)
 
     if (slot == BALANCE_NOBODY)
         return;
-    if (balance_is_good(b, slot, now) && !(was_refused(s) && balance_is_failing(b, slot)))
+    if (balance_is_good(b, slot, now) && !(life_was_refused(s) && balance_is_failing(b, slot)))
         return;
     struct aim aim = take_aim(r, s, slot, now);
     if (aim.to == NULL || addr_equal(aim.to, balance_address(b, slot)) ||
@@ -302,21 +301,34 @@ static void aim_anew(struct relay *r, struct session *s, uint64_t now)
     (void)open_flow(r, s, &aim, now);
 }
 
+/* A backend that is in no list any more has no slot, and without one a flow would never leave it.
+ */
+bool life_take_flow(struct relay *r, struct session *s, const struct session_image_flow *flow,
+                    int fd)
+{
+    unsigned slot =
+        flow->is_listed ? balance_find(balance_of(r, s), &flow->backend) : BALANCE_NOBODY;
+    const struct aim aim = {.to = &flow->backend, .slot = slot, .is_up = true};
+
+    bool is_shared = upstream_shared_socket(r->parts.upstream, s->service) >= 0;
+
+    if ((flow->is_listed && slot == BALANCE_NOBODY) || is_shared == flow->is_lone)
+        return false;
+    s->flow = flow->is_lone ? upstream_take_over(r->parts.upstream, s->service, fd, flow->source, s)
+                            : upstream_open(r->parts.upstream, s->service, aim.to, flow->source, s);
+    if (s->flow == NULL)
+        return false;
+    enter_backend(r, s, &aim);
+    if (flow->was_refused)
+        life_note_refusal(s);
+    s->backend_port = upstream_port(s->flow);
+    return true;
+}
+
 void life_keep_flow(struct relay *r, struct session *s, uint64_t now)
 {
     if (s->flow == NULL && prefixes_range(&life_conf(r, s)->backend_source) != NULL)
         (void)has_flow(r, s, now);
-}
-
-void life_resume_flow(struct relay *r, struct session *s, uint32_t source, uint64_t now)
-{
-    struct aim aim;
-
-    if (prefixes_range(&life_conf(r, s)->backend_source) == NULL)
-        return;
-    aim = take_aim(r, s, BALANCE_NOBODY, now);
-    aim.was = &source;
-    (void)open_flow(r, s, &aim, now);
 }
 
 /* ---- the sink: where a session leaves what goes out ---- */
@@ -437,6 +449,16 @@ static void leave_gate(struct relay *r, struct session *s)
     gate_leave(r->gate, &s->pending->seat);
 }
 
+static void remove_session(struct relay *r, struct session *s)
+{
+    identities_leave(&r->identities, s, life_conf(r, s));
+    leave_gate(r, s);
+    peers_remove(&r->peers, s);
+    peers_forget_route(&r->peers, s);
+    session_free(s);
+    life_update_gauges(r);
+}
+
 /* The one place where a session, or a handshake that became none, ends. */
 void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now)
 {
@@ -469,12 +491,15 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
             seen_forget(r->seen, s->pending->hello_print);
         report_failed(s, life_conf(r, s), why, &r->failed_lines, now);
     }
-    identities_leave(&r->identities, s, life_conf(r, s));
-    leave_gate(r, s);
-    peers_remove(&r->peers, s);
-    peers_forget_route(&r->peers, s);
-    session_free(s);
-    life_update_gauges(r);
+    remove_session(r, s);
+}
+
+void life_forget(struct relay *r, struct session *s)
+{
+    keep_leave(r->keep, s);
+    if (s->flow != NULL)
+        shut_flow(r, s);
+    remove_session(r, s);
 }
 
 /* This worker has no other: another one does. */

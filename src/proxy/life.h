@@ -46,6 +46,7 @@ struct relay {
         fate_lines, backend_lines, unkept_lines;
     uint64_t next_id;
     bool is_draining;
+    bool is_settling; /* no handshake begins: the other process shall have it */
 };
 
 /* One step on behalf of one peer: what a sink's functions need to know. */
@@ -66,19 +67,25 @@ void life_count(struct relay *r, const struct session *s, enum service_counter w
 uint32_t life_source(const struct session *s);
 void life_update_gauges(struct relay *r);
 void life_close_flow(struct relay *r, struct session *s);
+/* Of an open session that another process has had, which is among the peers: goes on with its flow
+ * as that left it. `fd` is its socket, or -1; false: it is still the caller's, and the session is
+ * without a flow. */
+bool life_take_flow(struct relay *r, struct session *s, const struct session_image_flow *flow,
+                    int fd);
+/* What there is to tell of a flow, which is there. */
+struct session_image_flow life_flow_image(const struct relay *r, const struct session *s);
 /* Where the flow of a session goes, which has one; and its slot in the balance. */
 struct addr life_backend(const struct relay *r, const struct session *s);
 unsigned life_slot(const struct session *s);
 /* The backend has refused a datagram of this flow, or has sent it one. */
 void life_note_refusal(struct session *s);
 void life_note_answer(struct session *s);
+/* The first of them, and not the second since. */
+bool life_was_refused(const struct session *s);
 /* Opens the flow of an open session that keeps it for as long as it lives: one that costs no
  * socket. Harmless when it is there already; where it fails, the client's next datagram tries
  * again. */
 void life_keep_flow(struct relay *r, struct session *s, uint64_t now);
-/* The same with the address that it had before a restart, where that is to be had, of a service in
- * which each session has one of its own. */
-void life_resume_flow(struct relay *r, struct session *s, uint32_t source, uint64_t now);
 /* An open session is kept for the next start as it is now, if there is anything to keep it in: when
  * it opens, and whenever the address of its client changes. That of its flow is life's own. */
 void life_keep(struct relay *r, struct session *s, uint64_t now);
@@ -89,6 +96,9 @@ struct session_sink life_sink(struct turn *t);
 
 /* The one place where a session, or a handshake that became none, ends; frees it. */
 void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t now);
+/* Takes it away without a word to anybody, for another process has it: nothing is sent, logged or
+ * counted. */
+void life_forget(struct relay *r, struct session *s);
 /* An open session, with s->psk of its service's keys, is counted among those of its identity, and
  * its rate begins. Returns how many those are. */
 unsigned life_enter_identity(struct relay *r, struct session *s);

@@ -44,6 +44,9 @@ struct relay_parts {
     struct stats *stats;
     struct service_stats *services; /* by index; NULL: not counted apart */
     struct listener **listeners;    /* by index; borrowed */
+    size_t listener_count;
+    const int *shared; /* by service: a shared socket of another process, which is the upstream's
+                          from then on, or 0; NULL: there are none */
     struct relay_elsewhere elsewhere;
 };
 

@@ -186,6 +186,18 @@ void peers_add(struct peers *p, struct session *s)
     }
 }
 
+void peers_add_idlest(struct peers *p, struct session *s)
+{
+    peers_add(p, s);
+    list_remove(&s->idle);
+    list_prepend(&p->idle[s->service], &s->idle);
+}
+
+void peers_flow_idlest(struct peers *p, struct session *s)
+{
+    upstream_touch_idlest(s->flow, &p->flows[s->service]);
+}
+
 void peers_remove(struct peers *p, struct session *s)
 {
     if (list_is_empty(&s->idle))

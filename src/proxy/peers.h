@@ -45,6 +45,9 @@ struct session_route peers_route(const struct peers *p, const struct session *s)
 /* Adds one by its state, to the pending (SESSION_HANDSHAKE) or to the open ones, among which no
  * other has its route. Its list node has been through list_init(). */
 void peers_add(struct peers *p, struct session *s);
+/* The same for an open one that was used before all others; and its flow before all other flows. */
+void peers_add_idlest(struct peers *p, struct session *s);
+void peers_flow_idlest(struct peers *p, struct session *s);
 /* Takes it out of all that it is in, also when its state has changed since peers_add(); harmless
  * when it is in none. */
 void peers_remove(struct peers *p, struct session *s);

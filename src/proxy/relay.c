@@ -114,6 +114,8 @@ static enum fate take_hello(struct relay *r, struct turn *t, unsigned service,
     }
     if (seen_has(r->seen, print))
         return FATE_DROP_HELLO_COPY;
+    if (r->is_settling) /* it comes again, with the same cookie */
+        return FATE_DROP_DRAINING;
     enum fate refusal;
     if (!is_admitted(r, t, open != NULL, &refusal))
         return refusal;
@@ -540,10 +542,12 @@ bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t n
 static bool add_services(const struct relay *r, const struct conf *conf)
 {
     for (size_t i = 0; i < conf->service_count; i++) {
-        const struct upstream_service service = {.source = &conf->service[i].backend_source,
-                                                 .worker = r->parts.worker,
-                                                 .workers = r->parts.worker_count,
-                                                 .buffer = conf->daemon.socket_buffer};
+        const struct upstream_service service = {
+            .source = &conf->service[i].backend_source,
+            .worker = r->parts.worker,
+            .workers = r->parts.worker_count,
+            .buffer = conf->daemon.socket_buffer,
+            .taken = r->parts.shared != NULL ? r->parts.shared[i] : 0};
         if (!upstream_add(r->parts.upstream, &service))
             return false;
     }

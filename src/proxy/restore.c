@@ -83,6 +83,20 @@ static struct session *make_session(struct relay *r, const struct restore *o, co
     return s;
 }
 
+/* One on a socket of its own is opened anew by the client's next datagram; one that shares a socket
+ * has its address again, where that is still its own. */
+static void resume_flow(struct relay *r, struct session *s, const struct restore *o)
+{
+    const struct session_image_flow *flow = &o->entry->image.flow;
+
+    if (flow->is_open && !flow->is_lone && life_take_flow(r, s, flow, -1)) {
+        stats_add(&r->parts.stats->flows_opened, 1);
+        life_count(r, s, SERVICE_FLOWS_OPENED, 1);
+    }
+    life_leave_source(r, s);
+    life_keep_flow(r, s, o->now);
+}
+
 static void open_again(struct relay *r, struct session *s, const struct restore *o,
                        const struct session_route *route)
 {
@@ -100,7 +114,7 @@ static void open_again(struct relay *r, struct session *s, const struct restore 
         life_end(r, s, SESSION_END_ELSEWHERE, o->now);
         return;
     }
-    life_resume_flow(r, s, o->entry->image.flow.source, o->now);
+    resume_flow(r, s, o);
     life_keep(r, s, o->now);
     life_update_gauges(r);
 }

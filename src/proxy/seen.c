@@ -54,3 +54,10 @@ void seen_forget(struct seen *s, uint64_t print)
     if (seen_has(s, print))
         s->print[place_of(s, named(print))] = 0;
 }
+
+void seen_each(const struct seen *s, void (*fn)(void *arg, uint64_t print), void *arg)
+{
+    for (size_t i = 0; i < PLACES; i++)
+        if (s->print[i] != 0)
+            fn(arg, s->print[i]);
+}

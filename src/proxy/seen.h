@@ -17,6 +17,8 @@ void seen_free(struct seen *s);
 /* `print` names the hello; never two hellos by the same, but for one in 2^64. */
 bool seen_has(const struct seen *s, uint64_t print);
 void seen_add(struct seen *s, uint64_t print);
+/* Calls fn for each that is still known. */
+void seen_each(const struct seen *s, void (*fn)(void *arg, uint64_t print), void *arg);
 /* Its handshake had to make room through no fault of the client: it may come again. */
 void seen_forget(struct seen *s, uint64_t print);
 

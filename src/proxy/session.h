@@ -34,6 +34,7 @@
     X(IDENTITY_REMOVED, "identity removed")                                                        \
     X(KEY_CHANGED, "key changed")                                                                  \
     X(SHUTDOWN, "shutdown")                                                                        \
+    X(LEFT_BEHIND, "not taken over by the new process")                                            \
     X(EXHAUSTED, "key used up")                                                                    \
     X(FORGERIES, "too many forged records")                                                        \
     X(PREFIX_FULL, "too many sessions of its prefix")                                              \

@@ -55,6 +55,11 @@ static uint32_t search(const struct sources *s, uint32_t from)
     return s->count;
 }
 
+static bool is_free(const struct sources *s, uint32_t own)
+{
+    return (s->used[own / WORD_BITS] >> own % WORD_BITS & 1) == 0;
+}
+
 static void flip(struct sources *s, uint32_t own)
 {
     s->used[own / WORD_BITS] ^= UINT64_C(1) << own % WORD_BITS;
@@ -105,8 +110,12 @@ bool sources_take_next(struct sources *s, struct source *source)
 
 bool sources_take(struct sources *s, struct source *source, uint32_t number)
 {
+    uint32_t own = number / s->workers;
+
     if (find(s, number))
         return false;
+    if (number % s->workers == s->worker && own < s->count && is_free(s, own))
+        flip(s, own);
     put(s, source, number);
     return true;
 }
@@ -116,8 +125,7 @@ void sources_give_back(struct sources *s, struct source *source)
     uint32_t own = source->number / s->workers;
 
     table_remove(&s->table, &source->link);
-    if (source->number % s->workers == s->worker && own < s->count &&
-        (s->used[own / WORD_BITS] >> own % WORD_BITS & 1) != 0)
+    if (source->number % s->workers == s->worker && own < s->count && !is_free(s, own))
         flip(s, own);
 }
 

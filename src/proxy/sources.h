@@ -39,7 +39,7 @@ void sources_clear(struct sources *s);
 /* Takes the free one of our own that was handed out longest ago. False: all are in use. */
 bool sources_take_next(struct sources *s, struct source *source)
     __attribute__((warn_unused_result));
-/* Takes this one, ours or not; one instance is used either way, not both. False: it is in use. */
+/* Takes this one, ours or not; the other call does not hand it out then. False: it is in use. */
 bool sources_take(struct sources *s, struct source *source, uint32_t number)
     __attribute__((warn_unused_result));
 void sources_give_back(struct sources *s, struct source *source);

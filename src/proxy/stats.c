@@ -45,6 +45,18 @@ uint64_t stats_value(const struct stats *s, const struct stats_item *item)
     return atomic_load_explicit(counter_of(s, item), memory_order_relaxed);
 }
 
+bool stats_take_over(struct stats *s, const char *name, size_t len, uint64_t value)
+{
+    for (const struct stats_item *item = stats_items; item->name; item++) {
+        if (strlen(item->name) != len || memcmp(item->name, name, len) != 0)
+            continue;
+        if (item->kind != STATS_GAUGE)
+            stats_add((_Atomic uint64_t *)(void *)((char *)s + item->offset), value);
+        return item->kind != STATS_GAUGE;
+    }
+    return false;
+}
+
 void stats_sum(struct stats *sum, const struct stats *one)
 {
     for (const struct stats_item *item = stats_items; item->name; item++)

@@ -97,6 +97,10 @@ static inline void stats_set(_Atomic uint64_t *gauge, uint64_t value)
     atomic_store_explicit(gauge, value, memory_order_relaxed);
 }
 
+/* Takes over what another process has counted under this name. False: nothing is called so, or it
+ * is a gauge, which tells what there is. Only for who owns `s`. */
+bool stats_take_over(struct stats *s, const char *name, size_t len, uint64_t value);
+
 /* Adds every counter and gauge of `one` to `sum`, which only the caller uses. */
 void stats_sum(struct stats *sum, const struct stats *one);
 

@@ -200,6 +200,36 @@ static struct flow *open_lone(struct side *side, const struct addr *to, const st
     return NULL;
 }
 
+/* A socket that is not connected would take datagrams of anybody. */
+static bool is_connected(int fd, struct addr *local)
+{
+    struct sockaddr_storage name;
+    socklen_t len = sizeof(name);
+
+    return getpeername(fd, (struct sockaddr *)&name, &len) == 0 && udp_own_address(fd, local);
+}
+
+static struct flow *adopt_lone(struct side *side, int fd, uint32_t number)
+{
+    struct upstream *u = side->upstream;
+    struct lone *f = slab_take(&u->lones);
+    struct addr local;
+
+    if (!f)
+        return NULL;
+    f->flow.side = side;
+    list_init(&f->order);
+    f->fd = fd;
+    f->source = (uint8_t)number;
+    if (is_connected(fd, &local) && watch(f)) {
+        f->port = local.port;
+        list_append(&u->lone, &f->node);
+        return &f->flow;
+    }
+    slab_give(f);
+    return NULL;
+}
+
 static void close_lone(struct lone *f)
 {
     struct upstream *u = f->flow.side->upstream;
@@ -287,6 +317,7 @@ static bool open_fan(struct side *side, const struct prefix *prefix,
                                       .workers = service->workers,
                                       .buffer = service->buffer,
                                       .joins = u->offload.receive,
+                                      .taken = service->taken,
                                       .is_backend = is_backend,
                                       .on_datagrams = on_fan,
                                       .arg = side};
@@ -386,6 +417,26 @@ struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct
 
     assert(!side->fan);
     return enter(open_lone(side, to, as), owner);
+}
+
+struct flow *upstream_take_over(struct upstream *u, unsigned service, int fd, uint32_t number,
+                                void *owner)
+{
+    struct side *side = u->sides[service];
+
+    return side->fan ? NULL : enter(adopt_lone(side, fd, number), owner);
+}
+
+int upstream_socket(const struct flow *f)
+{
+    return f->side->fan ? -1 : lone_of(f)->fd;
+}
+
+int upstream_shared_socket(const struct upstream *u, unsigned service)
+{
+    const struct fan *fan = u->sides[service]->fan;
+
+    return fan ? fan_socket(fan) : -1;
 }
 
 bool upstream_is_shared(const struct flow *f)
@@ -526,6 +577,14 @@ void upstream_touch(struct flow *f, struct list *order)
 {
     if (!upstream_is_shared(f))
         list_move_to_end(order, &lone_of(f)->order);
+}
+
+void upstream_touch_idlest(struct flow *f, struct list *order)
+{
+    if (upstream_is_shared(f))
+        return;
+    list_remove(&lone_of(f)->order);
+    list_prepend(order, &lone_of(f)->order);
 }
 
 void *upstream_idlest(const struct list *order)

@@ -49,6 +49,7 @@ struct upstream_service {
                                       the backends' family */
     unsigned worker, workers;      /* which of how many share a prefix */
     size_t buffer;                 /* bytes asked of the kernel for a shared socket, each way */
+    int taken;                     /* a shared socket of another process; 0: none, it opens one */
 };
 
 /* Adds a service; the first one is number 0. False with errno: out of memory or descriptors. */
@@ -73,6 +74,15 @@ struct flow *upstream_open(struct upstream *u, unsigned service, const struct ad
  * (EPERM: we may not; EAFNOSUPPORT: it is not of the backend's family). */
 struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct addr *to,
                               const struct addr *as, void *owner);
+/* Goes on with the connected socket that a flow of another process has had (upstream_socket()), in
+ * a service whose flows have sockets of their own; `number` is upstream_source()'s. NULL with
+ * errno: it is no such socket, or out of memory; the descriptor is still the caller's then. */
+struct flow *upstream_take_over(struct upstream *u, unsigned service, int fd, uint32_t number,
+                                void *owner);
+/* The descriptor of a flow, or -1 where it has none of its own; and of a service's shared socket,
+ * at any time and from any thread. */
+int upstream_socket(const struct flow *f);
+int upstream_shared_socket(const struct upstream *u, unsigned service);
 /* Where a flow goes. */
 struct addr upstream_backend(const struct flow *f);
 /* From now on a flow on a shared socket goes to another backend. False: out of memory, it stays. */
@@ -103,6 +113,8 @@ size_t upstream_count(const struct upstream *u);
 /* Puts a flow at the end of a list of flows that the caller keeps, taking it out of the one it was
  * in; a flow that is closed leaves by itself. One on a shared socket stands in no list. */
 void upstream_touch(struct flow *f, struct list *order);
+/* The same for its beginning. */
+void upstream_touch_idlest(struct flow *f, struct list *order);
 /* The owner of the flow that stands first in such a list, or NULL. */
 void *upstream_idlest(const struct list *order);
 

@@ -8,11 +8,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/timer.h"
-#include "proxy/mailbox.h"
+#include "proxy/message.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,33 +26,6 @@
 #define COST_BYTES 1024 /* of a datagram, for one more */
 
 #define WALL_LOOK_MS 60000 /* the wall clock may be set, or drift */
-
-enum message_kind {
-    MESSAGE_SETUP,
-    MESSAGE_COOKIES,
-    MESSAGE_BACKEND,
-    MESSAGE_DRAIN,
-    MESSAGE_PING,
-    MESSAGE_UNDRAIN,
-    MESSAGE_INQUIRY, /* answered, not acknowledged */
-    MESSAGE_END_ONE, /* of another worker; not acknowledged */
-    MESSAGE_STOP,
-};
-
-struct message {
-    struct list node;
-    enum message_kind kind;
-    union {
-        struct relay_setup setup;
-        struct cookie_secrets cookies;
-        struct inquiry *inquiry;
-        struct relay_order backend;
-        struct {
-            struct relay_identity who;
-            unsigned asked; /* so many workers have none to end */
-        } end_one;
-    } with;
-};
 
 struct worker {
     struct event_base *base;
@@ -69,9 +43,10 @@ struct worker {
     uint64_t now;     /* the turn's time; 0: nobody has asked */
     uint64_t wall_at; /* when to look at the wall clock again */
     int acks;
-    bool is_over; /* the thread's: leave the loop */
-    struct mailbox mailbox;
-    struct message stop, ping;
+    bool is_over;            /* the thread's: leave the loop */
+    struct moving *stopping; /* to be stopped once the turn is over; or NULL */
+    struct messages messages;
+    struct message stop, ping, moving;
     bool is_started, is_stop_posted; /* the master's */
     bool forgets;                    /* the master's until it posts the stop */
     pthread_t thread;
@@ -79,28 +54,9 @@ struct worker {
     struct service_stats *services; /* by index */
 };
 
-static struct message *message_new(enum message_kind kind)
-{
-    struct message *m = calloc(1, sizeof(*m));
-
-    if (m)
-        m->kind = kind;
-    return m;
-}
-
-/* Those two are a part of the worker. */
-static void message_free(struct message *m)
-{
-    if (m->kind == MESSAGE_STOP || m->kind == MESSAGE_PING)
-        return;
-    if (m->kind == MESSAGE_COOKIES)
-        cookie_secrets_wipe(&m->with.cookies);
-    free(m);
-}
-
 static void post(struct worker *w, struct message *m)
 {
-    mailbox_post(&w->mailbox, &m->node);
+    messages_post(&w->messages, m);
 }
 
 /* Hands a request on around the ring, until one can serve it or all have been asked. Lost when
@@ -121,9 +77,28 @@ static void on_elsewhere(void *arg, const struct relay_identity *who)
     ask_next(arg, who, 1);
 }
 
+/* What is let go is told goodbye at once, for there is no turn any more. */
+static void move(struct worker *w, struct moving *m, uint64_t now)
+{
+    if (m->step == MOVING_STOP) {
+        w->stopping = m;
+        return;
+    }
+    moving_carry_out(w->relay, m, now);
+    if (m->step == MOVING_GO_ON)
+        w->messages.is_held = false;
+    if (m->step == MOVING_LET_GO)
+        relay_flush(w->relay);
+    log_flush();
+    mailbox_post(m->replies, &m->node);
+}
+
 static void carry_out(struct worker *w, struct message *m, uint64_t now)
 {
     switch (m->kind) {
+    case MESSAGE_MOVING:
+        move(w, m->with.moving, now);
+        break;
     case MESSAGE_SETUP:
         relay_apply(w->relay, &m->with.setup, now);
         break;
@@ -171,13 +146,12 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
     uint64_t now = now_of(w);
-    struct list *node;
+    struct message *m;
 
     (void)fd;
     (void)what;
-    while (!w->is_over && (node = mailbox_take(&w->mailbox))) {
-        struct message *m = list_entry(node, struct message, node);
-        bool is_acknowledged = m->kind != MESSAGE_END_ONE && m->kind != MESSAGE_INQUIRY;
+    while (!w->is_over && (m = messages_take(&w->messages))) {
+        bool is_acknowledged = message_is_acknowledged(m);
         carry_out(w, m, now);
         message_free(m);
         if (!w->is_over && is_acknowledged) {
@@ -272,22 +246,56 @@ static void end_turn(struct worker *w)
     w->now = 0;
 }
 
+/* What has been read is dealt with and what was to be sent is sent: nothing is in between. */
+static void stop_if_asked(struct worker *w)
+{
+    struct moving *m = w->stopping;
+
+    if (!m || w->unfinished)
+        return;
+    w->stopping = NULL;
+    w->messages.is_held = true;
+    m->is_done = true;
+    mailbox_post(m->replies, &m->node);
+}
+
+static void turn(struct worker *w)
+{
+    struct listener *before = w->unfinished;
+
+    if (event_base_loop(w->base, EVLOOP_ONCE | (before ? EVLOOP_NONBLOCK : 0)) != 0) {
+        log_error("worker: the event loop failed: %s", strerror(errno));
+        abort(); /* a descriptor that is not ours to wait on: our bug */
+    }
+    if (before && !w->is_over)
+        on_client_batch(w, before);
+    end_turn(w);
+    stop_if_asked(w);
+}
+
+/* The loop watches sockets, which have to wait. */
+static void rest(struct worker *w)
+{
+    struct pollfd mail = {.fd = mailbox_fd(&w->messages.mailbox), .events = POLLIN};
+
+    (void)poll(&mail, 1, -1);
+    on_mail(mail.fd, 0, w);
+    w->now = 0;
+}
+
 static void *run(void *arg)
 {
     struct worker *w = arg;
 
     log_hold();
-    end_turn(w);
-    while (!w->is_over) {
-        struct listener *before = w->unfinished;
-        if (event_base_loop(w->base, EVLOOP_ONCE | (before ? EVLOOP_NONBLOCK : 0)) != 0) {
-            log_error("worker: the event loop failed: %s", strerror(errno));
-            abort(); /* a descriptor that is not ours to wait on: our bug */
-        }
-        if (before && !w->is_over)
-            on_client_batch(w, before);
+    if (!w->messages.is_held)
         end_turn(w);
-    }
+    while (!w->is_over)
+        if (w->messages.is_held)
+            rest(w);
+        else
+            turn(w);
+    end_turn(w);
     mailbox_ring(w->acks);
     return NULL;
 }
@@ -299,8 +307,8 @@ static bool make_loop(struct worker *w)
         return false;
     w->tick_at = TIMER_NEVER;
     return event_assign(&w->tick_event, w->base, -1, 0, on_tick, w) == 0 &&
-           event_assign(&w->mail_event, w->base, mailbox_fd(&w->mailbox), EV_READ | EV_PERSIST,
-                        on_mail, w) == 0 &&
+           event_assign(&w->mail_event, w->base, mailbox_fd(&w->messages.mailbox),
+                        EV_READ | EV_PERSIST, on_mail, w) == 0 &&
            event_add(&w->mail_event, NULL) == 0;
 }
 
@@ -343,6 +351,8 @@ static bool make_relay(struct worker *w, const struct worker_params *params,
                                 .stats = &w->stats,
                                 .services = w->services,
                                 .listeners = w->listeners,
+                                .listener_count = w->listener_count,
+                                .shared = params->shared,
                                 .elsewhere = {on_elsewhere, w}};
 
     w->relay = relay_new(&parts, setup, params->cookies);
@@ -358,19 +368,6 @@ static struct service_stats *new_services(const struct worker_params *params)
         if (params->sockets[i].service > last)
             last = params->sockets[i].service;
     return calloc(last + 1, sizeof(struct service_stats));
-}
-
-/* Messages that nobody will carry out. */
-static void empty_mailbox(struct worker *w)
-{
-    struct list *node;
-
-    while ((node = mailbox_take(&w->mailbox))) {
-        struct message *m = list_entry(node, struct message, node);
-        if (m->kind == MESSAGE_SETUP)
-            relay_setup_clear(&m->with.setup);
-        message_free(m);
-    }
 }
 
 /* The mirror of worker_new(), whose last step may be missing as well as all but the first. */
@@ -390,8 +387,7 @@ static void free_parts(struct worker *w)
         event_base_free(w->base);
     }
     free(w->services);
-    empty_mailbox(w);
-    mailbox_clear(&w->mailbox);
+    messages_clear(&w->messages);
     free(w);
 }
 
@@ -401,7 +397,7 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
 
     if (!w)
         return NULL;
-    if (!mailbox_init(&w->mailbox)) {
+    if (!messages_init(&w->messages)) {
         free(w);
         return NULL;
     }
@@ -409,6 +405,8 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
     w->count = params->count;
     w->stop.kind = MESSAGE_STOP;
     w->ping.kind = MESSAGE_PING;
+    w->moving.kind = MESSAGE_MOVING;
+    w->messages.is_held = params->is_stopped;
     w->inbox = udp_inbox_new(false);
     w->outbox = udp_outbox_new(params->offload.send, NULL, NULL);
     w->services = new_services(params);
@@ -427,11 +425,6 @@ void worker_link(struct worker *w, struct worker *next)
 bool worker_keep(struct worker *w, struct keep_shared *shared)
 {
     return relay_keep(w->relay, shared);
-}
-
-void worker_take_cookies(struct worker *w, const struct cookie_secrets *cookies)
-{
-    relay_set_cookies(w->relay, cookies);
 }
 
 enum session_end worker_restore(struct worker *w, const struct restore *order)
@@ -530,6 +523,25 @@ void worker_forget(struct worker *w)
         w->forgets = true;
 }
 
+void worker_post_moving(struct worker *w, struct moving *m)
+{
+    w->moving.with.moving = m;
+    post(w, &w->moving);
+}
+
+bool worker_unpack(struct worker *w, struct moving_arrival *a, const char **why)
+{
+    uint64_t now = clock_now_ms();
+
+    relay_set_wall(w->relay, clock_wall_ms(), now);
+    return moving_unpack(w->relay, a, now, why);
+}
+
+void worker_use_cookies(struct worker *w, const struct cookie_secrets *cookies)
+{
+    relay_set_cookies(w->relay, cookies);
+}
+
 void worker_post_stop(struct worker *w)
 {
     if (w->is_stop_posted)
@@ -553,6 +565,11 @@ void worker_free(struct worker *w)
         return;
     worker_join(w);
     free_parts(w);
+}
+
+int worker_shared_socket(const struct worker *w, unsigned service)
+{
+    return upstream_shared_socket(w->upstream, service);
 }
 
 const struct stats *worker_stats(const struct worker *w)

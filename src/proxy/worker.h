@@ -7,6 +7,7 @@
 #define DTLSGATE_PROXY_WORKER_H
 
 #include "proxy/inquiry.h"
+#include "proxy/moving.h"
 #include "proxy/relay.h"
 #include "proxy/restore.h"
 
@@ -25,6 +26,8 @@ struct worker_params {
                  the stop message as the thread's last act */
     const struct cookie_secrets *cookies;
     struct udp_offload offload; /* what the kernel can do and the settings allow */
+    const int *shared;          /* as in proxy/parts.h */
+    bool is_stopped;            /* it begins as if told MOVING_STOP */
 };
 
 struct worker;
@@ -35,11 +38,9 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
 /* Before the start: who is next in the ring of workers, which is asked when an identity has too
  * many sessions. All of a ring have ended before any is freed. */
 void worker_link(struct worker *w, struct worker *next);
-/* Before the start: sessions are kept in what all workers share, which outlives them; cookies are
- * made with these; and an earlier process's session is taken up, as proxy/restore.h says. False, as
- * relay_keep(). */
+/* Before the start: sessions are kept in what all workers share, which outlives them, and an
+ * earlier process's session is taken up, as proxy/restore.h says. False, as relay_keep(). */
 bool worker_keep(struct worker *w, struct keep_shared *shared) __attribute__((warn_unused_result));
-void worker_take_cookies(struct worker *w, const struct cookie_secrets *cookies);
 enum session_end worker_restore(struct worker *w, const struct restore *order);
 /* Starts the thread, with all signals blocked in it. False: errno. */
 bool worker_start(struct worker *w) __attribute__((warn_unused_result));
@@ -61,6 +62,14 @@ bool worker_post_undrain(struct worker *w) __attribute__((warn_unused_result));
 /* Not acknowledged: it comes back through q->replies, unless the worker was told to stop before. It
  * is nobody else's in between. */
 bool worker_post_inquiry(struct worker *w, struct inquiry *q) __attribute__((warn_unused_result));
+/* Not acknowledged: it comes back through m->replies. Needs no memory; not before the last one is
+ * back. From MOVING_STOP to MOVING_GO_ON the worker touches no socket but that of MOVING_PACK, and
+ * all else that is posted waits, but a ping and the stop; behind MOVING_LET_GO for ever. */
+void worker_post_moving(struct worker *w, struct moving *m);
+/* Before the start: what another process has sent for this worker, and its cookies. */
+bool worker_unpack(struct worker *w, struct moving_arrival *a, const char **why)
+    __attribute__((warn_unused_result));
+void worker_use_cookies(struct worker *w, const struct cookie_secrets *cookies);
 /* Ends the thread and all sessions, with goodbye but for those that are kept. Needs no memory, so
  * cannot fail; harmless when posted before. */
 void worker_post_stop(struct worker *w);
@@ -75,6 +84,8 @@ void worker_free(struct worker *w);
 const struct stats *worker_stats(const struct worker *w);
 /* The same for what is counted by service, of those that the worker was made with. */
 uint64_t worker_service_count(const struct worker *w, unsigned service, enum service_counter what);
+/* The socket that flows of a service share, or -1; as long as the worker is there. */
+int worker_shared_socket(const struct worker *w, unsigned service);
 /* The same for the backends of a service: balance_look(). */
 const struct balance *worker_balance(const struct worker *w, unsigned service);
 

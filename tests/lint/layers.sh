@@ -59,8 +59,8 @@ keep() {
 }
 keep '<openssl/' '^dtls/' 'src/dtls'
 keep '<ini.h>' '^conf/ini[.]c$' 'src/conf/ini.c'
-keep '<event2/' '^(proxy/(listener|upstream|worker)|daemon/(master|control|health|http))[.][ch]$' \
-    'src/proxy/{listener,upstream,worker} and src/daemon/{master,control,health,http}'
+keep '<event2/' '^(proxy/(listener|upstream|worker)|daemon/(master|control|health|http|succession|upgrade))[.][ch]$' \
+    'src/proxy/{listener,upstream,worker} and src/daemon/{master,control,health,http,succession,upgrade}'
 grep -v '^base/udp[a-z_]*\.[ch]$' "$tmp/files" |
     xargs grep -nE '\b(recvmmsg|sendmmsg) *\(|\bUDP_(SEGMENT|GRO)\b' |
     sed 's|^|src/|; s|$|  <- only src/base/udp*.[ch] may|' >>"$tmp/complaints" || :

@@ -46,6 +46,24 @@ uint8_t upstream_mark_of(const struct flow *f)
     return 0;
 }
 
+struct flow *upstream_take_over(struct upstream *u, unsigned service, int fd, uint32_t number,
+                                void *owner)
+{
+    (void)u;
+    (void)service;
+    (void)fd;
+    (void)number;
+    (void)owner;
+    return NULL;
+}
+
+int upstream_shared_socket(const struct upstream *u, unsigned service)
+{
+    (void)u;
+    (void)service;
+    return -1;
+}
+
 bool upstream_is_shared(const struct flow *f)
 {
     (void)f;

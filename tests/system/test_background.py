@@ -219,3 +219,26 @@ def test_a_file_that_is_no_pidfile_stays_as_it_is(run, psk, tmp_path):
         f"--pidfile: {path} holds something else than a process id; choose another name\n",
     )
     assert path.read_text() == "something else\n"
+
+
+def test_an_upgrade_in_the_background(start):
+    """The file never names a process that has ended; the last one takes it away."""
+    daemon = start()
+    assert daemon.done.returncode == 0
+    for _ in range(2):
+        before = daemon.pid
+        os.kill(before, signal.SIGUSR2)
+        until(lambda: not is_there(before))
+        assert daemon.pid != before and is_there(daemon.pid)
+    assert daemon.stop(daemon.pid)
+    assert not daemon.pidfile.exists()
+
+
+def test_an_upgrade_in_the_background_tells_why_it_fails(start, echo):
+    daemon = start()
+    pid = daemon.pid
+    (daemon.pidfile.parent / "psk").unlink()
+    os.kill(pid, signal.SIGUSR2)
+    daemon.log.wait("upgrade: .*psk.*No such file")
+    assert daemon.pid == pid and is_there(pid)
+    daemon.stop(pid)

@@ -300,3 +300,46 @@ def test_systemd_passes_a_socket(binary, echo, psk, client, free_port):
         program.out.wait("dtlsgate: stopped")
     finally:
         program.stop()
+
+
+# ---- an upgrade ----
+
+
+def test_an_upgrade_names_the_new_process(manager, gate, echo, client, orphans):
+    """By the process that the manager knows, once the new one is its child; nothing comes of the
+    new one before. Then that is alive, too."""
+    m = manager(watchdog_us=WATCHDOG_US)
+    g = gate(echo, daemon={"workers": 2})
+    c = client(g).connect()
+    m.until("READY=1")
+    for _ in range(2):
+        before = g.pid
+        g.tell(signal.SIGUSR2)
+        news = m.next()
+        while not news.startswith("MAINPID="):
+            assert m.last_pid == before
+            news = m.next()
+        pid = int(news.removeprefix("MAINPID="))
+        assert m.last_pid == before != pid
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        assert int(stat.rsplit(") ", 1)[1].split()[1]) == os.getpid()
+        g.follow(pid)
+        told = [m.next() for _ in range(4)]
+        assert m.last_pid == pid
+        assert told[0] == "READY=1" and "WATCHDOG=1" in told
+        assert c.is_alive()
+    g.end()
+    m.until("STOPPING=1")
+    assert m.last_pid == pid
+
+
+def test_an_upgrade_that_fails_is_not_told(manager, gate, echo, tmp_path, orphans):
+    m = manager()
+    g = gate(echo)
+    m.until("READY=1")
+    (tmp_path / "dtlsgate.ini").write_text("[nonsense]\n")
+    g.tell(signal.SIGUSR2)
+    g.log.wait("upgrade failed")
+    g.end()
+    assert m.next() == "STOPPING=1"
+    assert m.last_pid == g.pid

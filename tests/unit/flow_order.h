@@ -13,6 +13,14 @@ void upstream_touch(struct flow *f, struct list *order)
         list_move_to_end(order, &f->order);
 }
 
+void upstream_touch_idlest(struct flow *f, struct list *order)
+{
+    if (f->is_shared)
+        return;
+    list_remove(&f->order);
+    list_prepend(order, &f->order);
+}
+
 void *upstream_idlest(const struct list *order)
 {
     struct list *node = list_first(order);

@@ -15,6 +15,7 @@
 #include "proxy/session.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #define SENT_MAX 64
 #define FLOWS_MAX 64
@@ -39,6 +40,7 @@ struct flow {
     uint32_t source;
     struct addr as; /* what it borrows; family 0: nothing */
     uint16_t port;
+    int taken;      /* the descriptor that another process has had */
     unsigned count; /* datagrams that the backend has got through it; the last one: */
     size_t len;
     uint8_t data[TEXT_MAX];
@@ -202,6 +204,34 @@ struct flow *upstream_open_as(struct upstream *u, unsigned service, const struct
     return f;
 }
 
+/* The descriptor says nothing here, and stays the caller's. */
+struct flow *upstream_take_over(struct upstream *u, unsigned service, int fd, uint32_t number,
+                                void *owner)
+{
+    struct flow *f;
+
+    assert_false(world->shares[service]);
+    if (fd < 0)
+        return NULL;
+    f = upstream_open(u, service, &world->backends[service][0], number, owner);
+    if (f)
+        f->taken = fd;
+    return f;
+}
+
+int upstream_shared_socket(const struct upstream *u, unsigned service)
+{
+    (void)u;
+    return world->shares[service] ? 0 : -1;
+}
+
+/* Any will do. */
+int upstream_socket(const struct flow *f)
+{
+    assert_false(f->is_shared);
+    return 0;
+}
+
 bool upstream_is_shared(const struct flow *f)
 {
     return f->is_shared;
@@ -218,6 +248,8 @@ void upstream_close(struct flow *f)
     list_remove(&f->order);
     if (world->is_refused_late)
         relay_refused(world->relay, f->owner, 1, world->now);
+    if (f->taken > 0)
+        close(f->taken);
     f->is_open = false;
 }
 
@@ -287,7 +319,7 @@ static inline void world_begin(const char *const overrides[], unsigned workers)
 {
     static struct listener listeners[2] = {{0}, {1}};
     static struct listener *list[2] = {&listeners[0], &listeners[1]};
-    struct relay_parts parts = {.worker_count = workers, .listeners = list};
+    struct relay_parts parts = {.worker_count = workers, .listeners = list, .listener_count = 2};
     struct relay_setup setup = world_setup(overrides);
 
     world = calloc(1, sizeof *world);

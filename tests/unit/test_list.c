@@ -85,13 +85,24 @@ static void test_remove(void **state)
     assert_true(list_is_empty(&head));
 }
 
+static void test_prepend(void **state)
+{
+    struct item items[3] = {{.number = 1}, {.number = 2}, {.number = 3}};
+    struct list head;
+
+    (void)state;
+    list_init(&head);
+    for (int i = 0; i < 3; i++)
+        list_prepend(&head, &items[i].node);
+    assert_int_equal(digits(&head), 321);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_new_list_is_empty),
-        cmocka_unit_test(test_append_keeps_the_order),
-        cmocka_unit_test(test_move_to_end),
-        cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_new_list_is_empty), cmocka_unit_test(test_append_keeps_the_order),
+        cmocka_unit_test(test_move_to_end),       cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_prepend),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -234,6 +234,23 @@ static void test_what_cannot_be_is_told(void **state)
     }
 }
 
+static void test_while_it_is_held_nothing_is_told(void **state)
+{
+    (void)state;
+    listen_at(path);
+    start(path, NULL, NULL);
+    assert_true(notify_init(why, sizeof(why)));
+    notify_hold(true);
+    tell_all();
+    notify_status("a");
+    assert_silence();
+    notify_hold(false);
+    notify_status("a");
+    assert_told("STATUS=a");
+    notify_main_process(4711);
+    assert_told("MAINPID=4711");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, close_all)
@@ -246,6 +263,7 @@ int main(void)
         TEST(test_a_watchdog_of_another_process_is_none),
         TEST(test_without_a_manager_nothing_is_done),
         TEST(test_what_cannot_be_is_told),
+        TEST(test_while_it_is_held_nothing_is_told),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -302,6 +302,42 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void test_an_upgrade_ends_either_way(void **state)
+{
+    const struct upgrade_report report = {
+        .pid = 77, .sessions = 5, .left = 1, .settle_ms = 12, .still_us = 3456};
+    struct errors errors = {.count = 0};
+
+    (void)state;
+    take("upgrade");
+    assert_int_equal(o.kind, ORDER_UPGRADE);
+    assert_true(o.is_change);
+    order_upgraded(&o, NULL, &report);
+    assert_string_equal(o.show.text.data, "ok\nupgraded: yes\npid: 77\nsessions: 5\n"
+                                          "left-behind: 1\nsettled-ms: 12\nstill-us: 3456\n");
+    errors_add(&errors, "because");
+    take("upgrade --json");
+    order_upgraded(&o, &errors, NULL);
+    assert_string_equal(o.show.text.data, "error: upgrade failed, the old process goes on\n"
+                                          "{\"error\":\"upgrade failed, the old process goes on\","
+                                          "\"reasons\":[\"because\"]}\n");
+    errors_clear(&errors);
+}
+
+static void test_nothing_but_the_end_is_ordered_during_an_upgrade(void **state)
+{
+    (void)state;
+    now.is_upgrading = true;
+    drained = 0;
+    assert_string_equal(take("drain"), "error: an upgrade is under way; try again\n");
+    assert_string_equal(take("upgrade"), "error: an upgrade is under way; try again\n");
+    assert_int_equal(drained, 0);
+    assert_memory_equal(take("status"), "ok\n", 3);
+    take("stop");
+    assert_int_equal(o.kind, ORDER_STOP);
+    now.is_upgrading = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +351,8 @@ int main(void)
         cmocka_unit_test(test_who_is_not_found),
         cmocka_unit_test(test_who_is_found),
         cmocka_unit_test(test_a_reload_ends_either_way),
+        cmocka_unit_test(test_an_upgrade_ends_either_way),
+        cmocka_unit_test(test_nothing_but_the_end_is_ordered_during_an_upgrade),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -196,14 +196,46 @@ static void test_who_may_not_take_it_away_empties_it(void **state)
     assert_string_equal(read_text("pid"), "");
 }
 
+/* As another process would, with the descriptor of the first. */
+static void test_it_is_gone_on_with(void **state)
+{
+    int fd;
+
+    (void)state;
+    assert_int_equal(pidfile_fd(), -1);
+    assert_true(pidfile_open("pid", why, sizeof(why)));
+    fd = dup(pidfile_fd());
+    pidfile_leave();
+    write_text("pid", "1\n");
+    assert_false(pidfile_adopt("other", fd, why, sizeof(why)));
+    assert_true(pidfile_adopt("pid", fd, why, sizeof(why)));
+    pidfile_close(); /* it came to nothing: the file is the other process's */
+    assert_string_equal(read_text("pid"), "1\n");
+    unlink("pid");
+    assert_true(pidfile_open("pid", why, sizeof(why)));
+    fd = dup(pidfile_fd());
+    pidfile_leave();
+    write_text("pid", "1\n");
+    assert_true(pidfile_adopt("pid", fd, why, sizeof(why)));
+    pidfile_take();
+    assert_int_equal(atoi(read_text("pid")), getpid());
+    pidfile_close();
+    assert_int_not_equal(access("pid", F_OK), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, clean)
     const struct CMUnitTest tests[] = {
-        TEST(test_it_holds_the_process_id_and_goes), TEST(test_a_second_one_is_refused),
-        TEST(test_a_dead_ones_is_taken_over),        TEST(test_what_is_no_pidfile_is_left_alone),
-        TEST(test_a_link_is_not_followed),           TEST(test_a_folder_and_a_missing_one_are_told),
-        TEST(test_the_file_of_a_successor_stays),    TEST(test_who_may_not_take_it_away_empties_it),
+        TEST(test_it_holds_the_process_id_and_goes),
+        TEST(test_a_second_one_is_refused),
+        TEST(test_a_dead_ones_is_taken_over),
+        TEST(test_what_is_no_pidfile_is_left_alone),
+        TEST(test_a_link_is_not_followed),
+        TEST(test_a_folder_and_a_missing_one_are_told),
+        TEST(test_the_file_of_a_successor_stays),
+        TEST(test_who_may_not_take_it_away_empties_it),
+        TEST(test_it_is_gone_on_with),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -46,11 +46,32 @@ static void test_newer_ones_push_out_few(void **state)
     seen_free(s);
 }
 
+static void add_to(void *arg, uint64_t print)
+{
+    *(uint64_t *)arg += print;
+}
+
+static void test_each_is_told(void **state)
+{
+    struct seen *s = seen_new();
+    uint64_t sum = 0;
+
+    (void)state;
+    seen_add(s, 5);
+    seen_add(s, 0x700000000);
+    seen_add(s, 9);
+    seen_forget(s, 9);
+    seen_each(s, add_to, &sum);
+    assert_int_equal(sum, 0x700000005);
+    seen_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_used_hello_is_known),
         cmocka_unit_test(test_newer_ones_push_out_few),
+        cmocka_unit_test(test_each_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

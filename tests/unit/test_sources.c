@@ -150,6 +150,28 @@ static void test_a_large_prefix_goes_round(void **state)
     sources_clear(&s);
 }
 
+/* One that another process has handed out is not handed out again. */
+static void test_one_that_was_taken_is_not_handed_out(void **state)
+{
+    struct sources s = make("192.0.2.0/29", 0, 2);
+    struct source taken, next[2], none;
+
+    (void)state;
+    assert_true(sources_take(&s, &taken, 2));
+    assert_true(sources_take_next(&s, &next[0]));
+    assert_true(sources_take_next(&s, &next[1]));
+    assert_int_equal(next[0].number, 0);
+    assert_int_equal(next[1].number, 4);
+    assert_false(sources_take_next(&s, &none));
+    sources_give_back(&s, &taken);
+    assert_true(sources_take_next(&s, &taken));
+    assert_int_equal(taken.number, 2);
+    for (int i = 0; i < 2; i++)
+        sources_give_back(&s, &next[i]);
+    sources_give_back(&s, &taken);
+    sources_clear(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_workers_share_a_prefix),
         cmocka_unit_test(test_one_by_its_number),
         cmocka_unit_test(test_a_large_prefix_goes_round),
+        cmocka_unit_test(test_one_that_was_taken_is_not_handed_out),
     };
 
     return cmocka_run_group_tests_name("sources", tests, NULL, NULL);

@@ -130,6 +130,21 @@ static void test_add_adds_and_set_sets(void **state)
     assert_int_equal(s.sessions, 5);
 }
 
+static void test_what_another_process_counted_is_taken_over(void **state)
+{
+    struct stats s = {0};
+
+    (void)state;
+    for (const struct stats_item *item = stats_items; item->name != NULL; item++) {
+        bool is_gauge = item->kind == STATS_GAUGE;
+        assert_true(stats_take_over(&s, item->name, strlen(item->name), 7) != is_gauge);
+        assert_true(stats_take_over(&s, item->name, strlen(item->name), 2) != is_gauge);
+        assert_int_equal(stats_value(&s, item), is_gauge ? 0 : 9);
+    }
+    assert_false(stats_take_over(&s, "client_datagram", 15, 1));
+    assert_false(stats_take_over(&s, "", 0, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +154,7 @@ int main(void)
         cmocka_unit_test(test_names_are_unique),
         cmocka_unit_test(test_names_belong_to_their_values),
         cmocka_unit_test(test_add_adds_and_set_sets),
+        cmocka_unit_test(test_what_another_process_counted_is_taken_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

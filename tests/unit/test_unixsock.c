@@ -230,6 +230,50 @@ static int tear_down(void **state)
     return rmdir(folder);
 }
 
+static void test_another_process_goes_on_with_it(void **state)
+{
+    const struct unixsock_rules others[] = {
+        {"s", 0660, US, OUR_GROUP}, {"s", 0600, 12345, OUR_GROUP}, {"s", 0600, US, 12345}};
+    struct unixsock old, next;
+    struct stat st;
+
+    (void)state;
+    open_well(&old, &usual);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_false(unixsock_adopt(&next, old.fd, &others[i], why, sizeof why));
+        assert_non_null(strstr(why, "another owner, group or mode"));
+        assert_int_equal(next.fd, -1);
+    }
+    int fd = dup(old.fd);
+    assert_true(unixsock_adopt(&next, fd, &usual, why, sizeof why));
+    assert_true(unixsock_close(&next)); /* not its own: it stays */
+    assert_int_equal(stat("s", &st), 0);
+    fd = dup(old.fd);
+    assert_true(unixsock_adopt(&next, fd, &usual, why, sizeof why));
+    unixsock_take(&next);
+    unixsock_leave(&old);
+    fd = connect_to("s");
+    assert_true(fd >= 0);
+    close(fd);
+    assert_true(unixsock_close(&next));
+    assert_int_not_equal(stat("s", &st), 0);
+}
+
+static void test_what_is_not_the_one_is_not_gone_on_with(void **state)
+{
+    const struct unixsock_rules other = {"t", 0600, US, OUR_GROUP};
+    struct unixsock s, next;
+
+    (void)state;
+    open_well(&s, &usual);
+    assert_false(unixsock_adopt(&next, s.fd, &other, why, sizeof why));
+    assert_false(unixsock_adopt(&next, 0, &usual, why, sizeof why));
+    unlink("s");
+    assert_false(unixsock_adopt(&next, s.fd, &usual, why, sizeof why));
+    assert_non_null(strstr(why, "is not the one of the running process"));
+    assert_true(unixsock_close(&s));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +285,8 @@ int main(void)
         cmocka_unit_test(test_what_took_its_place_stays),
         cmocka_unit_test(test_we_may_enter),
         cmocka_unit_test(test_the_group_may_where_it_may_write),
+        cmocka_unit_test(test_another_process_goes_on_with_it),
+        cmocka_unit_test(test_what_is_not_the_one_is_not_gone_on_with),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,7 +59,7 @@ static void on_shared(void *arg, void *owner, const struct udp_datagram *d)
     w->doomed = NULL;
 }
 
-static void add(struct world *w, const char *source)
+static void add(struct world *w, const char *source, int taken)
 {
     struct prefixes list = {0};
     const char *fault;
@@ -66,26 +67,33 @@ static void add(struct world *w, const char *source)
 
     assert_true(prefixes_parse(&list, source, &fault, &len));
     const struct upstream_service service = {
-        .source = &list, .worker = 1, .workers = 2, .buffer = 65536};
+        .source = &list, .worker = 1, .workers = 2, .buffer = 65536, .taken = taken};
     assert_true(upstream_add(w->upstream, &service));
     prefixes_clear(&list); /* was borrowed for the call only */
+}
+
+static struct upstream *new_upstream(struct world *w)
+{
+    const struct upstream_hooks hooks = {
+        .on_datagrams = on_datagrams, .on_shared = on_shared, .on_refused = on_refused, .arg = w};
+    struct upstream *u = upstream_new(w->base, udp_probe_offload(), &hooks);
+
+    assert_non_null(u);
+    return u;
 }
 
 static int set_up(void **state)
 {
     static struct world w;
-    const struct upstream_hooks hooks = {
-        .on_datagrams = on_datagrams, .on_shared = on_shared, .on_refused = on_refused, .arg = &w};
     struct addr any;
 
     w = (struct world){.base = event_base_new()};
-    w.upstream = upstream_new(w.base, udp_probe_offload(), &hooks);
-    assert_non_null(w.upstream);
+    w.upstream = new_upstream(&w);
     assert_true(addr_parse(&any, "127.0.0.1:0"));
     w.backend_fd = udp_listen(&any, false, false, &w.backend);
     assert_true(w.backend_fd >= 0);
-    add(&w, "127.0.0.2, 203.0.113.1, 127.0.0.3");
-    add(&w, "127.64.0.0/29");
+    add(&w, "127.0.0.2, 203.0.113.1, 127.0.0.3", 0);
+    add(&w, "127.64.0.0/29", 0);
     *state = &w;
     return 0;
 }
@@ -184,7 +192,7 @@ static void test_no_address_will_do(void **state)
 {
     struct world *w = *state;
 
-    add(w, "203.0.113.1, 203.0.113.2");
+    add(w, "203.0.113.1, 203.0.113.2", 0);
     assert_null(upstream_open(w->upstream, SHARED + 1, &w->backend, UPSTREAM_ANY, NULL));
     assert_int_equal(errno, EADDRNOTAVAIL);
     assert_int_equal(upstream_count(w->upstream), 0);
@@ -342,6 +350,57 @@ static void test_free_closes_what_is_open(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static uint16_t port_at_backend(struct world *w, struct flow *f)
+{
+    struct sockaddr_in from;
+    socklen_t len = sizeof from;
+    uint8_t byte;
+
+    *upstream_reserve(w->upstream, 1) = 'x';
+    upstream_commit(f, 1);
+    assert_int_equal(upstream_flush(w->upstream), 0);
+    assert_int_equal(recvfrom(w->backend_fd, &byte, 1, 0, (struct sockaddr *)&from, &len), 1);
+    return ntohs(from.sin_port);
+}
+
+static void test_another_process_goes_on_with_a_socket(void **state)
+{
+    struct world *w = *state;
+    struct flow *f = open_flow(w, LISTED, UPSTREAM_ANY, w), *g;
+    uint16_t port = upstream_port(f);
+    int fd = dup(upstream_socket(f)), lone = socket(AF_INET, SOCK_DGRAM, 0);
+
+    assert_int_equal(upstream_shared_socket(w->upstream, LISTED), -1);
+    upstream_close(f);
+    assert_null(upstream_take_over(w->upstream, LISTED, lone, 0, w)); /* anybody may speak to it */
+    assert_null(upstream_take_over(w->upstream, SHARED, fd, 0, w));
+    assert_int_equal(upstream_count(w->upstream), 0);
+    g = upstream_take_over(w->upstream, LISTED, fd, 2, w);
+    assert_non_null(g);
+    assert_int_equal(upstream_port(g), port);
+    assert_int_equal(upstream_source(g), 2);
+    assert_int_equal(port_at_backend(w, g), port);
+    upstream_close(g);
+    close(lone);
+}
+
+static void test_another_process_goes_on_with_a_shared_socket(void **state)
+{
+    struct world *w = *state;
+    int fd = dup(upstream_shared_socket(w->upstream, SHARED));
+    struct flow *f = open_flow(w, SHARED, UPSTREAM_ANY, w);
+    uint16_t port = port_at_backend(w, f);
+
+    assert_int_equal(upstream_socket(f), -1);
+    upstream_free(w->upstream);
+    w->upstream = new_upstream(w);
+    add(w, "127.0.0.2", 0);
+    add(w, "127.64.0.0/29", fd);
+    f = open_flow(w, SHARED, UPSTREAM_ANY, w);
+    assert_int_equal(upstream_port(f), port);
+    assert_int_equal(port_at_backend(w, f), port);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +414,8 @@ int main(void)
         TEST(test_all_backends_may_answer_a_shared_flow),
         TEST(test_shared_flows_stand_in_no_list),
         TEST(test_free_closes_what_is_open),
+        TEST(test_another_process_goes_on_with_a_socket),
+        TEST(test_another_process_goes_on_with_a_shared_socket),
     };
 
     return cmocka_run_group_tests_name("upstream_source", tests, NULL, NULL);

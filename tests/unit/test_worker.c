@@ -295,6 +295,110 @@ static void test_signals_are_blocked_in_the_thread_alone(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static struct moving *await_moving(struct mailbox *replies)
+{
+    struct pollfd p = {.fd = mailbox_fd(replies), .events = POLLIN};
+    struct list *node;
+
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    node = mailbox_take(replies);
+    assert_non_null(node);
+    return list_entry(node, struct moving, node);
+}
+
+static void step(struct world *w, struct mailbox *replies, enum moving_step what)
+{
+    struct moving m = {.replies = replies, .step = what};
+
+    worker_post_moving(w->worker, &m);
+    assert_ptr_equal(await_moving(replies), &m);
+    assert_true(m.is_done);
+}
+
+static void await_text(int fd, const char *expected)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char text[16];
+
+    assert_int_equal(poll(&p, 1, 5000), 1);
+    assert_int_equal(recv(fd, text, sizeof text, 0), strlen(expected));
+    assert_memory_equal(text, expected, strlen(expected));
+}
+
+/* What comes waits, as do all messages but a ping; then all of it is there. */
+static void test_a_worker_that_is_still_touches_no_socket(void **state)
+{
+    struct world *w = *state;
+    struct mailbox replies;
+    int fd = client_of(w, 0);
+    char text[16];
+
+    assert_true(mailbox_init(&replies));
+    assert_true(worker_start(w->worker));
+    exchange(fd, "hello");
+    step(w, &replies, MOVING_SETTLE);
+    exchange(fd, "hello"); /* it goes on all the same */
+    step(w, &replies, MOVING_STOP);
+    assert_int_equal(send(fd, "later", 5, 0), 5);
+    assert_true(worker_post_drain(w->worker));
+    worker_post_ping(w->worker);
+    await_count(w->acks, 1); /* the ping's */
+    step(w, &replies, MOVING_PACK);
+    assert_nothing_added(w->acks);
+    assert_int_equal(recv(fd, text, sizeof text, MSG_DONTWAIT), -1);
+    step(w, &replies, MOVING_GO_ON);
+    await_text(fd, "later");
+    await_count(w->acks, 1);
+    stop_and_wait(w);
+    close(fd);
+    mailbox_clear(&replies);
+}
+
+static void test_a_worker_that_has_let_go_hears_of_its_end_alone(void **state)
+{
+    struct world *w = *state;
+    struct mailbox replies;
+    int fd = client_of(w, 0);
+    char text[16];
+
+    assert_true(mailbox_init(&replies));
+    assert_true(worker_start(w->worker));
+    step(w, &replies, MOVING_STOP);
+    step(w, &replies, MOVING_LET_GO);
+    assert_int_equal(send(fd, "hello", 5, 0), 5);
+    assert_true(worker_post_drain(w->worker));
+    stop_and_wait(w);
+    assert_int_equal(recv(fd, text, sizeof text, MSG_DONTWAIT), -1);
+    assert_string_equal(relay.said, "L");
+    close(fd);
+    mailbox_clear(&replies);
+}
+
+static void test_a_worker_may_begin_still(void **state)
+{
+    struct world *w = *state;
+    struct mailbox replies;
+    int fd = client_of(w, 0);
+    char text[16];
+
+    assert_true(mailbox_init(&replies));
+    worker_free(w->worker);
+    w->params.is_stopped = true;
+    w->setup.conf = snapshot(0);
+    w->worker = worker_new(&w->params, &w->setup);
+    assert_non_null(w->worker);
+    assert_int_equal(send(fd, "hello", 5, 0), 5);
+    assert_true(worker_start(w->worker));
+    worker_post_ping(w->worker);
+    await_count(w->acks, 1);
+    assert_int_equal(recv(fd, text, sizeof text, MSG_DONTWAIT), -1);
+    step(w, &replies, MOVING_GO_ON);
+    await_text(fd, "hello");
+    stop_and_wait(w);
+    close(fd);
+    mailbox_clear(&replies);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +421,9 @@ int main(void)
         TEST(test_free_without_a_start_gives_waiting_setups_back),
         TEST(test_failing_to_make_one_leaves_the_setup_and_no_descriptor),
         TEST(test_signals_are_blocked_in_the_thread_alone),
+        TEST(test_a_worker_that_is_still_touches_no_socket),
+        TEST(test_a_worker_that_has_let_go_hears_of_its_end_alone),
+        TEST(test_a_worker_may_begin_still),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -244,6 +244,22 @@ enum session_end relay_restore(struct relay *r, const struct restore *order)
     return SESSION_END_NOT_YET;
 }
 
+void moving_carry_out(struct relay *r, struct moving *m, uint64_t now)
+{
+    (void)r;
+    (void)now;
+    m->is_done = true;
+}
+
+bool moving_unpack(struct relay *r, struct moving_arrival *a, uint64_t now, const char **why)
+{
+    (void)r;
+    (void)a;
+    (void)now;
+    (void)why;
+    return true;
+}
+
 bool relay_end_one(struct relay *r, const struct relay_identity *who, uint64_t now)
 {
     say(r, now > 0 && who->len == 2 && memcmp(who->identity, "me", 2) == 0 ? '1' : '?');

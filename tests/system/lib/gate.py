@@ -3,6 +3,7 @@
 It reads the log as an operator would, and must never look into the process otherwise.
 """
 
+import ctypes
 import json
 import os
 import re
@@ -71,6 +72,12 @@ def until(is_so, timeout=DEADLINE):
     while not is_so():
         assert time.monotonic() < deadline, "the time is over"
         time.sleep(0.01)
+
+
+def adopt_orphans(is_on):
+    """Whoever loses its parent becomes a child of ours, as it would of a manager's."""
+    PR_SET_CHILD_SUBREAPER = 36
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, is_on, 0, 0, 0) == 0
 
 
 class Log:
@@ -176,11 +183,29 @@ class Gate:
         self.stderr = Log(self.process.stderr)
         self.log = FileLog(log_path) if log_path else self.stderr
         self.ended = False
+        self.successors = []  # process ids, behind upgrades
         self._listening = []
 
     @property
     def pid(self):
-        return self.process.pid
+        return self.successors[-1] if self.successors else self.process.pid
+
+    def follow(self, pid):
+        """Behind an upgrade: the process before has to end well, and this is the gate now. Needs
+        the fixture `orphans`."""
+        before = self.pid
+        self.successors.append(pid)
+        assert (status := self._wait(before)) == 0, f"exit {status}:\n{self.log.text()}"
+
+    def _wait(self, pid):
+        if pid == self.process.pid:
+            return self.process.wait(DEADLINE)
+        watch = os.pidfd_open(pid)
+        try:
+            assert select.select([watch], [], [], DEADLINE)[0], f"{pid} does not end"
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        finally:
+            os.close(watch)
 
     def wait_ready(self):
         self.log.wait(r"dtlsgate: ready")
@@ -225,9 +250,9 @@ class Gate:
     def end(self, how=signal.SIGTERM):
         """Asks it to end; it has to, with status 0 and balanced books. Returns its totals."""
         self.ended = True
-        if self.process.poll() is None:
+        if self.successors or self.process.poll() is None:
             self.tell(how)
-        status = self.process.wait(DEADLINE)
+        status = self._wait(self.pid)
         self.stderr.finish()
         text = self.stderr.text() + self.log.text()
         assert not REPORT.search(text), text
@@ -242,6 +267,8 @@ class Gate:
         return {k: int(v) for k, v in found.items() if re.fullmatch(r"\d+", str(v))}
 
     def kill(self):
+        if self.successors and not self.ended:
+            os.kill(self.pid, signal.SIGKILL)
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(DEADLINE)
