@@ -145,135 +145,26 @@ struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, 
     return NULL;
 }
 
-/* ---- from before the start ---- */
-
-struct taking {
-    const struct conf *conf;
-    const struct sockets *sockets;
-    struct steer steer;
-    size_t restored, refused;
-};
-
-static int find_service(const struct conf *conf, uint64_t print)
-{
-    for (size_t i = 0; i < conf->service_count; i++)
-        if (keep_entry_print(conf->service[i].name) == print)
-            return (int)i;
-    return -1;
-}
-
-/* How well a socket fits an address that a client has written to; 0: not at all. */
-static int fit(const struct addr *bound, const struct addr *local)
-{
-    if (bound->port != local->port)
-        return 0;
-    if (addr_equal(bound, local))
-        return 3;
-    if (!addr_is_wildcard(bound))
-        return 0;
-    return bound->family == local->family ? 2 : bound->family == AF_INET6;
-}
-
-/* False: nobody listens there any more. */
-static bool find_listener(const struct sockets *sockets, int service, const struct addr *local,
-                          unsigned *listener)
-{
-    const struct worker_socket *list = sockets_of(sockets, 0); /* as all workers have them */
-    int best = 0;
-
-    for (unsigned i = 0; i < sockets->per_worker; i++) {
-        int fits = (int)list[i].service == service ? fit(&list[i].bound, local) : 0;
-        if (fits <= best)
-            continue;
-        best = fits;
-        *listener = i;
-    }
-    return best > 0;
-}
-
-static void take_one(struct fleet *f, struct taking *t, const struct keep_entry *e)
-{
-    unsigned worker = steer_index(&t->steer, &e->image.peer, f->count);
-    struct restore order = {.entry = e,
-                            .service = find_service(t->conf, e->service_print),
-                            .now = clock_now_ms(),
-                            .wall = clock_wall_ms()};
-
-    if (order.service >= 0 &&
-        !find_listener(t->sockets, order.service, &e->image.local, &order.listener))
-        order.service = -1;
-    if (worker_restore(f->worker[worker], &order) == SESSION_END_NOT_YET)
-        t->restored++;
-    else
-        t->refused++;
-}
-
-static void take_all(struct fleet *f, struct taking *t)
-{
-    struct keep_entry e;
-
-    while (state_next(f->state, &e)) {
-        take_one(f, t, &e);
-        bytes_wipe(&e, sizeof(e));
-    }
-}
-
-static bool prepare_workers(struct fleet *f, char *why, size_t why_size)
+bool fleet_keep(struct fleet *f, struct state_dir *state, char *why, size_t why_size)
 {
     for (unsigned i = 0; i < f->count; i++) {
-        worker_use_cookies(f->worker[i], &f->cookies);
-        if (worker_keep(f->worker[i], state_shared(f->state)))
+        if (worker_keep(f->worker[i], state_shared(state)))
             continue;
         snprintf(why, why_size, "daemon.state-dir: out of memory");
         return false;
     }
-    return true;
-}
-
-static bool steer_clients(const struct taking *t, char *why, size_t why_size)
-{
-    const struct worker_socket *list = sockets_of(t->sockets, 0);
-
-    for (size_t i = 0; t->sockets->workers > 1 && i < t->sockets->per_worker; i++) {
-        if (steer_attach(&t->steer, list[i].fd, t->sockets->workers))
-            continue;
-        snprintf(why, why_size,
-                 "daemon.state-dir: clients cannot be shared out: %s; it takes one "
-                 "worker, or Linux 4.6",
-                 strerror(errno));
-        return false;
-    }
-    return true;
-}
-
-static void log_taken(const struct fleet *f, const struct taking *t, bool has_cookies)
-{
-    const struct log_field fields[] = {
-        {"restored", NULL, (long long)t->restored},
-        {"not-restored", NULL, (long long)t->refused},
-        {"damaged", NULL, (long long)state_damaged(f->state)},
-        {"cookies", has_cookies ? "kept" : "new", 0},
-        {NULL, NULL, 0},
-    };
-
-    log_event(state_damaged(f->state) > 0 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "state", fields);
-}
-
-bool fleet_keep(struct fleet *f, const struct conf *conf, const struct sockets *sockets,
-                struct state_dir *state, char *why, size_t why_size)
-{
-    struct taking t = {.conf = conf, .sockets = sockets, .steer = state_steer(state)};
-    bool has_cookies = state_cookies(state, &f->cookies);
-
     f->state = state;
-    if (!prepare_workers(f, why, why_size) || !steer_clients(&t, why, why_size))
-        return false;
-    take_all(f, &t);
-    log_taken(f, &t, has_cookies);
-    if (state_put_cookies(state, &f->cookies))
-        return state_begin(state, why, why_size);
-    snprintf(why, why_size, "daemon.state-dir: libcrypto failed");
-    return false;
+    return true;
+}
+
+enum session_end fleet_restore(struct fleet *f, unsigned worker, const struct restore *order)
+{
+    return worker_restore(f->worker[worker], order);
+}
+
+struct state_dir *fleet_state(const struct fleet *f)
+{
+    return f->state;
 }
 
 bool fleet_start(struct fleet *f, char *why, size_t why_size)

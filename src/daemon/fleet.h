@@ -12,6 +12,7 @@
 #include "proxy/inquiry.h"
 #include "proxy/moving.h"
 #include "proxy/parts.h"
+#include "proxy/restore.h"
 #include "proxy/stats.h"
 
 #include <stdbool.h>
@@ -23,12 +24,14 @@ struct fleet;
 /* Makes one worker for each row of `sockets`, which must outlive them. NULL with `why`. */
 struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, char *why,
                         size_t why_size);
-/* Before the start: sessions are kept in `state`, which is borrowed for the fleet's life, clients
- * are shared out among the workers by its rule, and what it has of an earlier process is taken up.
- * False with `why`. */
-bool fleet_keep(struct fleet *f, const struct conf *conf, const struct sockets *sockets,
-                struct state_dir *state, char *why, size_t why_size)
+/* Before the start: sessions are kept in `state`, which is borrowed for the fleet's life. False
+ * with `why`. */
+bool fleet_keep(struct fleet *f, struct state_dir *state, char *why, size_t why_size)
     __attribute__((warn_unused_result));
+/* The same; NULL: nothing outlives the process. */
+struct state_dir *fleet_state(const struct fleet *f);
+/* Behind that: has a worker take up a session of an earlier process, as proxy/restore.h says. */
+enum session_end fleet_restore(struct fleet *f, unsigned worker, const struct restore *order);
 /* Starts the threads. False with `why`: some may run, which fleet_free() ends. */
 bool fleet_start(struct fleet *f, char *why, size_t why_size) __attribute__((warn_unused_result));
 

@@ -216,7 +216,8 @@ static bool open_all(struct process *p, struct errors *errors)
     char why[256];
 
     p->priv.keeps_raw = is_any_transparent(p->conf);
-    is_fine &= state_new(&p->state, daemon, source, errors);
+    is_fine &= state_new(&p->state, daemon, source, errors) &&
+               state_inherit(p->state, heir_is_there(), heir_claim_state(), source, errors);
     is_fine &= open_public(p, errors);
     is_fine &= open_pidfile(p, errors);
     is_fine &= open_http(p, source, errors);

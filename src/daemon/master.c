@@ -11,6 +11,7 @@
 #include "daemon/master_state.h"
 #include "daemon/notify.h"
 #include "daemon/reload.h"
+#include "daemon/revival.h"
 #include "daemon/succession.h"
 #include "daemon/view.h"
 
@@ -416,8 +417,8 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
                          .log_level =
                              cmdline_log_level(params->cmdline, params->conf->daemon.log_level)};
     m->fleet = fleet_new(params->conf, params->sockets, why, why_size);
-    if (m->fleet != NULL && (params->state == NULL || fleet_keep(m->fleet, m->conf, m->sockets,
-                                                                 params->state, why, why_size))) {
+    const struct revival revival = {m->fleet, m->conf, m->sockets, params->state};
+    if (m->fleet != NULL && revival_begin(&revival, why, why_size)) {
         note_start(m);
         if (m->base != NULL)
             m->health = health_new(m->base, m->fleet);

@@ -36,6 +36,7 @@ struct state_dir {
     size_t key_len;
     uint8_t boot[STATE_BOOT];
     int dir, lock;
+    bool is_heir; /* a running process's sessions go on, and the file is still its own */
     struct state_old old;
     struct state_head head;
     struct keep_shared shared;
@@ -111,6 +112,31 @@ bool state_new(struct state_dir **out, const struct conf_daemon *daemon, const c
     return false;
 }
 
+bool state_inherit(struct state_dir *s, bool is_heir, int lock, const char *source,
+                   struct errors *errors)
+{
+    if (!is_heir)
+        return true;
+    if (s && lock >= 0) {
+        s->lock = lock;
+        s->is_heir = true;
+    }
+    if ((s != NULL) == (lock >= 0))
+        return true;
+    if (lock >= 0)
+        close(lock);
+    errors_add(errors,
+               "%s: daemon.state-dir: the running process has %s, and an upgrade cannot change "
+               "that; restart dtlsgate",
+               source, lock >= 0 ? "one" : "none");
+    return false;
+}
+
+int state_lock(const struct state_dir *s)
+{
+    return s->lock;
+}
+
 /* ---- the folder ---- */
 
 /* Without it each start takes the host for another one. */
@@ -141,9 +167,45 @@ static void find_boot(struct state_dir *s)
         read_boot(s->boot);
 }
 
-static bool open_dir(struct state_dir *s, char *why, size_t why_size)
+static bool take_lock(struct state_dir *s, char *why, size_t why_size)
 {
     struct flock all_of_it = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    s->lock =
+        openat(s->dir, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+    if (s->lock >= 0 && fcntl(s->lock, F_OFD_SETLK, &all_of_it) == 0)
+        return true;
+    if (s->lock >= 0 && errno == EAGAIN)
+        snprintf(why, why_size,
+                 "daemon.state-dir: %s is in use by another process; stop that one first, or name "
+                 "another folder",
+                 s->dir_name);
+    else
+        snprintf(why, why_size,
+                 "daemon.state-dir: cannot lock %s/%s: %s; give the folder to the user that "
+                 "dtlsgate runs as",
+                 s->dir_name, LOCK_NAME, strerror(errno));
+    return false;
+}
+
+/* The lock is the descriptor's, so it is ours as well. */
+static bool is_same_folder(const struct state_dir *s, char *why, size_t why_size)
+{
+    struct stat ours, theirs;
+
+    if (fstat(s->lock, &theirs) == 0 &&
+        fstatat(s->dir, LOCK_NAME, &ours, AT_SYMLINK_NOFOLLOW) == 0 &&
+        ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+        return true;
+    snprintf(why, why_size,
+             "daemon.state-dir: %s is another folder than the running process's, and an upgrade "
+             "cannot change it; restart dtlsgate",
+             s->dir_name);
+    return false;
+}
+
+static bool open_dir(struct state_dir *s, char *why, size_t why_size)
+{
     struct stat st;
 
     (void)mkdir(s->dir_name, 0700); /* or it is there */
@@ -160,21 +222,7 @@ static bool open_dir(struct state_dir *s, char *why, size_t why_size)
                  s->dir_name, (unsigned)(st.st_mode & 07777));
         return false;
     }
-    s->lock =
-        openat(s->dir, LOCK_NAME, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
-    if (s->lock >= 0 && fcntl(s->lock, F_OFD_SETLK, &all_of_it) == 0)
-        return true;
-    if (s->lock >= 0 && errno == EAGAIN)
-        snprintf(why, why_size,
-                 "daemon.state-dir: %s is in use by another process; stop that one "
-                 "first, or name another folder",
-                 s->dir_name);
-    else
-        snprintf(why, why_size,
-                 "daemon.state-dir: cannot lock %s/%s: %s; give the folder to the "
-                 "user that dtlsgate runs as",
-                 s->dir_name, LOCK_NAME, strerror(errno));
-    return false;
+    return s->is_heir ? is_same_folder(s, why, why_size) : take_lock(s, why, why_size);
 }
 
 /* NULL, or why it is not to be looked at. */
@@ -251,7 +299,8 @@ bool state_open(struct state_dir *s, char *why, size_t why_size)
     if (!open_dir(s, why, why_size))
         return false;
     find_boot(s);
-    open_old(s);
+    if (!s->is_heir)
+        open_old(s);
     return make_file(s, why, why_size);
 }
 

@@ -21,11 +21,17 @@ bool state_new(struct state_dir **out, const struct conf_daemon *daemon, const c
 /* Closes and wipes; what is in the file stays. NULL is fine. */
 void state_free(struct state_dir *s);
 
-/* As the user that we have become: holds the folder, looks through the file that is there, and
- * makes a new one beside it. False with `why`. What is wrong with the old file is logged, and
- * nothing else. */
+/* `lock`: what a running process that hands over holds its folder by, or -1; taken over. False: a
+ * line was added to `errors`, for an upgrade can neither add a state nor take it away. */
+bool state_inherit(struct state_dir *s, bool is_heir, int lock, const char *source,
+                   struct errors *errors) __attribute__((warn_unused_result));
+/* As the user that we have become: holds the folder, looks through the file that is there, unless
+ * it is a running process's, and makes a new one beside it. False with `why`. What is wrong with
+ * the old file is logged, and nothing else. */
 bool state_open(struct state_dir *s, char *why, size_t why_size)
     __attribute__((warn_unused_result));
+/* For a process that takes over. */
+int state_lock(const struct state_dir *s);
 /* For the workers; borrowed. */
 struct keep_shared *state_shared(struct state_dir *s);
 /* How clients are shared out among workers, the same in each start with the same key. */

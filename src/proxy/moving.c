@@ -393,6 +393,7 @@ static void take_one(struct relay *r, struct moving_arrival *a, const struct ses
         const struct rest rest = {.flows = 1};
         count_goodbye(r, image->service, &rest);
     }
+    life_keep(r, s, now);
 }
 
 static bool is_of_ours(const struct relay *r, const struct moving_arrival *a,

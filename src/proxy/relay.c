@@ -429,6 +429,7 @@ void relay_set_cookies(struct relay *r, const struct cookie_secrets *cookies)
 void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)
 {
     r->expiry.wall0 = wall - now;
+    keep_set_time(r->keep, now, r->expiry.wall0);
     for (size_t i = 0; i < r->setup.conf->service_count; i++)
         r->services[i].wall0 = r->expiry.wall0;
 }

@@ -149,7 +149,6 @@ enum session_end relay_restore(struct relay *r, const struct restore *order)
     enum session_end fault;
 
     relay_set_wall(r, order->wall, order->now);
-    keep_set_time(r->keep, order->now, r->expiry.wall0);
     fault = restore(r, order);
     if (fault != SESSION_END_NOT_YET)
         report_not_restored(&order->entry->image, fault);

@@ -1,17 +1,34 @@
 """state-dir: sessions that outlive the process, and numbers that never come twice."""
 
 import os
+import pathlib
 import random
+import signal
 import threading
 
 import pytest
 
 from lib.control import Control
-from lib.gate import KEY, Gate
+from lib.gate import KEY, Gate, until
 
 GCM = "PSK-AES128-GCM-SHA256"
 SUITES = [GCM, "PSK-AES128-CCM8", "PSK-AES256-GCM-SHA384", "PSK-CHACHA20-POLY1305"]
 KILLS = int(os.environ.get("STATE_KILLS", "10"))
+
+
+def processes_with(argument):
+    """Process ids of those that still run; ours that have ended are waited for."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if argument.encode() in arguments:
+            found.append(int(entry.name))
+    return found
 
 
 class House:
@@ -51,9 +68,15 @@ class House:
         return self.gate.wait_ready()
 
     def kill(self):
-        self.gate.process.kill()
+        """All that runs with our settings, whoever it is a child of."""
+        for pid in processes_with(str(self.tmp_path / "dtlsgate.ini")):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self.gate.process.wait()
         self.gate.stderr.finish()
+        until(lambda: not processes_with(str(self.tmp_path / "dtlsgate.ini")))
 
     def crash(self):
         self.kill()
@@ -308,6 +331,49 @@ def test_as_another_user(house, client, public_path):
     assert c.is_alive()
 
 
+@pytest.fixture
+def control(orphans, house):
+    house.daemon["control-socket"] = house.tmp_path / "control.sock"
+    return Control(house.daemon["control-socket"])
+
+
+def test_an_upgrade_takes_the_state_along(house, client, control, echo):
+    house.start()
+    clients = [client(house.gate, ciphers=suite).connect() for suite in SUITES]
+    for n, c in enumerate(clients):
+        assert c.is_alive(b"%d before" % n)
+    for turn in range(2):
+        house.gate.follow(control.json("upgrade")["pid"])
+        for n, c in enumerate(clients):
+            assert c.is_alive(b"%d behind upgrade %d" % (n, turn))
+    house.crash()
+    assert house.taken()["restored"] == "4"
+    for n, c in enumerate(clients):
+        assert c.is_alive(b"%d behind the crash" % n)
+        assert len(numbers(c)) == len(set(numbers(c))) == 5
+    assert len(echo.data) == len(set(echo.data)) == 16
+
+
+@pytest.mark.parametrize("what", ["state-dir", "another folder"])
+def test_an_upgrade_cannot_take_the_state_away(house, client, control, what):
+    house.start()
+    c = client(house.gate).connect()
+    ini = house.tmp_path / "dtlsgate.ini"
+    text = ini.read_text()
+    if what == "state-dir":
+        ini.write_text(text.replace("state-", "#state-"))
+    else:
+        ini.write_text(text.replace(f"{house.dir}\n", f"{house.tmp_path / 'other'}\n"))
+        (house.tmp_path / "other").mkdir(mode=0o700)
+        (house.tmp_path / "other" / "lock").touch()
+    with pytest.raises(Control.Refused) as refused:
+        control("upgrade")
+    assert "and an upgrade cannot change" in str(refused.value)
+    assert c.is_alive()
+    house.crash()
+    assert c.is_alive()
+
+
 class Loader:
     """A client, what it has sent, and what it has asked."""
 
@@ -382,3 +448,29 @@ def test_killed_at_any_moment_under_load(house, client, echo):
     print(f"{KILLS} kills, records lost behind each: {sorted(lost)[len(lost) // 2]} in the middle, "
           f"less than {max(lost) + 1} at most")
     house.gate.end()
+
+
+@pytest.mark.patience(120 + 5 * KILLS)
+def test_killed_at_any_moment_of_an_upgrade(house, client, control, echo):
+    """Whoever has the sessions at that moment: each goes on, and no number comes twice."""
+    chance = random.Random(int(os.environ.get("STATE_SEED", "1")))
+    house.keys = {f"dev-{n}": random.Random(n).randbytes(16) for n in range(8)}
+    house.start()
+    loaders = [Loader(house.gate, client, n, house.keys[f"dev-{n}"]) for n in range(8)]
+    for _ in range(KILLS):
+        os.kill(house.gate.pid, signal.SIGUSR2)
+        timer = threading.Timer(chance.uniform(0.0, 0.12), house.kill)
+        timer.start()
+        while timer.is_alive():
+            chance.choice(loaders).speak()
+            timer.join(0.001)
+        house.start()
+        assert house.taken()["restored"] == "8", house.gate.log.text()
+        for one in loaders:
+            one.replay(chance, 8)
+            one.comes_through(16384)
+        assert house.gate.events("session open") == []
+    for one in loaders:
+        found = numbers(one.client)
+        assert len(found) == len(set(found)) > 0
+    assert len(echo.data) == len(set(echo.data))
