@@ -157,7 +157,7 @@ bool fleet_keep(struct fleet *f, struct state_dir *state, char *why, size_t why_
     return true;
 }
 
-enum session_end fleet_restore(struct fleet *f, unsigned worker, const struct restore *order)
+const char *fleet_restore(struct fleet *f, unsigned worker, const struct restore *order)
 {
     return worker_restore(f->worker[worker], order);
 }

@@ -31,7 +31,7 @@ bool fleet_keep(struct fleet *f, struct state_dir *state, char *why, size_t why_
 /* The same; NULL: nothing outlives the process. */
 struct state_dir *fleet_state(const struct fleet *f);
 /* Behind that: has a worker take up a session of an earlier process, as proxy/restore.h says. */
-enum session_end fleet_restore(struct fleet *f, unsigned worker, const struct restore *order);
+const char *fleet_restore(struct fleet *f, unsigned worker, const struct restore *order);
 /* Starts the threads. False with `why`: some may run, which fleet_free() ends. */
 bool fleet_start(struct fleet *f, char *why, size_t why_size) __attribute__((warn_unused_result));
 

@@ -71,7 +71,7 @@ static void take_one(struct taking *t, const struct keep_entry *e)
     if (order.service >= 0 &&
         !find_listener(t->sockets, order.service, &e->image.local, &order.listener))
         order.service = -1;
-    if (fleet_restore(t->fleet, worker, &order) == SESSION_END_NOT_YET)
+    if (fleet_restore(t->fleet, worker, &order) == NULL)
         t->restored++;
     else
         t->refused++;

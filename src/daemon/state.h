@@ -40,7 +40,7 @@ struct steer state_steer(const struct state_dir *s);
 /* The cookie secrets of the earlier process, where they may still be of use. */
 bool state_cookies(const struct state_dir *s, struct cookie_secrets *out)
     __attribute__((warn_unused_result));
-/* Its sessions, one after the other, those used last at the end; whoever gets one wipes it. False:
+/* Its sessions, one after the other, those used last first; whoever gets one wipes it. False:
  * that was all. */
 bool state_next(struct state_dir *s, struct keep_entry *e) __attribute__((warn_unused_result));
 /* How many entries could not be read. */

@@ -119,9 +119,9 @@ static int by_id(const void *a, const void *b)
 static int by_use(const void *a, const void *b)
 {
     const struct state_place *one = a, *two = b;
-    int by = order(one->used, two->used);
+    int by = order(two->used, one->used);
 
-    return by != 0 ? by : order(one->generation, two->generation);
+    return by != 0 ? by : order(two->generation, one->generation);
 }
 
 /* One that was being written anew when the process died is there twice: the later one counts, which

@@ -1,6 +1,6 @@
 /*
  * state_old: the state file of an earlier process, read once: which sessions are in it, each by
- * itself, in the order of their last use. Knows neither what becomes of them nor the new file.
+ * itself, those used last first. Knows neither what becomes of them nor the new file.
  */
 #ifndef DTLSGATE_DAEMON_STATE_OLD_H
 #define DTLSGATE_DAEMON_STATE_OLD_H
@@ -33,7 +33,7 @@ void state_old_clear(struct state_old *o);
  * it was replaced. False with errno. */
 bool state_old_spend(struct state_old *o) __attribute__((warn_unused_result));
 
-/* The next, those used last at the end. Whoever gets it wipes it. False: that was all. */
+/* The next, those used last first. Whoever gets it wipes it. False: that was all. */
 bool state_old_next(struct state_old *o, struct keep_entry *e) __attribute__((warn_unused_result));
 
 #endif

@@ -338,9 +338,8 @@ static const char *enter(struct relay *r, struct session *s, uint64_t now)
     return NULL;
 }
 
-/* NULL: it is in. */
-static const char *take_session(struct relay *r, const struct session_image *image, uint64_t now,
-                                struct session **out)
+const char *moving_admit(struct relay *r, const struct session_image *image, uint64_t now,
+                         struct session **out)
 {
     const struct session_service *service = &r->services[image->service];
     const struct psk *psk = psk_find(service->conf->psk, image->identity, image->identity_len);
@@ -370,7 +369,7 @@ static void take_one(struct relay *r, struct moving_arrival *a, const struct ses
 {
     unsigned number = *next_fd;
     struct session *s = NULL;
-    const char *why = take_session(r, image, now, &s);
+    const char *why = moving_admit(r, image, now, &s);
     bool has_flow = false;
 
     *next_fd += image->flow.is_lone;

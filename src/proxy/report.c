@@ -76,7 +76,7 @@ void report_restored(const struct session *s, const struct addr *to,
     log_event(LOG_LEVEL_INFO, "session restored", fields);
 }
 
-void report_not_restored(const struct session_image *image, enum session_end why)
+void report_not_restored(const struct session_image *image, const char *why)
 {
     char peer[ADDR_TEXT_MAX], identity[IDENTITY_TEXT_MAX];
 
@@ -87,7 +87,7 @@ void report_not_restored(const struct session_image *image, enum session_end why
         {"id", NULL, (long long)image->id},
         {"peer", addr_format(&image->peer, peer), 0},
         {"identity", identity, 0},
-        {"reason", session_end_text(why), 0},
+        {"reason", why, 0},
         {NULL, NULL, 0},
     };
     log_event(LOG_LEVEL_INFO, "session not restored", fields);

@@ -20,7 +20,7 @@ void report_open(const struct session *s, const struct addr *to,
 void report_restored(const struct session *s, const struct addr *to,
                      const struct conf_service *service, uint64_t now);
 /* One line when one that was kept stays away. */
-void report_not_restored(const struct session_image *image, enum session_end why);
+void report_not_restored(const struct session_image *image, const char *why);
 /* A warning that it cannot be kept for the next start; a few per second at most. */
 void report_unkept(const struct session *s, const struct conf_service *service,
                    struct log_limit *limit, uint64_t now);

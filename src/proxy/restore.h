@@ -16,9 +16,9 @@ struct restore {
 };
 
 /* Makes the session anew behind all numbers that it may have used, and has it kept from now on.
- * Returns SESSION_END_NOT_YET, or why it stays away: the identity is gone, has another key or may
- * not come from there any more, it was idle for too long, there is no room. Another session of the
- * same peer gives way to it, so the later one is restored last. One line in the log either way. */
-enum session_end relay_restore(struct relay *r, const struct restore *order);
+ * NULL, or why it stays away: the identity is gone, has another key or may not come from there any
+ * more, it was idle for too long, there is no room, another session of the same peer was used
+ * since. So those used last are restored first. Nothing is sent. One line in the log either way. */
+const char *relay_restore(struct relay *r, const struct restore *order);
 
 #endif

@@ -44,9 +44,6 @@
     X(NOT_FROM_THERE, "address not allowed for the identity")                                      \
     X(SUITE, "suite not allowed for the identity")                                                 \
     X(KEPT, "kept for the next start")                                                             \
-    X(NO_SERVICE, "service not there any more")                                                    \
-    X(DENIED, "address denied")                                                                    \
-    X(FULL, "too many sessions")                                                                   \
     X(BROKEN, "library failure")                                                                   \
     X(HANDSHAKE_TIMEOUT, "handshake timed out")                                                    \
     X(HANDSHAKE_FAILED, "handshake failed")                                                        \

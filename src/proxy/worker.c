@@ -427,7 +427,7 @@ bool worker_keep(struct worker *w, struct keep_shared *shared)
     return relay_keep(w->relay, shared);
 }
 
-enum session_end worker_restore(struct worker *w, const struct restore *order)
+const char *worker_restore(struct worker *w, const struct restore *order)
 {
     return relay_restore(w->relay, order);
 }

@@ -41,7 +41,7 @@ void worker_link(struct worker *w, struct worker *next);
 /* Before the start: sessions are kept in what all workers share, which outlives them, and an
  * earlier process's session is taken up, as proxy/restore.h says. False, as relay_keep(). */
 bool worker_keep(struct worker *w, struct keep_shared *shared) __attribute__((warn_unused_result));
-enum session_end worker_restore(struct worker *w, const struct restore *order);
+const char *worker_restore(struct worker *w, const struct restore *order);
 /* Starts the thread, with all signals blocked in it. False: errno. */
 bool worker_start(struct worker *w) __attribute__((warn_unused_result));
 

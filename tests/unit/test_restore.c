@@ -55,24 +55,24 @@ static struct keep_entry crash(const char *const overrides[])
     return e;
 }
 
-static enum session_end take_up_at(const struct keep_entry *e, uint64_t wall)
+static const char *take_up_at(const struct keep_entry *e, uint64_t wall)
 {
     const struct restore order = {.entry = e, .now = world->now, .wall = wall};
 
     return relay_restore(world->relay, &order);
 }
 
-static enum session_end take_up(const struct keep_entry *e)
+static const char *take_up(const struct keep_entry *e)
 {
     return take_up_at(e, WALL + 5000);
 }
 
-static void assert_stays_away(const struct keep_entry *e, enum session_end why)
+static void assert_stays_away(const struct keep_entry *e, const char *why)
 {
     char line[128];
 
-    assert_int_equal(take_up(e), why);
-    snprintf(line, sizeof line, "reason=\"%s\"", session_end_text(why));
+    assert_string_equal(take_up(e), why);
+    snprintf(line, sizeof line, "reason=\"%s\"", why);
     assert_int_equal(
         log_count_both("session not restored: id=1 peer=127.0.0.1:40001 identity=me", line), 1);
     assert_int_equal(world->stats.sessions, 0);
@@ -106,7 +106,7 @@ static void test_a_client_goes_on(void **state)
     world_from(ONE, 0, copy, len); /* a record that will be replayed */
     assert_int_equal(f->count, 2);
     struct keep_entry e = crash(usual);
-    assert_int_equal(take_up(&e), SESSION_END_NOT_YET);
+    assert_null(take_up(&e));
     assert_int_equal(world->stats.sessions, 1);
     assert_int_equal(world->stats.sessions_restored, 1);
     assert_int_equal(log_count("session restored: id=1 service=a peer=127.0.0.1:40001"), 1);
@@ -130,7 +130,7 @@ static void test_it_is_kept_again(void **state)
     struct dtls_client *c = world_open(ONE, NULL);
     for (int i = 0; i < 3; i++) {
         struct keep_entry e = crash(usual);
-        assert_int_equal(take_up(&e), SESSION_END_NOT_YET);
+        assert_null(take_up(&e));
         world_say(c, ONE, "here I am");
     }
     client_free(c);
@@ -151,7 +151,7 @@ static void test_a_stop_is_no_goodbye(void **state)
     assert_int_equal(keep_left(&shared, &e, 1), 1);
     keep_end();
     keep_begin(usual);
-    assert_int_equal(take_up(&e), SESSION_END_NOT_YET);
+    assert_null(take_up(&e));
     world_say(c, ONE, "behind");
     relay_end_all(world->relay, world->now);
     world_to_client(c, ONE);
@@ -175,7 +175,7 @@ static void test_a_finished_that_was_lost_is_repeated(void **state)
     world_to_relay(c, ONE);
     world_forget_sent();
     struct keep_entry e = crash(usual);
-    assert_int_equal(take_up(&e), SESSION_END_NOT_YET);
+    assert_null(take_up(&e));
     uint8_t out[128];
     world_from(ONE, 0, out, seal_as_client(&e, WIRE_HANDSHAKE, 1, finished, 24, out));
     world_to_client(c, ONE);
@@ -187,7 +187,7 @@ static void test_a_finished_that_was_lost_is_repeated(void **state)
     keep_end();
 }
 
-static void with_keys(const char *keys, enum session_end why)
+static void with_keys(const char *keys, const char *why)
 {
     keep_begin(usual);
     struct dtls_client *c = world_open(ONE, NULL);
@@ -202,16 +202,16 @@ static void with_keys(const char *keys, enum session_end why)
 static void test_an_identity_that_is_gone_stays_away(void **state)
 {
     (void)state;
-    with_keys("you:" KEY, SESSION_END_IDENTITY_REMOVED);
+    with_keys("you:" KEY, "identity removed");
 }
 
 static void test_a_key_that_is_another_stays_away(void **state)
 {
     (void)state;
-    with_keys("me:ff112233445566778899aabbccddeeff\n", SESSION_END_KEY_CHANGED);
+    with_keys("me:ff112233445566778899aabbccddeeff\n", "key changed");
 }
 
-static void with_settings(const char *const overrides[], enum session_end why)
+static void with_settings(const char *const overrides[], const char *why)
 {
     keep_begin(usual);
     struct dtls_client *c = world_open(ONE, NULL);
@@ -227,8 +227,8 @@ static void test_what_the_settings_forbid_stays_away(void **state)
     static const char *const others[] = {"service.a.allow=192.0.2.0/24", NULL};
 
     (void)state;
-    with_settings(denied, SESSION_END_DENIED);
-    with_settings(others, SESSION_END_DENIED);
+    with_settings(denied, "address not allowed");
+    with_settings(others, "address not allowed");
 }
 
 static void test_a_service_that_is_gone_takes_its_sessions_along(void **state)
@@ -239,7 +239,7 @@ static void test_a_service_that_is_gone_takes_its_sessions_along(void **state)
     struct keep_entry e = crash(usual);
     const struct restore order = {
         .entry = &e, .service = -1, .now = world->now, .wall = WALL + 5000};
-    assert_int_equal(relay_restore(world->relay, &order), SESSION_END_NO_SERVICE);
+    assert_string_equal(relay_restore(world->relay, &order), "nobody listens there any more");
     client_free(c);
     keep_end();
 }
@@ -253,8 +253,8 @@ static void test_one_that_was_idle_for_too_long_stays_away(void **state)
     struct dtls_client *c = world_open(ONE, NULL);
     struct keep_entry e = crash(hour);
     world->now = 10000000;
-    assert_int_equal(take_up_at(&e, WALL + 3600 * 1000 + 20000), SESSION_END_IDLE);
-    assert_int_equal(take_up_at(&e, WALL + 3600 * 1000 - 60000), SESSION_END_NOT_YET);
+    assert_string_equal(take_up_at(&e, WALL + 3600 * 1000 + 20000), "idle timeout");
+    assert_null(take_up_at(&e, WALL + 3600 * 1000 - 60000));
     world->now += 100000; /* it goes on being idle */
     relay_tick(world->relay, world->now);
     assert_int_equal(world->stats.sessions, 0);
@@ -268,7 +268,7 @@ static void test_a_clock_that_was_set_back_ends_nothing(void **state)
     keep_begin(usual);
     struct dtls_client *c = world_open(ONE, NULL);
     struct keep_entry e = crash(usual);
-    assert_int_equal(take_up_at(&e, WALL / 2), SESSION_END_NOT_YET);
+    assert_null(take_up_at(&e, WALL / 2));
     world_say(c, ONE, "x");
     client_free(c);
     keep_end();
@@ -285,26 +285,73 @@ static void test_the_cap_holds(void **state)
     assert_int_equal(keep_left(&shared, e, 2), 2);
     keep_end();
     keep_begin(few);
-    assert_int_equal(take_up(&e[0]), SESSION_END_NOT_YET);
-    assert_int_equal(take_up(&e[1]), SESSION_END_FULL);
+    assert_null(take_up(&e[0]));
+    assert_string_equal(take_up(&e[1]), "evicted to make room");
+    assert_int_equal(world->sent_count, 0);
     client_free(one);
     client_free(two);
     keep_end();
 }
 
-static void test_of_two_of_one_peer_the_later_stays(void **state)
+static void test_of_two_of_one_peer_the_one_used_last_stays(void **state)
 {
     (void)state;
     keep_begin(usual);
     struct dtls_client *c = world_open(ONE, NULL);
     struct keep_entry e = crash(usual), older = e;
     older.image.id = 99;
-    assert_int_equal(take_up(&older), SESSION_END_NOT_YET);
-    assert_int_equal(take_up(&e), SESSION_END_NOT_YET);
+    assert_null(take_up(&e));
+    assert_string_equal(take_up(&older), "replaced by a new handshake");
     assert_int_equal(world->stats.sessions, 1);
     assert_int_equal(world->sent_count, 0);
     world_say(c, ONE, "x");
     client_free(c);
+    keep_end();
+}
+
+/* Nothing may be sent before the file counts in which it is told. */
+static void test_an_identity_has_no_more_than_it_may(void **state)
+{
+    static const char *const one[] = {"service.a.max-sessions-per-identity=1", NULL};
+    struct keep_entry e[2];
+
+    (void)state;
+    keep_begin(usual);
+    struct dtls_client *a = world_open(ONE, NULL), *b = world_open(TWO, NULL);
+    assert_int_equal(keep_left(&shared, e, 2), 2);
+    keep_end();
+    keep_begin(one);
+    assert_null(take_up(&e[0]));
+    assert_string_equal(take_up(&e[1]), "identity in use elsewhere");
+    assert_int_equal(world->sent_count, 0);
+    assert_int_equal(world->stats.sessions, 1);
+    client_free(a);
+    client_free(b);
+    keep_end();
+}
+
+static void test_the_longest_idle_is_the_first_to_go(void **state)
+{
+    static const char *const hour[] = {"service.a.idle-timeout=1h", NULL};
+    struct keep_entry e[2];
+
+    (void)state;
+    keep_begin(hour);
+    struct dtls_client *a = world_open(ONE, NULL), *b = world_open(TWO, NULL);
+    assert_int_equal(keep_left(&shared, e, 2), 2);
+    keep_end();
+    keep_begin(hour);
+    world->now = 10000000;
+    e[1].lease.used -= 600;
+    assert_null(take_up(&e[0]));
+    assert_null(take_up(&e[1]));
+    world->now += 3100000;
+    relay_tick(world->relay, world->now);
+    assert_int_equal(world->stats.sessions, 1);
+    assert_int_equal(log_count_both("session end: ", "peer=127.0.0.1:40002"), 1);
+    world_forget_sent();
+    client_free(a);
+    client_free(b);
     keep_end();
 }
 
@@ -339,7 +386,7 @@ static void test_it_has_its_address_again(void **state)
     assert_true(e[1].image.flow.is_open && source == 1);
     keep_end();
     keep_begin(with_sources);
-    assert_int_equal(take_up(&e[1]), SESSION_END_NOT_YET);
+    assert_null(take_up(&e[1]));
     assert_int_equal(world_say(c, ONE, "x")->source, source);
     client_free(c);
     keep_end();
@@ -376,7 +423,9 @@ int main(void)
         cmocka_unit_test(test_one_that_was_idle_for_too_long_stays_away),
         cmocka_unit_test(test_a_clock_that_was_set_back_ends_nothing),
         cmocka_unit_test(test_the_cap_holds),
-        cmocka_unit_test(test_of_two_of_one_peer_the_later_stays),
+        cmocka_unit_test(test_of_two_of_one_peer_the_one_used_last_stays),
+        cmocka_unit_test(test_an_identity_has_no_more_than_it_may),
+        cmocka_unit_test(test_the_longest_idle_is_the_first_to_go),
         cmocka_unit_test(test_ids_go_on_behind_those_that_were),
         cmocka_unit_test(test_it_has_its_address_again),
         cmocka_unit_test(test_one_that_libssl_keeps_is_not_kept),

@@ -141,7 +141,7 @@ static void none_is_wanted(void **unused)
     state_free(s);
 }
 
-static void sessions_come_back_those_used_last_at_the_end(void **unused)
+static void sessions_come_back_those_used_last_first(void **unused)
 {
     struct state_dir *s;
     struct keep_entry e;
@@ -149,7 +149,7 @@ static void sessions_come_back_those_used_last_at_the_end(void **unused)
     (void)unused;
     leave_some(false);
     s = open_state();
-    for (uint64_t id = 3; id > 0; id--) {
+    for (uint64_t id = 1; id <= 3; id++) {
         assert_true(state_next(s, &e));
         assert_int_equal(e.image.id, id);
     }
@@ -471,7 +471,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(none_is_wanted),
-        TEST(sessions_come_back_those_used_last_at_the_end),
+        TEST(sessions_come_back_those_used_last_first),
         TEST(a_start_that_gets_nowhere_leaves_the_file_alone),
         TEST(what_is_taken_up_is_there_once),
         TEST(cookies_come_back_while_they_are_fresh),

@@ -238,10 +238,10 @@ bool relay_keep(struct relay *r, struct keep_shared *shared)
     return true;
 }
 
-enum session_end relay_restore(struct relay *r, const struct restore *order)
+const char *relay_restore(struct relay *r, const struct restore *order)
 {
     say(r, order->entry != NULL ? 'R' : '?');
-    return SESSION_END_NOT_YET;
+    return NULL;
 }
 
 void moving_carry_out(struct relay *r, struct moving *m, uint64_t now)
