@@ -123,6 +123,36 @@ static void test_a_client_goes_on(void **state)
     keep_end();
 }
 
+/* Below the lease's edge all counts as used, seen or not. */
+static void test_numbers_go_on_behind_what_was_told(void **state)
+{
+    struct keep_entry e;
+    uint8_t late[256], edge[256];
+    const struct sent *answer;
+
+    (void)state;
+    keep_begin(usual);
+    struct dtls_client *c = world_open(ONE, NULL);
+    assert_int_equal(keep_left(&shared, &e, 1), 1);
+    size_t late_len = seal_as_client(&e, WIRE_DATA, 19, "late", 4, late);
+    size_t edge_len = seal_as_client(&e, WIRE_DATA, 20, "edge", 4, edge);
+    world_from(ONE, 0, edge, edge_len); /* 1 to 19 are on their way still */
+    e = crash(usual);
+    assert_int_equal(e.lease.read_end, 20);
+    assert_null(take_up(&e));
+    world_from(ONE, 0, late, late_len);
+    assert_int_equal(world->stats.from_client[FATE_DROP_REPLAY], 1);
+    world_from(ONE, 0, late, seal_as_client(&e, WIRE_DATA, 21, "new", 3, late));
+    assert_int_equal(world->stats.from_client[FATE_FORWARDED], 1);
+    assert_true(world_back(&world->flows[0], "answer", 6));
+    answer = world_take();
+    assert_non_null(answer);
+    struct reader r = reader_of(answer->data + 5, 6);
+    assert_true(read_u48(&r) == e.lease.write_end);
+    client_free(c);
+    keep_end();
+}
+
 static void test_it_is_kept_again(void **state)
 {
     (void)state;
@@ -413,6 +443,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_client_goes_on),
+        cmocka_unit_test(test_numbers_go_on_behind_what_was_told),
         cmocka_unit_test(test_it_is_kept_again),
         cmocka_unit_test(test_a_stop_is_no_goodbye),
         cmocka_unit_test(test_a_finished_that_was_lost_is_repeated),
