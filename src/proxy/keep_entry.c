@@ -51,18 +51,18 @@ size_t keep_entry_size(const struct keep_entry *e)
     return size;
 }
 
-/* Place and generation are part of what is marked: a lease is of one entry alone. */
+/* Place and generation are part of what is marked: a lease is of one entry alone. This is done with
+ * each record of a slow client, so the fields go out by words. */
 static void make_lease(const struct vault *v, const struct vault_label *label,
                        const struct keep_lease *lease, uint8_t out[LEASE_LEN])
 {
     uint8_t marked[MARKED];
-    struct writer w = writer_of(marked, sizeof marked);
+    uint64_t used = lease->used;
 
-    write_u48(&w, lease->write_end);
-    write_u48(&w, lease->read_end);
-    write_u32(&w, lease->used);
-    write_u64(&w, label->place);
-    write_u64(&w, label->generation);
+    put_u64(marked, lease->write_end << 16 | used >> 16);
+    put_u64(marked + 8, used << 48 | lease->read_end);
+    put_u64(marked + 16, label->place);
+    put_u64(marked + 24, label->generation);
     memcpy(out, marked, LEASE_LEN - VAULT_TAG);
     vault_mark(v, marked, sizeof marked, out + LEASE_LEN - VAULT_TAG);
 }
@@ -119,10 +119,11 @@ static bool read_lease(const struct vault *v, const struct vault_label *label, c
                        struct keep_lease *lease)
 {
     struct reader r = reader_of(at, LEASE_LEN);
-    struct keep_lease found = {.write_end = read_u48(&r), .read_end = read_u48(&r)};
+    struct keep_lease found = {.write_end = read_u48(&r)};
     uint8_t again[LEASE_LEN];
 
     found.used = read_u32(&r);
+    found.read_end = read_u48(&r);
     make_lease(v, label, &found, again);
     if (!bytes_equal_secret(again, at, LEASE_LEN))
         return false;

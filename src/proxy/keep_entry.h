@@ -4,7 +4,7 @@
  * beside it twice with a mark of its own: whichever of the two a crash has torn, the other is
  * whole. Knows neither the file nor a session.
  *
- *   0  lease, twice: next number to send (6), highest delivered (6), second it was used (4), mark
+ *   0  lease, twice: next number to send (6), second it was used (4), highest delivered (6), mark
  * (16) 64  generation (8): 0 is an empty slot; of the body's bytes (2); zeros (6) 80  body, sealed:
  * service print (8), when it was written (8, ms since 1970 UTC), a session image; then the tag
  */
