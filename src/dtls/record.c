@@ -59,7 +59,13 @@ static enum record_verdict open_checked(struct record_crypt *c, const struct aea
     return opens ? RECORD_OK : RECORD_FORGED;
 }
 
-/* Before the next number is sealed with. One that is used rarely tells now and then that it is. */
+/* One that is used tells now and then that it is. */
+static bool is_told_long_ago(const struct record_crypt *c, const struct lease *lease)
+{
+    return c->leases->now - lease->told >= LEASE_TOLD_MS;
+}
+
+/* Before the next number is sealed with. */
 static void lease_sending(const struct record_crypt *c, const struct association *a)
 {
     const struct lease *lease;
@@ -67,8 +73,8 @@ static void lease_sending(const struct record_crypt *c, const struct association
     if (a->lease == 0)
         return;
     lease = leases_at(c->leases, a->lease);
-    if (a->write_seq >= lease->write_end || c->leases->now - lease->told >= LEASE_WRITE_MS)
-        c->leases->renew(c->leases->arg, a, a->window.top);
+    if (a->write_seq >= lease->write_end || is_told_long_ago(c, lease))
+        c->leases->renew(c->leases->arg, a);
 }
 
 /* Before what came in with this number is given to anybody. */
@@ -79,8 +85,10 @@ static void lease_receiving(const struct record_crypt *c, const struct associati
     if (a->lease == 0)
         return;
     lease = leases_at(c->leases, a->lease);
-    if (seq > lease->read_end || c->leases->now - lease->told >= LEASE_READ_MS)
-        c->leases->renew(c->leases->arg, a, seq > a->window.top ? seq : a->window.top);
+    if (seq > a->window.top)
+        atomic_store_explicit(lease->top, lease_word(seq, lease->check), memory_order_release);
+    if (is_told_long_ago(c, lease))
+        c->leases->renew(c->leases->arg, a);
 }
 
 struct record_crypt *record_crypt_new(void)

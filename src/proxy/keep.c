@@ -5,7 +5,6 @@
 #include "proxy/keep.h"
 
 #include "base/bytes.h"
-#include "base/timer.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -20,16 +19,6 @@ _Static_assert(BLOCK_HEAD % 64 == 0 && KEEP_SLOT_SMALL % 64 == 0, "a lease is on
 
 /* Numbers to be sent that are told at a time. */
 #define WRITE_AHEAD 256
-/* What a lease of numbers received is to last, and how few and many it may hold: fewer are worth
- * less than what they cost the client behind a crash. */
-#define READ_AHEAD_MS 100
-#define READ_AHEAD_MIN 4
-#define READ_AHEAD_MAX 4095
-/* So soon behind the last one, and so often in a row, before a session counts as fast. */
-#define SOON_MS 25
-#define STREAK 8
-#define SHORT_MS 10 /* too short to tell a rate from */
-
 struct numbers {
     uint32_t *list;
     size_t count, room;
@@ -43,8 +32,7 @@ struct keep {
     size_t room;                /* of both */
     struct numbers free[SIZES]; /* with room for all slots of their size */
     size_t slots[SIZES];
-    struct numbers busy; /* told ahead */
-    uint64_t wall0, next_tick;
+    uint64_t wall0;
 };
 
 static const size_t SLOT_SIZES[SIZES] = {KEEP_SLOT_SMALL, KEEP_SLOT_LARGE};
@@ -186,7 +174,6 @@ static void give_slot(struct keep *k, uint32_t place)
 {
     size_t size = size_of(k, place);
 
-    leases_at(&k->leases, place)->of = NULL;
     keep_entry_wipe(slot_at(k, place), size);
     numbers_push(&k->free[size == KEEP_SLOT_SMALL ? 0 : 1], place);
 }
@@ -198,107 +185,22 @@ static uint64_t no_more(uint64_t number)
     return number < WIRE_SEQ_MAX ? number : WIRE_SEQ_MAX;
 }
 
-static struct keep_lease lease_as_told(const struct keep *k, const struct lease *lease)
-{
-    return (struct keep_lease){lease->write_end, lease->read_end,
-                               (uint32_t)((k->wall0 + k->leases.now) / 1000)};
-}
-
 static void tell(struct keep *k, uint32_t place)
 {
     struct lease *lease = leases_at(&k->leases, place);
-    const struct keep_lease told = lease_as_told(k, lease);
+    const struct keep_lease told = {.write_end = lease->write_end,
+                                    .used = (uint32_t)((k->wall0 + k->leases.now) / 1000)};
 
     lease->told = k->leases.now;
     keep_entry_renew(k->vault, place, &told, slot_at(k, place));
 }
 
-/* Whether a session that is told of as it is has been fast for a while. */
-static bool is_fast(struct lease *lease, uint64_t since)
-{
-    if (since >= SOON_MS)
-        lease->streak = 0;
-    else if (lease->streak < STREAK)
-        lease->streak++;
-    return lease->streak == STREAK;
-}
-
-/* How far to tell ahead: what the last lease has served, by the time it has lasted; where that is
- * too short to tell, twice as far as before. */
-static uint64_t ahead_of(const struct keep *k, struct lease *lease, uint64_t top)
-{
-    uint64_t since = k->leases.now - lease->told, began = lease->read_end - lease->ahead, ahead;
-
-    if (lease->ahead == 0)
-        return is_fast(lease, since) ? READ_AHEAD_MIN : 0;
-    if (since < SHORT_MS)
-        return 2 * (uint64_t)lease->ahead;
-    ahead = (top > began ? top - began : 0) * READ_AHEAD_MS / since;
-    if (ahead >= READ_AHEAD_MIN)
-        return ahead;
-    lease->streak = 0;
-    return 0;
-}
-
-/* One that cannot be noted as busy is not told ahead. */
-static void note_busy(struct keep *k, struct lease *lease, uint32_t place)
-{
-    if (lease->ahead == 0 || lease->is_busy)
-        return;
-    if (!numbers_reserve(&k->busy, k->busy.count + 1)) {
-        lease->ahead = 0;
-        return;
-    }
-    numbers_push(&k->busy, place);
-    lease->is_busy = true;
-}
-
-static void on_renew(void *arg, const struct association *a, uint64_t top)
+static void on_renew(void *arg, const struct association *a)
 {
     struct keep *k = arg;
-    struct lease *lease = leases_at(&k->leases, a->lease);
 
-    uint64_t ahead = ahead_of(k, lease, top);
-
-    lease->ahead = (ahead < READ_AHEAD_MAX ? ahead : READ_AHEAD_MAX) & READ_AHEAD_MAX;
-    note_busy(k, lease, a->lease);
-    lease->write_end = no_more(a->write_seq + WRITE_AHEAD);
-    lease->read_end = no_more(top + lease->ahead);
+    leases_at(&k->leases, a->lease)->write_end = no_more(a->write_seq + WRITE_AHEAD);
     tell(k, a->lease);
-}
-
-/* False: it goes on as it is. */
-static bool draw_back(struct keep *k, uint32_t place)
-{
-    struct lease *lease = leases_at(&k->leases, place);
-
-    if (lease->of && k->leases.now - lease->told < LEASE_READ_MS)
-        return false;
-    lease->is_busy = false;
-    lease->ahead = 0;
-    if (lease->of) {
-        lease->read_end = lease->of->window.top;
-        tell(k, place);
-    }
-    return true;
-}
-
-uint64_t keep_tick(struct keep *k)
-{
-    size_t i = 0;
-
-    if (!k || k->busy.count == 0)
-        return TIMER_NEVER;
-    if (k->leases.now >= k->next_tick) {
-        while (i < k->busy.count) {
-            if (draw_back(k, k->busy.list[i]))
-                k->busy.list[i] = k->busy.list[--k->busy.count];
-            else
-                i++;
-        }
-        k->next_tick = k->leases.now + LEASE_READ_MS;
-    }
-    return k->busy.count > 0 ? k->next_tick : TIMER_NEVER;
 }
 
 /* ---- sessions ---- */
@@ -319,18 +221,15 @@ static struct keep_entry entry_of(struct keep *k, const struct session *s, const
     return e;
 }
 
-/* A lease that begins here: nothing is told ahead. */
 static void begin_lease(struct keep *k, struct session *s, uint32_t place,
-                        const struct keep_lease *told)
+                        const struct keep_entry *e)
 {
-    struct lease *lease = leases_at(&k->leases, place);
-
-    lease->write_end = told->write_end;
-    lease->read_end = told->read_end;
-    lease->of = &s->association;
-    lease->told = k->leases.now;
-    lease->streak = 0;
-    lease->ahead = 0;
+    *leases_at(&k->leases, place) = (struct lease){
+        .write_end = e->lease.write_end,
+        .top = keep_entry_top(slot_at(k, place)),
+        .check = keep_entry_check(k->vault, place, e->generation),
+        .told = k->leases.now,
+    };
     s->association.lease = place & ((1u << (LEASE_PLACE_BITS + LEASE_BLOCK_BITS)) - 1);
 }
 
@@ -343,7 +242,7 @@ bool keep_store(struct keep *k, struct session *s, const char *service,
     bool is_kept = place != 0 && keep_entry_write(k->vault, place, &e, slot_at(k, place));
 
     if (is_kept) {
-        begin_lease(k, s, place, &e.lease);
+        begin_lease(k, s, place, &e);
         if (before != 0)
             give_slot(k, before);
     } else if (place != 0) {
@@ -361,27 +260,13 @@ void keep_drop(struct keep *k, struct session *s)
     s->association.lease = 0;
 }
 
-void keep_leave(struct keep *k, struct session *s)
-{
-    if (!k || s->state != SESSION_OPEN || s->association.lease == 0)
-        return;
-    leases_at(&k->leases, s->association.lease)->of = NULL;
-    s->association.lease = 0;
-}
-
 void keep_settle(struct keep *k, struct session *s)
 {
-    struct lease *lease;
-    struct keep_lease last;
+    const struct keep_lease last = {.write_end = s->association.write_seq,
+                                    .used = (uint32_t)((k ? k->wall0 + s->used : 0) / 1000)};
 
     if (!k || s->state != SESSION_OPEN || s->association.lease == 0)
         return;
-    lease = leases_at(&k->leases, s->association.lease);
-    lease->write_end = s->association.write_seq;
-    lease->read_end = s->association.window.top;
-    lease->of = NULL;
-    last = lease_as_told(k, lease);
-    last.used = (uint32_t)((k->wall0 + s->used) / 1000);
     keep_entry_renew(k->vault, s->association.lease, &last, slot_at(k, s->association.lease));
     s->association.lease = 0;
 }
@@ -427,7 +312,6 @@ void keep_free(struct keep *k)
     }
     for (size_t i = 0; i < SIZES; i++)
         free(k->free[i].list);
-    free(k->busy.list);
     free(k->leases.block);
     free(k->blocks);
     vault_free(k->vault);

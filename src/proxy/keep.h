@@ -3,10 +3,8 @@
  * they end, and told before their numbers go farther than was told before. Only those whose records
  * are our own. How the next process takes them up is proxy/restore's.
  *
- * Numbers to be sent are told in blocks; what a crash leaves of one is lost, which costs nobody
- * anything. Numbers received are told ahead only as far as a session runs in a tenth of a second,
- * and one that falls silent is told as it stands: what is below the number told is lost to the
- * client behind a crash, so it may be no more than what the crash itself has cost.
+ * Numbers to be sent are told in blocks; what a crash leaves of one is skipped, which costs nobody
+ * anything. Numbers received are told one by one, by a single store.
  */
 #ifndef DTLSGATE_PROXY_KEEP_H
 #define DTLSGATE_PROXY_KEEP_H
@@ -34,10 +32,6 @@ const struct leases *keep_leases(const struct keep *k);
 /* The time, with each step of the worker before it touches a session; `wall0` is ms since 1970 UTC
  * when `now` was 0. NULL is fine. */
 void keep_set_time(struct keep *k, uint64_t now, uint64_t wall0);
-/* Draws back leases that were told ahead of sessions that have fallen silent. Returns when to call
- * it again, or TIMER_NEVER. NULL is fine. */
-uint64_t keep_tick(struct keep *k);
-
 /* Writes a session, of which *image tells all, anew where it is kept already: it opens, its address
  * or that of its flow has changed. False: there is no room for it; where it was kept it is as
  * before. */
@@ -45,9 +39,7 @@ bool keep_store(struct keep *k, struct session *s, const char *service,
                 const struct session_image *image) __attribute__((warn_unused_result));
 /* It ends: wipes what there is. Harmless when there is nothing, or k is NULL. */
 void keep_drop(struct keep *k, struct session *s);
-/* Another process has it: leaves what there is as it is. Harmless as above. */
-void keep_leave(struct keep *k, struct session *s);
-/* It will be silent from now on: leaves its numbers as they stand. Harmless as above. */
+/* It will be silent from now on: leaves the numbers as they stand. Harmless as above. */
 void keep_settle(struct keep *k, struct session *s);
 
 /* Where slots lie in a block, for whoever reads a file: the size of those in it, 0 for a block that

@@ -12,7 +12,8 @@
 enum {
     LEASE_LEN = 16 + VAULT_TAG,
     AT_GENERATION = 2 * LEASE_LEN,
-    AT_BODY = AT_GENERATION + 16,
+    AT_TOP = AT_GENERATION + 16,
+    AT_BODY = AT_TOP + 8,
     BODY_HEAD = 16,
     MARKED = 16 + 8 + 8,
 };
@@ -51,8 +52,7 @@ size_t keep_entry_size(const struct keep_entry *e)
     return size;
 }
 
-/* Place and generation are part of what is marked: a lease is of one entry alone. This is done with
- * each record of a slow client, so the fields go out by words. */
+/* Place and generation are part of what is marked: a lease is of one entry alone. */
 static void make_lease(const struct vault *v, const struct vault_label *label,
                        const struct keep_lease *lease, uint8_t out[LEASE_LEN])
 {
@@ -60,7 +60,7 @@ static void make_lease(const struct vault *v, const struct vault_label *label,
     uint64_t used = lease->used;
 
     put_u64(marked, lease->write_end << 16 | used >> 16);
-    put_u64(marked + 8, used << 48 | lease->read_end);
+    put_u64(marked + 8, used << 48);
     put_u64(marked + 16, label->place);
     put_u64(marked + 24, label->generation);
     memcpy(out, marked, LEASE_LEN - VAULT_TAG);
@@ -86,6 +86,21 @@ static uint64_t get_u64(const uint8_t *p)
     return read_u64(&r);
 }
 
+_Atomic uint64_t *keep_entry_top(uint8_t *slot)
+{
+    return (_Atomic uint64_t *)(void *)(slot + AT_TOP);
+}
+
+uint64_t keep_entry_check(const struct vault *v, uint64_t place, uint64_t generation)
+{
+    uint8_t marked[24] = "top", mark[VAULT_TAG];
+
+    put_u64(marked + 8, place);
+    put_u64(marked + 16, generation);
+    vault_mark(v, marked, sizeof marked, mark);
+    return get_u64(mark) | 1;
+}
+
 bool keep_entry_write(struct vault *v, uint64_t place, const struct keep_entry *e, uint8_t *slot)
 {
     const struct vault_label label = {place, e->generation};
@@ -98,6 +113,8 @@ bool keep_entry_write(struct vault *v, uint64_t place, const struct keep_entry *
         memcpy(slot + AT_GENERATION, head, sizeof head);
         memcpy(slot + AT_BODY, body, len + VAULT_TAG);
         put_lease(v, &label, &e->lease, slot);
+        atomic_store(keep_entry_top(slot),
+                     lease_word(e->lease.read_end, keep_entry_check(v, place, e->generation)));
         put_u64(head, e->generation);
         memcpy(slot + AT_GENERATION, head, 8);
         in_order();
@@ -123,14 +140,11 @@ static bool read_lease(const struct vault *v, const struct vault_label *label, c
     uint8_t again[LEASE_LEN];
 
     found.used = read_u32(&r);
-    found.read_end = read_u48(&r);
     make_lease(v, label, &found, again);
     if (!bytes_equal_secret(again, at, LEASE_LEN))
         return false;
     if (found.write_end > lease->write_end)
         lease->write_end = found.write_end;
-    if (found.read_end > lease->read_end)
-        lease->read_end = found.read_end;
     if (found.used > lease->used)
         lease->used = found.used;
     return true;
@@ -143,6 +157,17 @@ static bool read_leases(const struct vault *v, const struct vault_label *label, 
     bool second = read_lease(v, label, slot + LEASE_LEN, lease);
 
     return first || second;
+}
+
+static bool read_top(const struct vault *v, const struct vault_label *label, const uint8_t *slot,
+                     struct keep_lease *lease)
+{
+    uint64_t word;
+
+    memcpy(&word, slot + AT_TOP, sizeof word);
+    lease->read_end = word >> 16;
+    return word ==
+           lease_word(lease->read_end, keep_entry_check(v, label->place, label->generation));
 }
 
 static bool read_body(struct vault *v, const struct vault_label *label, const uint8_t *sealed,
@@ -174,7 +199,8 @@ enum keep_verdict keep_entry_read(struct vault *v, uint64_t place, const uint8_t
     if (label.generation == 0)
         return KEEP_EMPTY;
     if (len < BODY_HEAD || AT_BODY + len + VAULT_TAG > size ||
-        !read_leases(v, &label, slot, &e->lease) || !read_body(v, &label, slot + AT_BODY, len, e) ||
+        !read_leases(v, &label, slot, &e->lease) || !read_top(v, &label, slot, &e->lease) ||
+        !read_body(v, &label, slot + AT_BODY, len, e) ||
         e->lease.write_end < e->image.association.write_seq ||
         e->lease.read_end < e->image.association.window.top) {
         bytes_wipe(e, sizeof *e);

@@ -4,9 +4,11 @@
  * beside it twice with a mark of its own: whichever of the two a crash has torn, the other is
  * whole. Knows neither the file nor a session.
  *
- *   0  lease, twice: next number to send (6), second it was used (4), highest delivered (6), mark
- * (16) 64  generation (8): 0 is an empty slot; of the body's bytes (2); zeros (6) 80  body, sealed:
- * service print (8), when it was written (8, ms since 1970 UTC), a session image; then the tag
+ *    0  lease, twice: next number to send (6), second it was used (4), zeros (6), mark (16)
+ *   64  generation (8): 0 is an empty slot; of the body's bytes (2); zeros (6)
+ *   80  highest number delivered (8, as lease_word() and the processor have it)
+ *   88  body, sealed: service print (8), when it was written (8, ms since 1970 UTC), a session
+ *       image; then the tag
  */
 #ifndef DTLSGATE_PROXY_KEEP_ENTRY_H
 #define DTLSGATE_PROXY_KEEP_ENTRY_H
@@ -43,9 +45,13 @@ size_t keep_entry_size(const struct keep_entry *e);
  * libcrypto failed, it is empty. `place`: the slot's number, which it cannot be read without. */
 bool keep_entry_write(struct vault *v, uint64_t place, const struct keep_entry *e, uint8_t *slot)
     __attribute__((warn_unused_result));
-/* Changes the lease of a slot that is in use. At each moment of it one of the two is whole. */
+/* Changes the lease of a slot that is in use, but for what was delivered. At each moment of it one
+ * of the two is whole. */
 void keep_entry_renew(const struct vault *v, uint64_t place, const struct keep_lease *lease,
                       uint8_t *slot);
+/* Where the highest number delivered stands in a slot, and what it is known by. */
+_Atomic uint64_t *keep_entry_top(uint8_t *slot);
+uint64_t keep_entry_check(const struct vault *v, uint64_t place, uint64_t generation);
 /* What is in a slot of `size` bytes; whoever reads it wipes *e. */
 enum keep_verdict keep_entry_read(struct vault *v, uint64_t place, const uint8_t *slot, size_t size,
                                   struct keep_entry *e) __attribute__((warn_unused_result));

@@ -496,7 +496,6 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
 
 void life_forget(struct relay *r, struct session *s)
 {
-    keep_leave(r->keep, s);
     if (s->flow != NULL)
         shut_flow(r, s);
     remove_session(r, s);

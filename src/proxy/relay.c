@@ -316,7 +316,6 @@ uint64_t relay_tick(struct relay *r, uint64_t now)
     keep_set_time(r->keep, now, r->expiry.wall0);
     tick_handshakes(r, now);
     uint64_t next = sooner(timers_next(&r->timers), session_tails_expire(&r->memory, now));
-    next = sooner(next, keep_tick(r->keep));
     for (size_t i = 0; i < r->setup.conf->service_count; i++) {
         next = sooner(next, tick_idle(r, i, now));
         next = sooner(next, tick_flows(r, i, now));

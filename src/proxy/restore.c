@@ -10,7 +10,7 @@
 #include "proxy/report.h"
 
 /* How much longer than it was told a session may have been in use. */
-#define TOLD_LATE_MS LEASE_WRITE_MS
+#define TOLD_LATE_MS LEASE_TOLD_MS
 
 static uint64_t since(uint64_t then, uint64_t now)
 {

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PLACE 1025
 #define GENERATION 7
-#define AT_BODY 80
+#define AT_BODY 88
 
 /* Not assert(): a build without assertions would check nothing. */
 static void require(bool holds)
@@ -71,7 +71,8 @@ static void try_body(const uint8_t *data, size_t size)
 {
     const struct vault_label label = {PLACE, GENERATION};
     const struct keep_lease lease = {.write_end = 1000, .read_end = 1000, .used = 1};
-    uint8_t slot[KEEP_SLOT_LARGE] = {0}, generation[8];
+    _Alignas(8) uint8_t slot[KEEP_SLOT_LARGE] = {0};
+    uint8_t generation[8];
     struct vault *v = vault();
     struct keep_entry e;
 
@@ -83,6 +84,7 @@ static void try_body(const uint8_t *data, size_t size)
     memcpy(slot + AT_BODY, data, size);
     require(vault_seal(v, &label, slot + AT_BODY, size));
     keep_entry_renew(v, PLACE, &lease, slot);
+    *keep_entry_top(slot) = lease_word(1000, keep_entry_check(v, PLACE, GENERATION));
     if (keep_entry_read(v, PLACE, slot, sizeof(slot), &e) == KEEP_FINE) {
         require(e.generation == GENERATION && e.lease.write_end == 1000);
         require(e.image.association.write_seq <= 1000 && e.image.association.window.top <= 1000);
