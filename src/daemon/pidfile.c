@@ -48,8 +48,9 @@ static bool write_id(int fd)
     char text[32];
     int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 
-    return ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0 &&
-           write(fd, text, (size_t)len) == len;
+    /* Whoever reads it meanwhile finds a whole number first. */
+    return lseek(fd, 0, SEEK_SET) == 0 && write(fd, text, (size_t)len) == len &&
+           ftruncate(fd, len) == 0;
 }
 
 /* The descriptor of a locked file that still bears the name. -1 with `why`. */

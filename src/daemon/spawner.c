@@ -182,13 +182,43 @@ static void live(void)
     }
 }
 
+/* Keeps the arguments apart from where they were, and gives itself a name there, so that pidof(8)
+ * tells of one dtlsgate. They stand behind each other, in whatever order argv has them now. */
+static bool take_name(void)
+{
+    static const char *const names[] = {"dtlsgate-spawn", "spawner"};
+    char *first = own.argv[0], *end = own.argv[0];
+    size_t count = 0, room;
+
+    for (; own.argv[count] != NULL; count++) {
+        char *arg = own.argv[count];
+        first = arg < first ? arg : first;
+        end = arg + strlen(arg) > end ? arg + strlen(arg) : end;
+    }
+    char **copy = calloc(count + 1, sizeof(*copy));
+    for (size_t i = 0; copy != NULL && i < count; i++)
+        if ((copy[i] = strdup(own.argv[i])) == NULL)
+            return false;
+    if (copy == NULL)
+        return false;
+    own.argv = copy;
+    room = (size_t)(end - first);
+    memset(first, 0, room);
+    for (size_t i = 0; i < 2; i++)
+        if (strlen(names[i]) <= room) {
+            memcpy(first, names[i], strlen(names[i]));
+            break;
+        }
+    return true;
+}
+
 static void become_spawner(int socket, bool is_quiet)
 {
     int nowhere = is_quiet ? open("/dev/null", O_RDWR) : -1;
 
     for (int fd = STDIN_FILENO; nowhere >= 0 && fd <= STDERR_FILENO; fd++)
         (void)dup2(nowhere, fd);
-    if (dup2(socket, KEPT) < 0 || fcntl(KEPT, F_SETFD, FD_CLOEXEC) != 0)
+    if (dup2(socket, KEPT) < 0 || fcntl(KEPT, F_SETFD, FD_CLOEXEC) != 0 || !take_name())
         _exit(1);
     (void)close_range(KEPT + 1, ~0U, 0);
     prctl(PR_SET_NAME, "dtlsgate-spawn", 0L, 0L, 0L);

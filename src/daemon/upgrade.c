@@ -14,7 +14,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +56,7 @@ struct upgrade {
     bool is_moving;  /* workers have a step */
     bool is_child;   /* the spawner has one */
     bool is_awaited; /* its answer is */
+    bool has_said_why;
     bool is_reload_due;
     uint64_t able_at, settle_until, still_at; /* ms, ms, us */
     struct upgrade_report report;
@@ -111,7 +112,7 @@ static void clear(struct upgrade *u)
     u->left = NULL;
     u->left_count = u->left_room = 0;
     errors_clear(&u->why);
-    u->is_reload_due = false;
+    u->is_reload_due = u->has_said_why = false;
     u->report = (struct upgrade_report){.pid = 0};
 }
 
@@ -205,6 +206,11 @@ static void pack(struct upgrade *u)
 
 static void settle(struct upgrade *u)
 {
+    /* Of the upgrade that brought us here, long ago for a worker that is well. */
+    if (!fleet_take_moves(u->params.fleet)) {
+        fail(u, "the workers do not answer");
+        return;
+    }
     u->phase = SETTLING;
     u->able_at = clock_now_ms();
     u->settle_until = u->able_at + SETTLE_MS;
@@ -272,6 +278,7 @@ static void on_moves(evutil_socket_t fd, short what, void *arg)
 
 static void take_reasons(struct upgrade *u, struct reader *r)
 {
+    u->has_said_why = true;
     while (r->left > 0) {
         const void *end = memchr(r->at, '\n', r->left);
         size_t len = end != NULL ? (size_t)((const uint8_t *)end - r->at) : r->left;
@@ -388,22 +395,33 @@ static void begin_talk(struct upgrade *u, const struct spawner_news *news)
         on_socket(u->fd, EV_READ, u); /* it may have said why */
 }
 
+static void describe_end(int status, char *why, size_t size)
+{
+    if (WIFSIGNALED(status))
+        snprintf(why, size, "the new process was ended by signal %d", WTERMSIG(status));
+    else
+        snprintf(why, size, "the new process has ended with status %d", WEXITSTATUS(status));
+}
+
+/* Its end may be known by its traces before the spawner tells of it; what we have ended ourselves,
+ * or what has said why, is no news. */
 static void note_end(struct upgrade *u, int status)
 {
+    bool is_ours = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     char why[128];
 
     if (u->fd >= 0 && u->socket != NULL)
         on_socket(u->fd, EV_READ, u); /* its last words say more */
     u->is_child = false;
+    describe_end(status, why, sizeof(why));
+    if (u->phase >= STARTING && u->phase <= GOING) {
+        fail(u, why);
+        return;
+    }
+    if (u->phase >= FAILING && u->phase <= BURYING && !is_ours && !u->has_said_why)
+        errors_add(&u->why, "%s", why);
     if (u->phase == BURYING)
         end_failed(u);
-    if (u->phase < STARTING || u->phase > GOING)
-        return;
-    if (WIFSIGNALED(status))
-        snprintf(why, sizeof(why), "the new process was ended by signal %d", WTERMSIG(status));
-    else
-        snprintf(why, sizeof(why), "the new process has ended with status %d", WEXITSTATUS(status));
-    fail(u, why);
 }
 
 static void on_spawner(evutil_socket_t fd, short what, void *arg)
@@ -494,8 +512,6 @@ void upgrade_begin(struct upgrade *u, const struct upgrade_things *things)
     arm(u->deadline, u->params.start_ms);
     if (getpid() == 1)
         fail(u, "process 1 cannot leave, for all others would end with it; restart instead");
-    else if (!fleet_take_moves(u->params.fleet))
-        fail(u, "the last upgrade is not over yet; try again");
     else if (!(u->is_awaited = spawner_start()))
         fail(u, "the process that starts others is not there");
 }

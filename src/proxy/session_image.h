@@ -3,6 +3,9 @@
  * handed over to another one, and whatever else keeps sessions apart from their worker. The bytes
  * hold the keys in clear. Knows no sockets and no worker.
  *
+ * Whoever keeps or sends them puts a version of its own in front, which changes when a field gets
+ * another meaning.
+ *
  * One session is a length of two bytes and as many bytes of fields; a field is a tag of one byte, a
  * length of two, and its content. All numbers are big-endian. Each field is there once at most; a
  * tag that is not known refuses the session, for it may say what must not be left out.
@@ -25,8 +28,6 @@
 #include "dtls/record_state.h"
 #include "proxy/session.h"
 
-/* Changes whenever a reader of the last version could misunderstand. */
-#define SESSION_IMAGE_VERSION 1
 /* The most bytes that one takes. */
 #define SESSION_IMAGE_MAX 1024
 

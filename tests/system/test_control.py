@@ -318,8 +318,8 @@ def test_version_and_help(start, control, run):
     assert control("version").startswith(f"dtlsgate: {version['dtlsgate']}\n")
     names = [command["name"] for command in control.json("help")["commands"]]
     assert names == [
-        *("status", "sessions", "session", "end", "reload", "reopen", "drain", "undrain"),
-        *("backend", "stop", "log-level", "config", "version", "help"),
+        *("status", "sessions", "session", "end", "reload", "upgrade", "reopen", "drain"),
+        *("undrain", "backend", "stop", "log-level", "config", "version", "help"),
     ]
     for name in names:
         assert re.search(rf"^{name}\b", control("help"), re.M)

@@ -233,9 +233,9 @@ static void a_difference_is_refused(void **state)
 
     (void)state;
     say_hello(HANDOVER_VERSION, 2);
+    say_listener(1, "b");
     say_listener(0, "a");
     say_listener(1, "a");
-    say_listener(1, "b");
     say_things(0);
     assert_true(heir_meet(&errors));
     conf->daemon.workers = 1;

@@ -358,6 +358,31 @@ static void test_a_stop_does_not_wait_for_the_rest(void **state)
     close(one);
 }
 
+/* What has been read is nobody else's any more. */
+static void test_one_that_is_told_to_rest_ends_its_batch(void **state)
+{
+    struct mailbox replies;
+    struct moving m = {.replies = &replies, .step = MOVING_STOP};
+    int one = client_of(0);
+
+    (void)state;
+    if (!udp_join_received(sockets[0].fd) || !send_joined(one, 0, JOINED, SMALL))
+        skip();
+    for (uint32_t i = 1; i < MESSAGES; i++)
+        assert_true(send_joined(one, i * JOINED, JOINED, SMALL));
+    assert_true(mailbox_init(&replies));
+    worker_post_moving(worker, &m);
+    assert_true(worker_start(worker));
+    await(mailbox_fd(&replies));
+    assert_ptr_equal(mailbox_take(&replies), &m.node);
+    assert_int_equal(relay.count, MESSAGES * JOINED);
+    assert_true(send_joined(one, MESSAGES * JOINED, JOINED, SMALL)); /* this waits */
+    worker_join(worker);
+    assert_int_equal(relay.count, MESSAGES * JOINED);
+    mailbox_clear(&replies);
+    close(one);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +391,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_each_batch_stays_with_its_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_long_datagrams_count_for_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_stop_does_not_wait_for_the_rest, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_one_that_is_told_to_rest_ends_its_batch, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
