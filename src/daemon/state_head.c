@@ -28,7 +28,7 @@ static const uint8_t magic[MAGIC] = "dtlsgate state\n";
 /* Changes when any part of the file does. */
 static uint32_t version(void)
 {
-    return STATE_HEAD_VERSION << 16 | KEEP_ENTRY_VERSION << 8 | SESSION_IMAGE_VERSION;
+    return STATE_HEAD_VERSION << 8 | KEEP_ENTRY_VERSION;
 }
 
 /* The boot is a part of it: a file cannot be made to seem one of this boot. */

@@ -16,7 +16,7 @@
 #include "dtls/vault.h"
 #include "proxy/session_image.h"
 
-/* Changes with the layout above; session_image.h has a number of its own. */
+/* Changes with the layout above, and when a field of session_image.h gets another meaning. */
 #define KEEP_ENTRY_VERSION 1
 
 /* A slot's sizes: the smallest that fits is taken. */
