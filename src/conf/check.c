@@ -367,6 +367,15 @@ static void check_policies(const struct conf *c, const struct draft *d)
         check_policy(c, d, i);
 }
 
+static void check_state(const struct conf *c, const struct draft *d)
+{
+    const struct draft_place key = {(struct draft_section *)(uintptr_t)&d->daemon,
+                                    option_find(options_daemon, "state-key")};
+
+    if (c->daemon.state_key && !c->daemon.state_dir)
+        draft_error(d, key, "is set without state-dir; set both, or leave it out");
+}
+
 static bool has_too_many(const struct conf *c, const struct draft *d)
 {
     size_t count = 0;
@@ -396,6 +405,7 @@ void check_settings(const struct conf *c, const struct draft *d)
         check_transparent(&s);
     }
     check_policies(c, d);
+    check_state(c, d);
     if (c->service_count > 0 || d->is_partial)
         return;
     d->errors->at = UINT_MAX;

@@ -15,16 +15,12 @@
 #define SECONDS(n) ((n)*UINT64_C(1000))
 #define MINUTES(n) SECONDS((n)*60)
 #define DAYS(n) MINUTES((n)*24 * 60)
-#define KIBI(n) ((n)*UINT64_C(1024))
-#define MEBI(n) KIBI((n)*1024)
 #define NAME_LONGEST 32 /* of users and groups, as useradd(8) has it */
 #define PATH_LONGEST (PATH_MAX - 1)
 #define SOCKET_PATH_LONGEST 107 /* sun_path of unix(7), without its NUL */
-#define CIPHERS_LONGEST 2048
-#define HINT_LONGEST 128 /* RFC 4279 5.3: what every client can take */
+#define HINT_LONGEST 128        /* RFC 4279 5.3: what every client can take */
 #define ADDRS_LONGEST 64
 #define HOST_LONGEST 253
-#define PREFIXES_LONGEST 64
 #define SOURCES_LONGEST 32 /* a session remembers which of them in a few bits */
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
@@ -237,6 +233,18 @@ const struct option options_daemon[] = {
      .max = HOST_LONGEST,
      .initial = "",
      .sentence = "A host name that leads there, besides addresses and localhost."},
+    {.key = "state-dir",
+     .type = OPTION_TEXT,
+     AT(state_dir),
+     .max = PATH_LONGEST,
+     .initial = "",
+     .sentence = "A folder, best in memory, where sessions outlive the process; empty is nowhere."},
+    {.key = "state-key",
+     .type = OPTION_TEXT,
+     AT(state_key),
+     .max = PATH_LONGEST,
+     .initial = "",
+     .sentence = "A file of 32 random bytes or more that seals them; empty takes a credential."},
     {.key = "resolve-interval",
      .type = OPTION_TIME,
      AT(resolve_interval),
@@ -509,68 +517,6 @@ const struct option options_service[] = {
      .initial = "0",
      .reloadable = true,
      .sentence = "Records under one key before a session ends; 0 is what its suite bears."},
-    {.key = NULL},
-};
-
-#undef AT
-
-#define AT(field) .offset = offsetof(struct conf_policy, field)
-
-const struct option options_identity[] = {
-    {.key = "backend",
-     .type = OPTION_BACKEND,
-     AT(backend),
-     .zero = true,
-     .initial = "",
-     .reloadable = true,
-     .sentence = "Another backend for these identities; empty is the service's."},
-    {.key = "allow-from",
-     .type = OPTION_PREFIXES,
-     AT(allow_from),
-     .max = PREFIXES_LONGEST,
-     .initial = "",
-     .reloadable = true,
-     .sentence = "Addresses that they may come from; empty is everywhere."},
-    {.key = "max-sessions",
-     .type = OPTION_COUNT,
-     AT(max_sessions),
-     .min = 1,
-     .max = 1000000,
-     .zero = true,
-     .initial = "0",
-     .reloadable = true,
-     .sentence = "Sessions of each; 0 is what max-sessions-per-identity says."},
-    {.key = "rate-datagrams",
-     .type = OPTION_COUNT,
-     AT(rate_datagrams),
-     .min = 1,
-     .max = 1000000,
-     .zero = true,
-     .initial = "0",
-     .reloadable = true,
-     .sentence = "Datagrams per second from the clients of each identity; 0 is no limit."},
-    {.key = "rate-bytes",
-     .type = OPTION_SIZE,
-     AT(rate_bytes),
-     .min = 1,
-     .max = MEBI(1024),
-     .zero = true,
-     .initial = "0",
-     .reloadable = true,
-     .sentence = "Bytes per second from the clients of each identity; 0 is no limit."},
-    {.key = "not-after",
-     .type = OPTION_DATE,
-     AT(not_after),
-     .initial = "",
-     .reloadable = true,
-     .sentence = "When their time is over, a date or a date and time in UTC; empty is never."},
-    {.key = "ciphers",
-     .type = OPTION_TEXT,
-     AT(ciphers),
-     .max = CIPHERS_LONGEST,
-     .initial = "",
-     .reloadable = true,
-     .sentence = "The cipher suites that will do, as an OpenSSL cipher string; empty is any."},
     {.key = NULL},
 };
 

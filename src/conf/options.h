@@ -49,6 +49,12 @@ struct option {
 #define OPTIONS_MAX CONF_KEYS_MAX
 
 /* All end with a row whose key is NULL. */
+/* Units and bounds of rows in more than one section. */
+#define KIBI(n) ((n)*UINT64_C(1024))
+#define MEBI(n) KIBI((n)*1024)
+#define CIPHERS_LONGEST 2048
+#define PREFIXES_LONGEST 64
+
 extern const struct option options_daemon[];
 extern const struct option options_service[];
 extern const struct option options_identity[];

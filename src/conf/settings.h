@@ -56,6 +56,8 @@ struct conf_daemon {
     char *control_group;                                         /* NULL: the one we run as */
     struct addr http;                                            /* family 0: none */
     char *http_name;                                             /* NULL: none */
+    char *state_dir;           /* NULL: no session outlives the process */
+    char *state_key;           /* NULL: the service manager's credential */
     uint64_t resolve_interval; /* ms; 0: names are looked up at start and reload alone */
     struct conf_lines lines;
 };

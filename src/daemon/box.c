@@ -67,6 +67,8 @@ static const int allowed[] = {
     SCMP_SYS(pipe2),
     /* at the end: the file with our process id, the control socket's name */
     SCMP_SYS(ftruncate), SCMP_SYS(unlink), SCMP_SYS(unlinkat),
+    /* the file of sessions: it grows, comes in force behind an upgrade, and is written through */
+    SCMP_SYS(fallocate), SCMP_SYS(fsync), SCMP_SYS(renameat),
     /* memory */
     SCMP_SYS(brk), SCMP_SYS(madvise), SCMP_SYS(mlock), SCMP_SYS(mlock2), SCMP_SYS(mremap),
     SCMP_SYS(munlock), SCMP_SYS(munmap),

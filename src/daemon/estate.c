@@ -99,13 +99,15 @@ static bool send_shared(const struct estate *e)
 static bool send_things(const struct estate *e)
 {
     struct writer w = handover_begin(e->parcel, HANDOVER_THINGS);
-    const int fds[] = {e->control, e->http, e->pidfile};
+    const int fds[] = {e->control, e->http, e->pidfile, e->state};
+    const unsigned names[] = {HANDOVER_HAS_CONTROL, HANDOVER_HAS_HTTP, HANDOVER_HAS_PIDFILE,
+                              HANDOVER_HAS_STATE};
     unsigned flags = e->is_draining ? HANDOVER_IS_DRAINING : 0;
 
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < sizeof(fds) / sizeof(*fds); i++) {
         if (fds[i] < 0)
             continue;
-        flags |= (unsigned)HANDOVER_HAS_CONTROL << i;
+        flags |= names[i];
         e->parcel->fd[e->parcel->fds++] = fds[i];
     }
     write_u8(&w, (uint8_t)flags);

@@ -17,7 +17,7 @@ struct estate {
     const struct conf *conf; /* in effect */
     const struct sockets *sockets;
     struct fleet *fleet;
-    int control, http, pidfile; /* each -1: none */
+    int control, http, pidfile, state; /* each -1: none */
     bool is_draining;
     int socket;            /* to the other process */
     struct parcel *parcel; /* to write in */

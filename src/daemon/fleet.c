@@ -5,6 +5,8 @@
 #include "daemon/fleet.h"
 
 #include "base/access.h"
+#include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "dtls/cookie.h"
 #include "proxy/mailbox.h"
@@ -33,8 +35,9 @@ struct fleet {
     struct mailbox replies;
     struct cookie_secrets cookies;
     struct ticket_keys tickets;
-    uint64_t tickets_made; /* ms: when the newest of them was; 0: at the start */
-    bool has_moved;        /* the mailbox is made */
+    uint64_t tickets_made;   /* ms: when the newest of them was; 0: at the start */
+    struct state_dir *state; /* NULL: nothing outlives the process */
+    bool has_moved;          /* the mailbox is made */
     struct mailbox moved;
     struct moving *moving; /* one per worker */
     unsigned moves;        /* steps that are not back */
@@ -146,6 +149,28 @@ struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, 
         return f;
     fleet_free(f);
     return NULL;
+}
+
+bool fleet_keep(struct fleet *f, struct state_dir *state, char *why, size_t why_size)
+{
+    for (unsigned i = 0; i < f->count; i++) {
+        if (worker_keep(f->worker[i], state_shared(state)))
+            continue;
+        snprintf(why, why_size, "daemon.state-dir: out of memory");
+        return false;
+    }
+    f->state = state;
+    return true;
+}
+
+const char *fleet_restore(struct fleet *f, unsigned worker, const struct restore *order)
+{
+    return worker_restore(f->worker[worker], order);
+}
+
+struct state_dir *fleet_state(const struct fleet *f)
+{
+    return f->state;
 }
 
 bool fleet_start(struct fleet *f, char *why, size_t why_size)
@@ -331,6 +356,8 @@ void fleet_rotate_cookies(struct fleet *f)
 {
     assert(!f->is_stopping);
     cookie_secrets_rotate(&f->cookies);
+    if (f->state != NULL && !state_put_cookies(f->state, &f->cookies))
+        log_error("dtlsgate: state-dir: libcrypto failed; a start anew will not know the cookies");
     /* One that misses it takes the newest cookies of the others for wrong until the next turn. */
     for (unsigned i = 0; i < f->count; i++)
         if (worker_post_cookies(f->worker[i], &f->cookies))
@@ -422,6 +449,12 @@ unsigned fleet_count(const struct fleet *f)
 const struct stats *fleet_stats(const struct fleet *f, unsigned worker)
 {
     return worker_stats(f->worker[worker]);
+}
+
+void fleet_forget(struct fleet *f)
+{
+    for (unsigned i = 0; !f->is_stopping && i < f->started; i++)
+        worker_forget(f->worker[i]);
 }
 
 void fleet_move(struct fleet *f, enum moving_step step, int socket, const uint64_t *ids,

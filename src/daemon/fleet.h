@@ -7,11 +7,13 @@
 
 #include "conf/conf.h"
 #include "daemon/sockets.h"
+#include "daemon/state.h"
 #include "dtls/cookie.h"
 #include "dtls/ticket.h"
 #include "proxy/inquiry.h"
 #include "proxy/moving.h"
 #include "proxy/parts.h"
+#include "proxy/restore.h"
 #include "proxy/stats.h"
 
 #include <stdbool.h>
@@ -23,6 +25,14 @@ struct fleet;
 /* Makes one worker for each row of `sockets`, which must outlive them. NULL with `why`. */
 struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, char *why,
                         size_t why_size);
+/* Before the start: sessions are kept in `state`, which is borrowed for the fleet's life. False
+ * with `why`. */
+bool fleet_keep(struct fleet *f, struct state_dir *state, char *why, size_t why_size)
+    __attribute__((warn_unused_result));
+/* The same; NULL: nothing outlives the process. */
+struct state_dir *fleet_state(const struct fleet *f);
+/* Behind that: has a worker take up a session of an earlier process, as proxy/restore.h says. */
+const char *fleet_restore(struct fleet *f, unsigned worker, const struct restore *order);
 /* Starts the threads. False with `why`: some may run, which fleet_free() ends. */
 bool fleet_start(struct fleet *f, char *why, size_t why_size) __attribute__((warn_unused_result));
 
@@ -114,8 +124,11 @@ void fleet_use_tickets(struct fleet *f, const struct ticket_keys *keys, uint64_t
 /* The socket that flows of a service share in a worker, or -1. */
 int fleet_shared_socket(const struct fleet *f, unsigned worker, unsigned service);
 
-/* Lets every worker end its sessions and itself; harmless when called before. */
+/* Lets every worker end itself and its sessions, those that are kept without a word; harmless when
+ * called before. */
 void fleet_stop(struct fleet *f);
+/* Before that: keeps none, but says goodbye to all. */
+void fleet_forget(struct fleet *f);
 
 /* What all workers have counted for one service. */
 uint64_t fleet_service_count(const struct fleet *f, unsigned service, enum service_counter what);

@@ -50,11 +50,12 @@ enum handover_kind {
     HANDOVER_RUNNING = 'R',
 };
 
-/* Flags of THINGS, in the order of their descriptors but for the last one. */
+/* Flags of THINGS; those that have a descriptor in its order. */
 #define HANDOVER_HAS_CONTROL 1
 #define HANDOVER_HAS_HTTP 2
 #define HANDOVER_HAS_PIDFILE 4
 #define HANDOVER_IS_DRAINING 8
+#define HANDOVER_HAS_STATE 16 /* the lock of its state-dir */
 
 struct handover_hello {
     uint32_t version;

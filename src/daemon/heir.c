@@ -38,12 +38,12 @@ static struct {
     struct handover_hello hello;
     struct claim *list;
     size_t count, room;
-    int control, http, pidfile;
+    int control, http, pidfile, state;
     bool is_draining, is_refused, has_all;
     uint64_t *left;
     size_t left_count, left_room;
     struct parcel parcel;
-} heir = {.fd = -1, .control = -1, .http = -1, .pidfile = -1};
+} heir = {.fd = -1, .control = -1, .http = -1, .pidfile = -1, .state = -1};
 
 bool heir_is_there(void)
 {
@@ -74,6 +74,7 @@ void heir_close(void)
     close_fd(&heir.control);
     close_fd(&heir.http);
     close_fd(&heir.pidfile);
+    close_fd(&heir.state);
     close_fd(&heir.fd);
     free(heir.list);
     free(heir.left);
@@ -160,6 +161,8 @@ static bool take_things(struct reader *r)
         heir.http = parcel_take(&heir.parcel, next++);
     if (flags & HANDOVER_HAS_PIDFILE)
         heir.pidfile = parcel_take(&heir.parcel, next++);
+    if (flags & HANDOVER_HAS_STATE)
+        heir.state = parcel_take(&heir.parcel, next++);
     heir.is_draining = (flags & HANDOVER_IS_DRAINING) != 0;
     return !r->bad && r->left == 0;
 }
@@ -400,6 +403,11 @@ int heir_claim_control(void)
 int heir_claim_pidfile(void)
 {
     return claim(&heir.pidfile);
+}
+
+int heir_claim_state(void)
+{
+    return claim(&heir.state);
 }
 
 /* ---- all the rest ---- */

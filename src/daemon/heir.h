@@ -40,6 +40,7 @@ bool heir_claim_sockets(struct sockets *s, const struct conf *conf, const char *
 int heir_claim_http(const struct addr *at);
 int heir_claim_control(void);
 int heir_claim_pidfile(void);
+int heir_claim_state(void); /* the lock of its state-dir */
 
 /* ---- as who we are from then on ---- */
 

@@ -20,6 +20,7 @@
 #include "daemon/review.h"
 #include "daemon/sockets.h"
 #include "daemon/spawner.h"
+#include "daemon/state.h"
 #include "daemon/unixsock.h"
 #include "dtls/keylog.h"
 #include "dtls/psk.h"
@@ -43,6 +44,7 @@ struct process {
     int http; /* 0: none, or the master's by now */
     struct unixsock control;
     struct priv priv;
+    struct state_dir *state; /* NULL: no session outlives the process */
 };
 
 /* Output that did not arrive, say on a full disk, is no success. */
@@ -216,6 +218,8 @@ static bool open_all(struct process *p, struct errors *errors)
     char why[256];
 
     p->priv.keeps_raw = is_any_transparent(p->conf);
+    is_fine &= state_new(&p->state, daemon, source, errors) &&
+               state_inherit(p->state, heir_is_there(), heir_claim_state(), source, errors);
     is_fine &= open_public(p, errors);
     is_fine &= open_pidfile(p, errors);
     is_fine &= open_http(p, source, errors);
@@ -261,11 +265,13 @@ static struct master *settle_down(const struct process *p, char *why, size_t why
                                    .conf = p->conf,
                                    .sockets = &p->sockets,
                                    .control = &p->control,
+                                   .state = p->state,
                                    .http = p->http};
     bool is_boxed = p->conf->daemon.sandbox;
     struct master *master;
 
-    if ((is_boxed && !box_prepare(why, why_size)) || !priv_drop(&p->priv, why, why_size))
+    if ((is_boxed && !box_prepare(why, why_size)) || !priv_drop(&p->priv, why, why_size) ||
+        (p->state != NULL && !state_open(p->state, why, why_size)))
         return NULL;
     master = master_new(&params, why, why_size);
     if (master == NULL || !is_boxed || box_close(p->priv.keeps_raw, why, why_size))
@@ -289,6 +295,8 @@ static enum exit_status serve(struct process *p, size_t descriptors)
         heir_refuse(NULL, why);
     }
     master_free(master);
+    if (end == MASTER_STOPPED && p->state != NULL)
+        state_close(p->state);
     if (end == MASTER_LEFT) {
         unixsock_leave(&p->control);
         pidfile_leave();
@@ -340,6 +348,7 @@ out:
     if (errors.count > 0)
         heir_refuse(&errors, NULL);
     errors_clear(&errors);
+    state_free(p.state);
     sockets_close(&p.sockets);
     passed_close();
     heir_close();

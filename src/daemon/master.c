@@ -12,6 +12,7 @@
 #include "daemon/master_state.h"
 #include "daemon/notify.h"
 #include "daemon/reload.h"
+#include "daemon/revival.h"
 #include "daemon/succession.h"
 #include "daemon/view.h"
 
@@ -265,6 +266,11 @@ static unsigned order_backend(void *arg, const struct relay_order *order)
     return fleet_tell_backend(m->fleet, order);
 }
 
+static void order_forget(void *arg)
+{
+    fleet_forget(((const struct master *)arg)->fleet);
+}
+
 static void order_stop(void *arg)
 {
     stop(arg);
@@ -289,6 +295,7 @@ static bool open_control(struct master *m, const struct unixsock *socket)
                   .set_log_level = order_log_level,
                   .drain = order_drain,
                   .tell_backend = order_backend,
+                  .forget = order_forget,
                   .event_library = master_library_version(),
                   .arg = m},
         .reload = ask_for_reload,
@@ -414,7 +421,8 @@ struct master *master_new(const struct master_params *params, char *why, size_t 
                          .log_level =
                              cmdline_log_level(params->cmdline, params->conf->daemon.log_level)};
     m->fleet = fleet_new(params->conf, params->sockets, why, why_size);
-    if (m->fleet != NULL) {
+    const struct revival revival = {m->fleet, m->conf, m->sockets, params->state};
+    if (m->fleet != NULL && revival_begin(&revival, why, why_size)) {
         note_start(m);
         if (m->base != NULL)
             m->health = health_new(m->base, m->fleet);

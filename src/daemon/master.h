@@ -16,6 +16,7 @@ struct master_params {
     const struct conf *conf;       /* takes a reference of its own */
     const struct sockets *sockets;
     const struct unixsock *control; /* NULL, or none: nobody can ask; all must outlive the master */
+    struct state_dir *state;        /* NULL: no session outlives the process */
     int http;                       /* a socket of http_bind(), taken over; 0: none */
 };
 

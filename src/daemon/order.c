@@ -360,6 +360,12 @@ static void run_backends(struct call *c)
 
 static void run_stop(struct call *c)
 {
+    if (c->count > 0 && strcmp(c->arg[0], "farewell") != 0) {
+        order_refuse(c->order, "stop can be told farewell, and nothing else");
+        return;
+    }
+    if (c->count > 0)
+        c->hooks->forget(c->hooks->arg);
     c->order->kind = ORDER_STOP;
     begin_answer(c->order);
     show_flag(&c->order->show, "stopping", true);
@@ -436,7 +442,8 @@ static const struct command commands[] = {
      run_backend},
     {"backends", "[SERVICE]", "each backend: its state, since when, flows and traffic", 0, 1, false,
      run_backends},
-    {"stop", "", "end all sessions and the process, as TERM does", 0, 0, true, run_stop},
+    {"stop", "[farewell]", "end the process, as TERM does; tell clients of kept sessions, too", 0,
+     1, true, run_stop},
     {"log-level", "LEVEL", "error, warning, info or debug, until the next reload", 1, 1, true,
      run_log_level},
     {"config", "", "the settings in effect, without keys", 0, 0, false, run_config},

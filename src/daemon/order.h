@@ -24,6 +24,7 @@ struct order_hooks {
     void (*set_log_level)(void *arg, enum log_level level);
     unsigned (*drain)(void *arg, bool is_on); /* returns how many workers could not be told */
     unsigned (*tell_backend)(void *arg, const struct relay_order *order); /* the same */
+    void (*forget)(void *arg); /* the stop that follows keeps no sessions */
     const char *event_library;
     void *arg;
 };

@@ -130,11 +130,16 @@ static void tune(struct sockets *s, int fd, const struct conf *conf)
         (void)udp_join_received(fd); /* without, it merely costs more */
 }
 
+struct udp_steering sockets_steering(const struct sockets *s)
+{
+    return (struct udp_steering){.first = WIRE_CID, .at = WIRE_CID_AT, .count = s->workers};
+}
+
 /* Records with a connection id go to the worker whose session it is. Where the kernel cannot do
  * that, or the sockets that were passed stand in another order, workers pass them on. */
 static void steer(const struct sockets *s, size_t column)
 {
-    const struct udp_steering to = {.first = WIRE_CID, .at = WIRE_CID_AT, .count = s->workers};
+    const struct udp_steering to = sockets_steering(s);
 
     if (s->workers > 1)
         (void)udp_steer(s->list[column].fd, &to);

@@ -47,6 +47,8 @@ void sockets_close(struct sockets *s);
 const int *sockets_shared(const struct sockets *s, unsigned worker);
 /* The sockets of one worker, s->per_worker of them. */
 const struct worker_socket *sockets_of(const struct sockets *s, unsigned worker);
+/* Records with a connection id go to the worker whose session it is. */
+struct udp_steering sockets_steering(const struct sockets *s);
 /* Warns, once, when the kernel granted smaller buffers than the settings ask for. */
 void sockets_check_buffers(const struct sockets *s, const struct conf *conf);
 /* Warns of each address of a backend-source that this host does not have (yet), of a prefix of IPv4

@@ -11,6 +11,7 @@
 #include "daemon/notify.h"
 #include "daemon/pidfile.h"
 #include "daemon/reload.h"
+#include "daemon/revival.h"
 #include "daemon/spawner.h"
 #include "daemon/upgrade.h"
 
@@ -147,6 +148,7 @@ void succession_begin(void *arg)
         .control = m->control_socket != NULL ? m->control_socket->fd : -1,
         .http = m->http != NULL ? http_socket(m->http) : -1,
         .pidfile = pidfile_fd(),
+        .state = fleet_state(m->fleet) != NULL ? state_lock(fleet_state(m->fleet)) : -1,
         .is_draining = m->status.phase == STATUS_DRAINING,
     };
     struct errors busy = {.count = 0};
@@ -213,6 +215,8 @@ void succession_confirm(struct master *m)
         heir_fail(why);
     pidfile_take(); /* the other process may end as soon as it hears of us */
     heir_begin();
+    if (!revival_confirm(m->fleet, why, sizeof(why)))
+        heir_fail(why); /* what the file has is still true, for nothing was sent */
     fleet_move(m->fleet, MOVING_GO_ON, -1, NULL, 0);
     if (report->is_draining)
         m->status.phase = STATUS_DRAINING;

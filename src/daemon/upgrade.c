@@ -505,6 +505,7 @@ void upgrade_begin(struct upgrade *u, const struct upgrade_things *things)
                                 .control = things->control,
                                 .http = things->http,
                                 .pidfile = things->pidfile,
+                                .state = things->state,
                                 .is_draining = things->is_draining,
                                 .parcel = u->parcel};
     u->phase = SPAWNING;

@@ -46,8 +46,8 @@ struct upgrade_params {
 
 /* What it hands over beside workers and sockets; each -1: none. */
 struct upgrade_things {
-    const struct conf *conf; /* in effect; a reference is taken */
-    int control, http, pidfile;
+    const struct conf *conf;           /* in effect; a reference is taken */
+    int control, http, pidfile, state; /* of the last its lock */
     bool is_draining;
 };
 

@@ -14,6 +14,7 @@
 
 struct record_crypt {
     struct aead_contexts *aead;
+    const struct leases *leases;       /* NULL: nobody keeps associations */
     uint8_t body[WIRE_CIPHERTEXT_MAX]; /* a record is opened here */
 };
 
@@ -89,6 +90,38 @@ static enum record_verdict open_checked(struct record_crypt *c, const struct aea
     return opens ? RECORD_OK : RECORD_FORGED;
 }
 
+/* One that is used tells now and then that it is. */
+static bool is_told_long_ago(const struct record_crypt *c, const struct lease *lease)
+{
+    return c->leases->now - lease->told >= LEASE_TOLD_MS;
+}
+
+/* Before the next number is sealed with. */
+static void lease_sending(const struct record_crypt *c, const struct association *a)
+{
+    const struct lease *lease;
+
+    if (a->lease == 0)
+        return;
+    lease = leases_at(c->leases, a->lease);
+    if (a->write_seq >= lease->write_end || is_told_long_ago(c, lease))
+        c->leases->renew(c->leases->arg, a);
+}
+
+/* Before what came in with this number is given to anybody. */
+static void lease_receiving(const struct record_crypt *c, const struct association *a, uint64_t seq)
+{
+    const struct lease *lease;
+
+    if (a->lease == 0)
+        return;
+    lease = leases_at(c->leases, a->lease);
+    if (seq > a->window.top)
+        atomic_store_explicit(lease->top, lease_word(seq, lease->check), memory_order_release);
+    if (is_told_long_ago(c, lease))
+        c->leases->renew(c->leases->arg, a);
+}
+
 void association_set_cid(struct association *a, const struct association_cid *cid)
 {
     a->has_cid = true;
@@ -131,6 +164,11 @@ void record_crypt_free(struct record_crypt *c)
     free(c);
 }
 
+void record_crypt_lend(struct record_crypt *c, const struct leases *leases)
+{
+    c->leases = leases;
+}
+
 enum record_verdict record_open(struct record_crypt *c, struct association *a,
                                 struct wire_record *rec, uint8_t *plain, size_t *len)
 {
@@ -142,10 +180,12 @@ enum record_verdict record_open(struct record_crypt *c, struct association *a,
     if (!record_window_allows(&a->window, rec->seq))
         return RECORD_REPLAY;
     verdict = open_checked(c, &client, rec, plain, len);
-    if (verdict == RECORD_FORGED)
-        a->forged++;
-    else
+    if (verdict == RECORD_FORGED) {
+        a->forged += a->forged < ASSOCIATION_FORGED_MAX;
+    } else {
+        lease_receiving(c, a, rec->seq);
         record_window_mark(&a->window, rec->seq);
+    }
     return verdict;
 }
 
@@ -207,6 +247,7 @@ size_t record_seal(struct record_crypt *c, struct association *a, uint8_t type,
 
     if (len > WIRE_PLAINTEXT_MAX || a->write_seq > WIRE_SEQ_MAX)
         return 0;
+    lease_sending(c, a);
     a->write_seq++;
     put_u64(header.number, number);
     if (form.cid != NULL) {

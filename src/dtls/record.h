@@ -7,6 +7,7 @@
 #define DTLSGATE_DTLS_RECORD_H
 
 #include "dtls/keys.h"
+#include "dtls/lease.h"
 #include "dtls/suites.h"
 #include "dtls/wire.h"
 
@@ -25,12 +26,16 @@ struct record_window {
     uint64_t map; /* bit n: top - n was seen */
 };
 
+#define ASSOCIATION_FORGED_MAX ((UINT64_C(1) << 37) - 1)
+
 struct association {
     const struct suite *suite;
     uint64_t write_seq; /* next to use, epoch 1 */
     struct record_window window;
-    uint64_t forged : 63;    /* records that failed to authenticate under these keys */
+    uint64_t forged : 37;    /* records that failed to authenticate under these keys; stays at its
+                                largest, which is above all limits */
     uint64_t has_cid : 1;    /* connection ids follow what the suite uses of the keys */
+    uint64_t lease : 26;     /* number of its lease (dtls/lease.h); 0: it has none */
     struct record_keys keys; /* last: whoever keeps many leaves out what the suite does not use */
 };
 
@@ -72,6 +77,8 @@ size_t association_length(const struct association *a);
 struct record_crypt;
 struct record_crypt *record_crypt_new(void); /* NULL: libcrypto lacks something */
 void record_crypt_free(struct record_crypt *c);
+/* From now on associations may have leases; borrowed. */
+void record_crypt_lend(struct record_crypt *c, const struct leases *leases);
 
 enum record_verdict {
     RECORD_OK,

@@ -4,8 +4,6 @@
  */
 #include "dtls/record_state.h"
 
-#define FORGED_MAX (UINT64_MAX >> 1)
-
 void record_state_write(struct writer *w, const struct association *a)
 {
     write_u16(w, a->suite->id);
@@ -27,11 +25,11 @@ bool record_state_read(struct reader *r, struct association *a)
     a->window.top = read_u48(r);
     a->window.map = read_u64(r);
     forged = read_u64(r);
-    a->forged = forged & FORGED_MAX;
+    a->forged = forged & ASSOCIATION_FORGED_MAX;
     block = suite != NULL ? read_bytes(r, keys_length(suite)) : NULL;
     /* A handshake has sent a Finished and seen one, so neither count is at its start. */
     if (block == NULL || r->bad || r->left > 0 || a->write_seq == 0 || (a->window.map & 1) == 0 ||
-        forged > FORGED_MAX) {
+        forged > ASSOCIATION_FORGED_MAX) {
         bytes_wipe(a, sizeof *a);
         return false;
     }

@@ -223,6 +223,8 @@ static bool open_flow(struct relay *r, struct session *s, const struct aim *aim,
     life_count(r, s, SERVICE_FLOWS_OPENED, 1);
     life_update_gauges(r);
     tell_flow(r, s, limit, now);
+    if (upstream_is_shared(s->flow) && s->state == SESSION_OPEN && s->association.lease != 0)
+        life_keep(r, s, now); /* with the address that it has now */
     return true;
 }
 
@@ -470,10 +472,15 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
     struct addr backend = {0};
 
     /* The client has said goodbye itself, or holds newer keys under the same address. */
-    if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED)
+    if (why != SESSION_END_CLOSED && why != SESSION_END_ALERT && why != SESSION_END_REPLACED &&
+        why != SESSION_END_KEPT)
         session_say_goodbye(s, &r->services[s->service], &sink);
     if (s->flow != NULL)
         backend = life_backend(r, s);
+    if (why == SESSION_END_KEPT)
+        keep_settle(r->keep, s);
+    else
+        keep_drop(r->keep, s);
     life_close_flow(r, s); /* what it had to send may still meet a refusal, which the log counts */
     if (s->is_placed) {
         stats_add(&stats->sessions_ended, 1);
@@ -504,46 +511,6 @@ void life_forget(struct relay *r, struct session *s)
     remove_session(r, s);
 }
 
-static void ask_elsewhere(struct relay *r, const struct session *s, unsigned room)
-{
-    struct relay_identity who = {
-        .service = s->service, .len = s->psk->identity_len, .is_given = s->is_given, .room = room};
-
-    if (r->parts.elsewhere.end_one == NULL)
-        return;
-    memcpy(who.identity, s->psk->identity, who.len);
-    r->parts.elsewhere.end_one(r->parts.elsewhere.arg, &who);
-}
-
-/* More sessions of one identity than it may have: the longest idle gives way, here or elsewhere. By
- * a key that a helper gave each worker knows of its own sessions alone, so the others are told how
- * many there may be. */
-static void limit_identity(struct relay *r, struct session *s, unsigned count, uint64_t now)
-{
-    unsigned max = policy_session_cap(life_conf(r, s), s);
-    struct session *victim = NULL;
-
-    if (count > 1)
-        report_shared(s, life_conf(r, s), count, &r->shared_lines, now);
-    if (max == 0)
-        return;
-    if (count > max)
-        victim = identities_idlest(&r->identities, s->service, s->psk->identity,
-                                   s->psk->identity_len, s);
-    if (victim != NULL)
-        life_end(r, victim, SESSION_END_ELSEWHERE, now);
-    if (s->is_given)
-        ask_elsewhere(r, s, count < max ? max - count : 0);
-    else if (count > max && victim == NULL)
-        ask_elsewhere(r, s, 0);
-}
-
-unsigned life_enter_identity(struct relay *r, struct session *s)
-{
-    s->is_metered = policy_has_rate(life_conf(r, s), s);
-    return identities_enter(&r->identities, s, life_conf(r, s));
-}
-
 /* A handshake is complete: the session takes its place, and the one it replaces (RFC 6347 4.2.8).
  */
 static void open_session(struct relay *r, struct session *s, uint64_t now)
@@ -567,8 +534,9 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
         trace_open(&r->traces, s, now);
     session_place(s, &r->services[s->service]);
     gate_enter(r->gate, &s->peer);
-    limit_identity(r, s, life_enter_identity(r, s), now);
+    life_limit_identity(r, s, life_enter_identity(r, s), now);
     life_keep_flow(r, s, now); /* behind the end of another that may have had its address */
+    life_keep(r, s, now);
     life_update_gauges(r);
 }
 

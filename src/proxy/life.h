@@ -9,6 +9,7 @@
 #include "dtls/ticket.h"
 #include "proxy/gate.h"
 #include "proxy/identities.h"
+#include "proxy/keep.h"
 #include "proxy/parts.h"
 #include "proxy/peers.h"
 #include "proxy/seen.h"
@@ -34,6 +35,7 @@ struct relay {
     struct cookie_secrets cookies;
     struct ticket_keys tickets; /* none before relay_set_tickets() */
     struct record_crypt *crypt;
+    struct keep *keep; /* NULL: no session outlives the process */
     struct keys_kdf *kdf;
     struct session_memory memory;
     struct peers peers;
@@ -46,7 +48,7 @@ struct relay {
     struct rate short_tag_tries;
     struct traces traces;
     struct log_limit failed_lines, shortage_lines, shared_lines, forgery_lines, refused_lines,
-        fate_lines, backend_lines, move_lines;
+        fate_lines, backend_lines, move_lines, unkept_lines;
     uint64_t next_id;
     uint64_t next_datagram; /* the next one of a client, among those of all workers */
     bool is_draining;
@@ -78,9 +80,10 @@ void life_close_flow(struct relay *r, struct session *s);
 /* Of an open session that another process has had, which is among the peers: goes on with its flow
  * as that left it. `fd` is its socket, or -1; false: it is still the caller's, and the session is
  * without a flow. */
-struct session_image_flow;
 bool life_take_flow(struct relay *r, struct session *s, const struct session_image_flow *flow,
                     int fd);
+/* What there is to tell of a flow, which is there. */
+struct session_image_flow life_flow_image(const struct relay *r, const struct session *s);
 /* Where the flow of a session goes, which has one; and its slot in the balance. */
 struct addr life_backend(const struct relay *r, const struct session *s);
 unsigned life_slot(const struct session *s);
@@ -93,6 +96,9 @@ bool life_was_refused(const struct session *s);
  * socket. Harmless when it is there already; where it fails, the client's next datagram tries
  * again. */
 void life_keep_flow(struct relay *r, struct session *s, uint64_t now);
+/* An open session is kept for the next start as it is now, if there is anything to keep it in: when
+ * it opens, and whenever the address of its client changes. That of its flow is life's own. */
+void life_keep(struct relay *r, struct session *s, uint64_t now);
 /* Behind a reload: closes the flow if its address has become another identity's. */
 void life_leave_source(struct relay *r, struct session *s);
 /* Where the session of a turn leaves what goes out; borrows `t`. */
@@ -108,6 +114,9 @@ void life_forget(struct relay *r, struct session *s);
 /* An open session, with s->psk of its service's keys, is counted among those of its identity, and
  * its rate begins. Returns how many those are. */
 unsigned life_enter_identity(struct relay *r, struct session *s);
+/* Behind that, when it opens: where these are more than there may be of one identity, the longest
+ * idle gives way, here or elsewhere. */
+void life_limit_identity(struct relay *r, struct session *s, unsigned count, uint64_t now);
 /* To be called after each step of a session: one that wants to end does, one whose handshake is
  * complete opens, one that waits is timed. False: it is gone. */
 bool life_settle(struct relay *r, struct session *s, uint64_t now);

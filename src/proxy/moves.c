@@ -142,6 +142,13 @@ static void follow(struct turn *t, size_t size)
     challenge(t);
 }
 
+/* From here on the next start finds it there, too. */
+static void believe(struct turn *t)
+{
+    roam_prove(roam_of(&t->session->association));
+    life_keep(t->relay, t->session, t->now);
+}
+
 static void hear(void *arg, size_t size, bool is_newest)
 {
     struct turn *t = arg;
@@ -157,7 +164,7 @@ static void hear(void *arg, size_t size, bool is_newest)
     if (is_newest && roam->is_unproven && is_checked(t->session))
         challenge(t);
     else if (is_newest && roam_may_believe(roam, t->datagram))
-        roam_prove(roam);
+        believe(t);
 }
 
 /* A client may have an id so long that the answer is many times the question. Where it is, that is
@@ -186,7 +193,7 @@ static bool check(void *arg, const uint8_t *message, size_t len)
         send_check(&back, WIRE_PATH_RESPONSE, message + 1);
     if (message[0] == WIRE_PATH_RESPONSE && is_same(t->route, t->from) &&
         roam_is_answer(roam, &t->from->peer, message + 1))
-        roam_prove(roam);
+        believe(t);
     return true;
 }
 

@@ -44,19 +44,6 @@ static void send_off(struct packing *p)
         p->is_broken = true;
 }
 
-static struct session_image_flow flow_of(const struct relay *r, const struct session *s)
-{
-    return (struct session_image_flow){
-        .is_open = true,
-        .is_lone = !upstream_is_shared(s->flow),
-        .is_listed = life_slot(s) != BALANCE_NOBODY,
-        .was_refused = life_was_refused(s),
-        .source = upstream_source(s->flow),
-        .port = upstream_port(s->flow),
-        .backend = life_backend(r, s),
-    };
-}
-
 /* A flow whose backend cannot be told any more is left; the client's next datagram opens another.
  */
 static void pack_session(struct packing *p, struct session *s)
@@ -71,7 +58,7 @@ static void pack_session(struct packing *p, struct session *s)
     session_image_save(&image, s, p->now);
     image.local = peers_route(&p->relay->peers, s).local;
     if (s->flow != NULL && life_backend(p->relay, s).family != 0)
-        image.flow = flow_of(p->relay, s);
+        image.flow = life_flow_image(p->relay, s);
     if (image.flow.is_lone)
         parcel->fd[parcel->fds++] = upstream_socket(s->flow);
     session_image_write(&p->w, &image);
@@ -393,9 +380,8 @@ static const char *enter(struct relay *r, struct session *s, uint64_t now)
     return NULL;
 }
 
-/* NULL: it is in. */
-static const char *take_session(struct relay *r, const struct session_image *image, uint64_t now,
-                                struct session **out)
+const char *moving_admit(struct relay *r, const struct session_image *image, uint64_t now,
+                         struct session **out)
 {
     const struct session_service *service = &r->services[image->service];
     const struct psk *psk = psk_find(service->conf->psk, image->identity, image->identity_len);
@@ -428,7 +414,7 @@ static void take_one(struct relay *r, struct moving_arrival *a, const struct ses
 {
     unsigned number = *next_fd;
     struct session *s = NULL;
-    const char *why = take_session(r, image, now, &s);
+    const char *why = moving_admit(r, image, now, &s);
     bool has_flow = false;
 
     *next_fd += image->flow.is_lone;
@@ -451,6 +437,7 @@ static void take_one(struct relay *r, struct moving_arrival *a, const struct ses
         const struct rest rest = {.flows = 1};
         count_goodbye(r, image->service, &rest);
     }
+    life_keep(r, s, now);
 }
 
 static bool is_of_ours(const struct relay *r, const struct moving_arrival *a,

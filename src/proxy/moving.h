@@ -17,6 +17,8 @@
 
 struct mailbox;
 struct relay;
+struct session;
+struct session_image;
 
 #define MOVING_PARCEL 'W'
 /* How long a full queue may hold up whoever packs; the master's deadline is behind it. */
@@ -59,5 +61,11 @@ struct moving_arrival {
 /* False with `why`: it is not what moving_carry_out() sends. */
 bool moving_unpack(struct relay *r, struct moving_arrival *a, uint64_t now, const char **why)
     __attribute__((warn_unused_result));
+
+/* What any session of another process has to pass that is to go on here: makes it, behind all that
+ * are here already by its last use, without a flow. Its service and listener are ours. NULL, or why
+ * it has no place. Nothing is sent. */
+const char *moving_admit(struct relay *r, const struct session_image *image, uint64_t now,
+                         struct session **out);
 
 #endif

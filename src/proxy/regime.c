@@ -148,6 +148,7 @@ void relay_set_tickets(struct relay *r, const struct ticket_keys *tickets)
 void relay_set_wall(struct relay *r, uint64_t wall, uint64_t now)
 {
     r->expiry.wall0 = r->traces.wall0 = wall - now;
+    keep_set_time(r->keep, now, r->expiry.wall0);
     for (size_t i = 0; i < r->setup.conf->service_count; i++)
         r->services[i].wall0 = r->expiry.wall0;
 }
@@ -182,6 +183,22 @@ void relay_end_all(struct relay *r, uint64_t now)
     struct sweep sweep = {.relay = r, .now = now};
     r->is_draining = true;
     peers_each(&r->peers, end_any, &sweep);
+}
+
+static void leave_any(struct session *s, void *arg)
+{
+    const struct sweep *sweep = arg;
+    bool is_kept = s->state == SESSION_OPEN && s->association.lease != 0;
+
+    life_end(sweep->relay, s, is_kept ? SESSION_END_KEPT : SESSION_END_SHUTDOWN, sweep->now);
+}
+
+void relay_leave_all(struct relay *r, uint64_t now)
+{
+    struct sweep sweep = {.relay = r, .now = now};
+    r->is_draining = true;
+    keep_set_time(r->keep, now, r->expiry.wall0);
+    peers_each(&r->peers, leave_any, &sweep);
 }
 
 bool relay_end_one(struct relay *r, struct relay_identity *who, uint64_t now)

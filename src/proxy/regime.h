@@ -34,6 +34,8 @@ void relay_drain(struct relay *r, uint64_t now);
 void relay_undrain(struct relay *r);
 /* Says goodbye to every client and ends all sessions. */
 void relay_end_all(struct relay *r, uint64_t now);
+/* The same, but those that are kept go without a word: the next start takes them up again. */
+void relay_leave_all(struct relay *r, uint64_t now);
 
 /* For relay alone: takes the setup over; what was there before is the caller's to clear. */
 void regime_use(struct relay *r, struct relay_setup *setup, uint64_t now);

@@ -211,6 +211,7 @@ void relay_from_client(struct relay *r, struct listener *l, const struct udp_dat
     struct wire_record rec;
     size_t count = 0, hellos = 0, passed = 0;
 
+    keep_set_time(r->keep, now, r->expiry.wall0);
     stats_add(&r->parts.stats->client_datagrams, 1);
     stats_add(&r->parts.stats->client_bytes, d->len);
     r->next_datagram += r->parts.worker_count;
@@ -238,6 +239,7 @@ void relay_from_worker(struct relay *r, const struct relay_record *record, uint6
     struct reader reader = reader_of(record->data, record->len);
     struct wire_record rec;
 
+    keep_set_time(r->keep, now, r->expiry.wall0);
     if (wire_next_record(&reader, &rec))
         count_record(r, &turn, &rec, take_cid_record(r, &turn, &rec));
 }
@@ -278,6 +280,7 @@ bool relay_from_backend(struct relay *r, void *session, const struct udp_datagra
     struct turn turn = {.relay = r, .route = &route, .session = s, .now = now};
     const struct session_sink sink = life_sink(&turn);
 
+    keep_set_time(r->keep, now, r->expiry.wall0);
     s->used = now;
     peers_touch(&r->peers, s);
     note_answer(r, s, d->len, now);
@@ -313,6 +316,7 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
 
 void relay_on_answer(struct relay *r, void *token, const struct helper_answer *answer, uint64_t now)
 {
+    keep_set_time(r->keep, now, r->expiry.wall0);
     keyring_answer(r->keyring, token, answer, now);
 }
 
@@ -368,6 +372,7 @@ static uint64_t tick_flows(struct relay *r, size_t service, uint64_t now)
 
 uint64_t relay_tick(struct relay *r, uint64_t now)
 {
+    keep_set_time(r->keep, now, r->expiry.wall0);
     uint64_t keyring = answers_tick(r, now);
     if (r->traces.count > 0)
         traces_expire(&r->traces, now);
@@ -391,8 +396,22 @@ void relay_flush(struct relay *r)
 
 /* ---- begin and end ---- */
 
+bool relay_keep(struct relay *r, struct keep_shared *shared)
+{
+    unsigned count = r->parts.worker_count;
+
+    r->keep = keep_new(shared);
+    if (r->keep == NULL)
+        return false;
+    record_crypt_lend(r->crypt, keep_leases(r->keep));
+    if (shared->highest_id >= r->next_id) /* whose ever they were */
+        r->next_id += ((shared->highest_id - r->next_id) / count + 1) * count;
+    return true;
+}
+
 static void free_parts(struct relay *r)
 {
+    keep_free(r->keep);
     record_crypt_free(r->crypt);
     keys_kdf_free(r->kdf);
     gate_free(r->gate);

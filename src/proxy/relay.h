@@ -7,6 +7,7 @@
 #define DTLSGATE_PROXY_RELAY_H
 
 #include "dtls/cookie.h"
+#include "proxy/keep.h"
 #include "proxy/parts.h"
 #include "proxy/regime.h"
 #include "proxy/setup.h"
@@ -40,5 +41,9 @@ void relay_on_answer(struct relay *r, void *token, const struct helper_answer *a
 uint64_t relay_tick(struct relay *r, uint64_t now);
 /* Sends what has been queued, both ways. Call it at the end of each turn. */
 void relay_flush(struct relay *r);
+
+/* From now on sessions are kept in what all workers share, which is borrowed. Before the first one.
+ * False: out of memory, or libcrypto lacks something. */
+bool relay_keep(struct relay *r, struct keep_shared *shared) __attribute__((warn_unused_result));
 
 #endif

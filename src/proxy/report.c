@@ -57,6 +57,60 @@ void report_open(const struct session *s, const struct addr *to, const struct co
     log_event(LOG_LEVEL_INFO, "session open", fields);
 }
 
+void report_restored(const struct session *s, const struct addr *to,
+                     const struct conf_service *service, uint64_t now)
+{
+    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX];
+    char identity[IDENTITY_TEXT_MAX];
+
+    if (!log_wants(LOG_LEVEL_INFO))
+        return;
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"peer", addr_format(&s->peer, peer), 0},
+        {"local", addr_format(to, local), 0},
+        {"identity", identity_text(s, identity), 0},
+        {"suite", session_suite_name(s), 0},
+        {"idle-s", NULL, (long long)((now - s->used) / 1000)},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_INFO, "session restored", fields);
+}
+
+void report_not_restored(const struct session_image *image, const char *why)
+{
+    char peer[ADDR_TEXT_MAX], identity[IDENTITY_TEXT_MAX];
+
+    if (!log_wants(LOG_LEVEL_INFO))
+        return;
+    bytes_escape(identity, sizeof identity, image->identity, image->identity_len);
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)image->id},
+        {"peer", addr_format(&image->peer, peer), 0},
+        {"identity", identity, 0},
+        {"reason", why, 0},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_INFO, "session not restored", fields);
+}
+
+void report_unkept(const struct session *s, const struct conf_service *service,
+                   struct log_limit *limit, uint64_t now)
+{
+    uint32_t skipped;
+
+    if (!log_allowed(limit, now, &skipped))
+        return;
+    const struct log_field fields[] = {
+        {"id", NULL, (long long)s->id},
+        {"service", service->name, 0},
+        {"left-out", NULL, skipped},
+        {NULL, NULL, 0},
+    };
+    log_event(LOG_LEVEL_WARNING, "session not kept: no room in state-dir", fields);
+}
+
 const char *report_source(const struct session *s, const struct conf_service *service,
                           uint32_t source, char buf[PREFIX_TEXT_MAX])
 {

@@ -6,7 +6,7 @@
 #define DTLSGATE_PROXY_REPORT_H
 
 #include "base/log.h"
-#include "proxy/session.h"
+#include "proxy/session_image.h"
 
 /* The address that the backend sees, by its number in the list or the prefix of the service's
  * backend_source. "-": there is none yet, or the kernel has chosen it. */
@@ -16,6 +16,14 @@ const char *report_source(const struct session *s, const struct conf_service *se
  * to. */
 void report_open(const struct session *s, const struct addr *to,
                  const struct conf_service *service);
+/* The same when one is taken up again from before the start. */
+void report_restored(const struct session *s, const struct addr *to,
+                     const struct conf_service *service, uint64_t now);
+/* One line when one that was kept stays away. */
+void report_not_restored(const struct session_image *image, const char *why);
+/* A warning that it cannot be kept for the next start; a few per second at most. */
+void report_unkept(const struct session *s, const struct conf_service *service,
+                   struct log_limit *limit, uint64_t now);
 /* Between where a flow is. */
 struct report_way {
     uint32_t source; /* the number of its address in the list or the prefix of backend-source */

@@ -24,6 +24,7 @@
     X(EXPIRED, "identity expired")                                                                 \
     X(NOT_FROM_THERE, "address not allowed for the identity")                                      \
     X(SUITE, "suite not allowed for the identity")                                                 \
+    X(KEPT, "kept for the next start")                                                             \
     X(BROKEN, "library failure")                                                                   \
     X(HANDSHAKE_TIMEOUT, "handshake timed out")                                                    \
     X(HANDSHAKE_FAILED, "handshake failed")                                                        \

@@ -90,6 +90,7 @@ void session_image_save(struct session_image *image, const struct session *s, ui
     memcpy(&image->association, &s->association, association_size(s->association.suite));
     session_image_print(&s->association, s->psk, image->secret_print);
     image->association.has_cid = false; /* there is no room for them behind it */
+    image->association.lease = 0;       /* is where it was taken */
     if (image->has_farewell)
         save_farewell(image, &s->tail->farewell);
     if (s->has_tally)

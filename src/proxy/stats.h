@@ -31,6 +31,8 @@
     X(handshakes_resumed, "completed by a ticket, without a key exchange")                         \
     X(tickets_issued, "tickets given to clients, for sessions to be resumed")                      \
     X(tickets_refused, "tickets of hellos that were no good")                                      \
+    X(sessions_restored, "sessions taken up again from before the start")                          \
+    X(sessions_unkept, "sessions that could not be kept for the next start")                       \
     X(sessions_ended, "sessions ended, for any reason")                                            \
     X(sessions_evicted, "sessions ended to make room")                                             \
     X(flows_opened, "backend sockets opened")                                                      \

@@ -127,7 +127,10 @@ static void carry_out(struct worker *w, struct message *m, uint64_t now)
         relay_from_worker(w->relay, &m->with.record, now);
         break;
     case MESSAGE_STOP:
-        relay_end_all(w->relay, now);
+        if (w->forgets)
+            relay_end_all(w->relay, now);
+        else
+            relay_leave_all(w->relay, now);
         w->is_over = true;
         break;
     }
@@ -460,6 +463,16 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
         return w;
     free_parts(w);
     return NULL;
+}
+
+bool worker_keep(struct worker *w, struct keep_shared *shared)
+{
+    return relay_keep(w->relay, shared);
+}
+
+const char *worker_restore(struct worker *w, const struct restore *order)
+{
+    return relay_restore(w->relay, order);
 }
 
 bool worker_start(struct worker *w)

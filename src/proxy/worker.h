@@ -9,6 +9,7 @@
 #include "proxy/inquiry.h"
 #include "proxy/moving.h"
 #include "proxy/relay.h"
+#include "proxy/restore.h"
 
 /* A public socket of one worker; the descriptor is the process's. */
 struct worker_socket {
@@ -39,6 +40,10 @@ struct worker *worker_new(const struct worker_params *params, struct relay_setup
  * is asked when an identity has too many sessions, and takes records of its connection ids. All of
  * a ring have ended before any is freed. */
 void worker_link(struct worker *w, struct worker *next);
+/* Before the start: sessions are kept in what all workers share, which outlives them, and an
+ * earlier process's session is taken up, as proxy/restore.h says. False, as relay_keep(). */
+bool worker_keep(struct worker *w, struct keep_shared *shared) __attribute__((warn_unused_result));
+const char *worker_restore(struct worker *w, const struct restore *order);
 /* Starts the thread, with all signals blocked in it. False: errno. */
 bool worker_start(struct worker *w) __attribute__((warn_unused_result));
 
@@ -70,9 +75,11 @@ bool worker_unpack(struct worker *w, struct moving_arrival *a, const char **why)
     __attribute__((warn_unused_result));
 void worker_use_cookies(struct worker *w, const struct cookie_secrets *cookies);
 void worker_use_tickets(struct worker *w, const struct ticket_keys *tickets);
-/* Ends all sessions with goodbye, and the thread. Needs no memory, so cannot fail; harmless when
- * posted before. */
+/* Ends the thread and all sessions, with goodbye but for those that are kept. Needs no memory, so
+ * cannot fail; harmless when posted before. */
 void worker_post_stop(struct worker *w);
+/* Before that: says goodbye to those that are kept, too, and keeps none. */
+void worker_forget(struct worker *w);
 
 /* Stops the thread where it was started and not stopped yet, and waits for its end. */
 void worker_join(struct worker *w);

@@ -88,6 +88,12 @@ void worker_use_tickets(struct worker *w, const struct ticket_keys *tickets)
     relay_set_tickets(w->relay, tickets);
 }
 
+void worker_forget(struct worker *w)
+{
+    if (!w->is_stop_posted)
+        w->forgets = true;
+}
+
 void worker_post_stop(struct worker *w)
 {
     if (w->is_stop_posted)

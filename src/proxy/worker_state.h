@@ -32,6 +32,7 @@ struct worker {
     struct messages messages;
     struct message stop, ping, moving;
     bool is_started, is_stop_posted; /* the master's */
+    bool forgets;                    /* the master's until it posts the stop */
     pthread_t thread;
     struct stats stats;
     struct service_stats *services; /* by index */

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The option table (src/conf/options.c), the manual and the example file tell the same: each option
+# The option table (src/conf/options*.c), the manual and the example file tell the same: each option
 # has its sentence and its commented line at its default in etc/dtlsgate.ini, and in
 # man/dtlsgate.ini.5 its paragraph with what it takes, its default and whether a reload takes it;
 # neither has an option that the table lacks. $CC and $CPPFLAGS say how to compile.
@@ -40,8 +40,9 @@ int main(void)
 PROGRAM
 # shellcheck disable=SC2086 # both are lists of words
 ${CC:-cc} ${CPPFLAGS:-} -std=c11 -D_GNU_SOURCE -Isrc -o "$tmp/table" "$tmp/table.c" \
-    src/conf/options.c src/conf/spell.c src/conf/value.c src/conf/backends.c src/conf/date.c \
-    src/conf/pieces.c src/conf/probe.c src/base/addr.c src/base/bytes.c src/base/prefix.c
+    src/conf/options.c src/conf/options_identity.c src/conf/spell.c src/conf/value.c \
+    src/conf/backends.c src/conf/date.c src/conf/pieces.c src/conf/probe.c \
+    src/base/addr.c src/base/bytes.c src/base/prefix.c
 "$tmp/table" >"$tmp/rows"
 
 compare() {

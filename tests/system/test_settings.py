@@ -35,6 +35,8 @@ DAEMON = {
     "trace-keylog": (f"/{'k' * 4095}", f'"/{"k" * 95}..." is not a text of 0 to 4095 bytes'),
     "http": ("localhost:9684", f'"localhost:9684" {NUMERIC}'),
     "http-name": ("h" * 254, f'"{"h" * 96}..." is not a text of 0 to 253 bytes'),
+    "state-dir": ("/" + "s" * 4095, f'"/{"s" * 95}..." is not a text of 0 to 4095 bytes'),
+    "state-key": ("/" + "s" * 4095, f'"/{"s" * 95}..." is not a text of 0 to 4095 bytes'),
     "resolve-interval": ("2d", '"2d" is not a time from 1s to 1d, or 0 (ms, s, m, h or d)'),
 }
 NO_PREFIX = "is no address or prefix; write 10.0.0.0/8 or 2001:db8::/32"

@@ -55,10 +55,18 @@ static unsigned tell_backend(void *arg, const struct relay_order *order)
     return untold;
 }
 
+static unsigned forgotten;
+
+static void forget(void *arg)
+{
+    (void)arg;
+    forgotten++;
+}
+
 static const char *take(const char *line)
 {
     static const struct order_hooks hooks = {look,         reopen_log, set_log_level, drain,
-                                             tell_backend, "events",   NULL};
+                                             tell_backend, forget,     "events",      NULL};
 
     order_clear(&o);
     order_take(&o, line, strlen(line), &hooks);
@@ -117,6 +125,13 @@ static void test_what_is_done_at_once(void **state)
     assert_false(o.is_change);
     assert_non_null(strstr(o.show.text.data, "event-library: events\n"));
     assert_string_equal(take("stop"), "ok\nstopping: yes\n");
+    assert_int_equal(forgotten, 0);
+    assert_string_equal(take("stop farewell"), "ok\nstopping: yes\n");
+    assert_int_equal(o.kind, ORDER_STOP);
+    assert_int_equal(forgotten, 1);
+    assert_string_equal(take("stop now"), "error: stop can be told farewell, and nothing else\n");
+    assert_int_equal(o.kind, ORDER_ANSWERED);
+    take("stop");
     assert_int_equal(o.kind, ORDER_STOP);
 }
 

@@ -22,7 +22,7 @@ static void test_clients_are_heard_and_answered(void **state)
     exchange(one, "hello");
     exchange(two, "you");
     stop_and_wait(w);
-    assert_string_equal(relay.said, "34E");
+    assert_string_equal(relay.said, "34L");
     assert_int_equal(relay.walls, 1); /* before the first turn, and again when a minute is over */
     close(one);
     close(two);
@@ -49,7 +49,7 @@ static void test_backend_is_heard_until_the_session_is_gone(void **state)
     exchange(fd, "2");
     await_count(rung, 1);
     stop_and_wait(w);
-    assert_string_equal(relay.said, "3bE");
+    assert_string_equal(relay.said, "3bL");
     close(fd);
 }
 
@@ -64,7 +64,7 @@ static void test_refusals_reach_the_relay(void **state)
     exchange(fd, "hello");
     await_count(rung, 1);
     stop_and_wait(w);
-    assert_string_equal(relay.said, "3rE");
+    assert_string_equal(relay.said, "3rL");
     close(fd);
 }
 
@@ -79,7 +79,7 @@ static void test_tick_comes_when_it_was_asked_for(void **state)
     assert_int_equal(send(fd, "t", 1, 0), 1); /* and again */
     await_count(rung, 1);
     stop_and_wait(w);
-    assert_string_equal(relay.said, "3T3TE");
+    assert_string_equal(relay.said, "3T3TL");
     close(fd);
 }
 
@@ -128,12 +128,24 @@ static void test_stop_is_acknowledged_once_all_is_sent(void **state)
     worker_post_stop(w->worker);
     worker_post_stop(w->worker); /* harmless */
     await_count(w->acks, 1);
-    assert_string_equal(relay.said, "E");
+    assert_string_equal(relay.said, "L");
     assert_true(relay.is_flushed);
     worker_free(w->worker);
     w->worker = NULL;
     assert_nothing_added(w->acks);
-    assert_string_equal(relay.said, "EF");
+    assert_string_equal(relay.said, "LF");
+}
+
+static void test_told_to_forget_it_says_goodbye_to_all(void **state)
+{
+    struct world *w = *state;
+
+    assert_true(worker_start(w->worker));
+    worker_forget(w->worker);
+    worker_post_stop(w->worker);
+    worker_forget(w->worker); /* too late for anything, and harmless */
+    await_count(w->acks, 1);
+    assert_string_equal(relay.said, "E");
 }
 
 static void test_messages_behind_the_stop_are_dropped(void **state)
@@ -148,7 +160,7 @@ static void test_messages_behind_the_stop_are_dropped(void **state)
     worker_free(w->worker);
     w->worker = NULL;
     await_count(w->acks, 1);
-    assert_string_equal(relay.said, "EF");
+    assert_string_equal(relay.said, "LF");
     assert_int_equal(cleared, 1);
 }
 
@@ -164,7 +176,7 @@ static void test_a_ping_is_acknowledged_again_and_again(void **state)
     worker_post_ping(w->worker); /* may still wait when the end comes */
     worker_free(w->worker);
     w->worker = NULL;
-    assert_string_equal(relay.said, "EF");
+    assert_string_equal(relay.said, "LF");
 }
 
 static void test_requests_of_workers_go_around_once_and_unacknowledged(void **state)
@@ -182,7 +194,7 @@ static void test_requests_of_workers_go_around_once_and_unacknowledged(void **st
     await_count(w->acks, 1);
     assert_string_equal(relay.said, "11D");
     stop_and_wait(w);
-    assert_string_equal(relay.said, "11DE");
+    assert_string_equal(relay.said, "11DL");
     assert_nothing_added(w->acks);
 }
 
@@ -254,7 +266,7 @@ static void test_free_stops_a_running_thread(void **state)
     worker_free(w->worker);
     w->worker = NULL;
     await_count(w->acks, 1);
-    assert_string_equal(relay.said, "EF");
+    assert_string_equal(relay.said, "LF");
 }
 
 static void test_free_without_a_start_gives_waiting_setups_back(void **state)
@@ -384,7 +396,7 @@ static void test_a_worker_that_has_let_go_hears_of_its_end_alone(void **state)
     assert_true(worker_post_drain(w->worker));
     stop_and_wait(w);
     assert_int_equal(recv(fd, text, sizeof text, MSG_DONTWAIT), -1);
-    assert_string_equal(relay.said, "E");
+    assert_string_equal(relay.said, "L");
     close(fd);
     mailbox_clear(&replies);
 }
@@ -416,7 +428,7 @@ static void test_records_of_others_are_dealt_with_before_it_packs(void **state)
     while (atomic_load(&relay.flushes) == flushes) /* without any other event */
         sched_yield();
     stop_and_wait(w);
-    assert_string_equal(relay.said, "ppKDpE");
+    assert_string_equal(relay.said, "ppKDpL");
     mailbox_clear(&replies);
 }
 
@@ -457,6 +469,7 @@ int main(void)
         TEST(test_messages_are_carried_out_in_order_and_acknowledged),
         TEST(test_messages_reach_a_waiting_thread),
         TEST(test_stop_is_acknowledged_once_all_is_sent),
+        TEST(test_told_to_forget_it_says_goodbye_to_all),
         TEST(test_messages_behind_the_stop_are_dropped),
         TEST(test_a_ping_is_acknowledged_again_and_again),
         TEST(test_requests_of_workers_go_around_once_and_unacknowledged),

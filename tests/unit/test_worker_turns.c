@@ -185,6 +185,26 @@ void relay_end_all(struct relay *r, uint64_t now)
     (void)now;
 }
 
+void relay_leave_all(struct relay *r, uint64_t now)
+{
+    (void)r;
+    (void)now;
+}
+
+bool relay_keep(struct relay *r, struct keep_shared *shared)
+{
+    (void)r;
+    (void)shared;
+    return true;
+}
+
+const char *relay_restore(struct relay *r, const struct restore *order)
+{
+    (void)r;
+    (void)order;
+    return NULL;
+}
+
 void relay_on_answer(struct relay *r, void *token, const struct helper_answer *answer, uint64_t now)
 {
     (void)r;

@@ -248,6 +248,24 @@ void relay_end_all(struct relay *r, uint64_t now)
     say(r, now > 0 ? 'E' : '?');
 }
 
+void relay_leave_all(struct relay *r, uint64_t now)
+{
+    r->is_flushed = false;
+    say(r, now > 0 ? 'L' : '?');
+}
+
+bool relay_keep(struct relay *r, struct keep_shared *shared)
+{
+    say(r, shared != NULL ? 'K' : '?');
+    return true;
+}
+
+const char *relay_restore(struct relay *r, const struct restore *order)
+{
+    say(r, order->entry != NULL ? 'R' : '?');
+    return NULL;
+}
+
 void moving_carry_out(struct relay *r, struct moving *m, uint64_t now)
 {
     (void)now;

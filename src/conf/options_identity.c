@@ -1,0 +1,67 @@
+/*
+ * options_identity: the rows of [identity PATTERN]. See options.c, of which this is a part, split
+ * off for size.
+ * Never parses anything.
+ */
+#include "conf/options.h"
+#include "conf/settings.h"
+
+#define AT(field) .offset = offsetof(struct conf_policy, field)
+
+const struct option options_identity[] = {
+    {.key = "backend",
+     .type = OPTION_BACKEND,
+     AT(backend),
+     .zero = true,
+     .initial = "",
+     .reloadable = true,
+     .sentence = "Another backend for these identities; empty is the service's."},
+    {.key = "allow-from",
+     .type = OPTION_PREFIXES,
+     AT(allow_from),
+     .max = PREFIXES_LONGEST,
+     .initial = "",
+     .reloadable = true,
+     .sentence = "Addresses that they may come from; empty is everywhere."},
+    {.key = "max-sessions",
+     .type = OPTION_COUNT,
+     AT(max_sessions),
+     .min = 1,
+     .max = 1000000,
+     .zero = true,
+     .initial = "0",
+     .reloadable = true,
+     .sentence = "Sessions of each; 0 is what max-sessions-per-identity says."},
+    {.key = "rate-datagrams",
+     .type = OPTION_COUNT,
+     AT(rate_datagrams),
+     .min = 1,
+     .max = 1000000,
+     .zero = true,
+     .initial = "0",
+     .reloadable = true,
+     .sentence = "Datagrams per second from the clients of each identity; 0 is no limit."},
+    {.key = "rate-bytes",
+     .type = OPTION_SIZE,
+     AT(rate_bytes),
+     .min = 1,
+     .max = MEBI(1024),
+     .zero = true,
+     .initial = "0",
+     .reloadable = true,
+     .sentence = "Bytes per second from the clients of each identity; 0 is no limit."},
+    {.key = "not-after",
+     .type = OPTION_DATE,
+     AT(not_after),
+     .initial = "",
+     .reloadable = true,
+     .sentence = "When their time is over, a date or a date and time in UTC; empty is never."},
+    {.key = "ciphers",
+     .type = OPTION_TEXT,
+     AT(ciphers),
+     .max = CIPHERS_LONGEST,
+     .initial = "",
+     .reloadable = true,
+     .sentence = "The cipher suites that will do, as an OpenSSL cipher string; empty is any."},
+    {.key = NULL},
+};
