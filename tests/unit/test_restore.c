@@ -1,9 +1,10 @@
 /*
  * test_restore: sessions that were kept, and the next process, with the same settings or others.
  */
-#include "relay_world.h"
+#include "relay_helper.h"
 
 #include "keep_rig.h"
+#include "proxy/life.h"
 #include "proxy/restore.h"
 
 #define ONE 40001
@@ -439,6 +440,129 @@ static void test_one_that_libssl_keeps_is_not_kept(void **state)
     keep_end();
 }
 
+/* What one with connection ids leaves; ours are of this worker. */
+static struct keep_entry crash_with_ids(const char *const overrides[])
+{
+    struct keep_entry e;
+
+    keep_begin(overrides);
+    client_free(world_open(ONE, NULL));
+    e = crash(overrides);
+    e.image.has_cid = true;
+    e.image.cid = (struct association_cid){.own = {0, 1, 2, 3}, .peer_len = 3, .peer = "abc"};
+    return e;
+}
+
+static void test_ids_are_kept(void **state)
+{
+    struct keep_entry e = crash_with_ids(usual), again;
+
+    (void)state;
+    e.image.moves.count = 7;
+    assert_null(take_up(&e));
+    assert_non_null(peers_find_cid(&world->relay->peers, e.image.cid.own));
+    assert_int_equal(keep_left(&shared, &again, 1), 1);
+    assert_true(again.image.has_cid);
+    assert_memory_equal(&again.image.cid, &e.image.cid, sizeof e.image.cid);
+    assert_int_equal(again.image.moves.count, 7);
+    keep_end();
+}
+
+static void test_an_id_of_another_worker_stays_away(void **state)
+{
+    struct keep_entry e = crash_with_ids(usual);
+
+    (void)state;
+    e.image.cid.own[0] = 1;
+    assert_stays_away(&e, "its connection id is of a worker that is not there any more");
+    keep_end();
+}
+
+/* A proof is never kept: the next start begins at the last address that was proven. */
+static void test_an_unproven_address_is_not_kept(void **state)
+{
+    struct keep_entry e = crash_with_ids(usual), again;
+    const struct addr thief = {.ip = {127, 0, 0, 1}, .port = TWO, .family = AF_INET};
+    const struct addr home = e.image.peer;
+
+    (void)state;
+    e.image.moves = (struct session_image_moves){.count = 1,
+                                                 .is_unproven = true,
+                                                 .budget = 100,
+                                                 .has_proof = true,
+                                                 .home_peer = home,
+                                                 .home_local = e.image.local,
+                                                 .left = 500};
+    e.image.peer = thief;
+    assert_null(take_up(&e));
+    assert_int_equal(keep_left(&shared, &again, 1), 1);
+    assert_true(addr_equal(&again.image.peer, &home));
+    assert_false(again.image.moves.has_proof || again.image.moves.is_unproven);
+    assert_int_equal(again.image.moves.count, 1);
+    keep_end();
+}
+
+/* What came and was lost before is not known, so nothing counts as lost. */
+static void test_a_tally_begins_at_what_was_told(void **state)
+{
+    static const struct tally counted = {
+        .newest = 3, .opened = 2, .late = 1, .handshake_ms = 44, .is_resumed = 1};
+    struct keep_entry e = crash_with_ids(usual), again;
+
+    (void)state;
+    e.image.has_tally = true;
+    e.image.tally = counted;
+    e.lease.read_end = 1000;
+    assert_null(take_up(&e));
+    struct session *s = peers_find_cid(&world->relay->peers, e.image.cid.own);
+    assert_int_equal(tally_lost(session_tally(s)), 0);
+    assert_int_equal(session_tally(s)->newest, 1000);
+    assert_int_equal(session_tally(s)->late, 0);
+    assert_int_equal(keep_left(&shared, &again, 1), 1);
+    assert_true(again.image.has_tally && again.image.tally.is_resumed);
+    assert_int_equal(again.image.tally.handshake_ms, 44);
+    keep_end();
+}
+
+/* The longest there can be has room. */
+static void test_a_long_identity_with_ids_and_a_key_has_room(void **state)
+{
+    struct keep_entry e = crash_with_ids(usual);
+
+    (void)state;
+    e.image.identity_len = PSK_IDENTITY_MAX;
+    memset(e.image.identity, 'i', PSK_IDENTITY_MAX);
+    e.image.cid.peer_len = 255;
+    e.image.moves.count = 1;
+    e.image.key_len = PSK_KEY_MAX;
+    e.image.has_tally = true;
+    e.image.tally.is_resumed = true;
+    e.image.flow = (struct session_image_flow){.port = 1};
+    e.image.has_farewell = true;
+    e.image.farewell.finished[0] = WIRE_FINISHED;
+    assert_int_equal(keep_entry_size(&e), KEEP_SLOT_LARGE);
+    keep_end();
+}
+
+static void test_a_key_that_a_helper_gave_is_kept(void **state)
+{
+    static const char *const settings[] = {HELPER_SETTING, NULL};
+    static const char *const knows[] = {"given", NULL};
+    struct keep_entry e;
+
+    (void)state;
+    helper_begin(knows);
+    keep_begin(settings);
+    client_free(world_open(ONE, &(struct client_options){.identity = "given"}));
+    e = crash(settings);
+    assert_int_equal(e.image.key_len, 16);
+    assert_null(take_up(&e));
+    assert_int_equal(world->stats.sessions, 1);
+    keep_end();
+    world_asker = (struct keyring_asker){0};
+    world_behind = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +584,12 @@ int main(void)
         cmocka_unit_test(test_ids_go_on_behind_those_that_were),
         cmocka_unit_test(test_it_has_its_address_again),
         cmocka_unit_test(test_one_that_libssl_keeps_is_not_kept),
+        cmocka_unit_test(test_ids_are_kept),
+        cmocka_unit_test(test_an_id_of_another_worker_stays_away),
+        cmocka_unit_test(test_an_unproven_address_is_not_kept),
+        cmocka_unit_test(test_a_tally_begins_at_what_was_told),
+        cmocka_unit_test(test_a_long_identity_with_ids_and_a_key_has_room),
+        cmocka_unit_test(test_a_key_that_a_helper_gave_is_kept),
     };
 
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);
