@@ -856,3 +856,36 @@ def test_back_where_it_was_it_needs_no_proof(flooded):
     c.socket = home
     assert flood(c) == 20
     assert to.end()["sessions_moved"] == 2
+
+
+def test_it_is_found_by_its_id_behind_a_crash(client, gate, echo, tmp_path):
+    """At its worker, whatever address it comes from, and where it was proven to be last."""
+    key = tmp_path / "state.key"
+    key.write_bytes(bytes(range(32)))
+    key.chmod(0o600)
+    (tmp_path / "state").mkdir(mode=0o700)
+    daemon = {"workers": 3, "state_dir": tmp_path / "state", "state_key": key}
+    to = gate(echo, daemon=daemon, listen="127.5.0.1:0")
+    address = to.address()
+    clients = [client(address, cid=b"mine", rrc=True).handshake() for _ in range(6)]
+    for c in clients:
+        c.echo()
+        c.move()
+        c.send_data(b"question" * 20)
+        kind, cookie = c.await_check()
+        assert kind == wire.PATH_CHALLENGE
+        assert c.await_data() == b"question" * 20
+        c.say_check(wire.PATH_RESPONSE, cookie)
+        c.echo()
+    to.kill()
+    to.ended = True
+    again = gate(echo, daemon=daemon, listen="%s:%d" % address[:2])
+    told = again.wait_event("state")
+    assert (told["restored"], told["not-restored"]) == ("6", "0")
+    restored = {event["peer"] for event in again.events("session restored")}
+    assert restored == {"%s:%d" % c.socket.getsockname()[:2] for c in clients}
+    for c in clients:
+        c.echo()
+        c.move()
+        c.echo(b"from elsewhere" * 20)
+    assert len({c.server_cid[0] for c in clients}) > 1
