@@ -43,6 +43,8 @@ static void leave_out(struct session_image *image)
         image->has_farewell = false;
         image->ticket_len = 0;
     }
+    image->in_datagrams = image->in_bytes = image->out_datagrams = image->out_bytes = 0;
+    image->drops = image->refused = 0;
     image->tally = (struct tally){.handshake_ms = image->tally.handshake_ms,
                                   .is_resumed = image->tally.is_resumed};
 }
