@@ -242,3 +242,25 @@ def test_the_suite_is_the_tickets_own(tickets, visitor):
     c.handshake().echo()
     assert wire.TICKET not in c.server_hello.extensions
     assert refused(tickets) == 1
+
+
+def test_S_64_a_ticket_that_is_repeated_is_within_the_bound(tickets, visitor):
+    """The last flight has it in front, asked for from an address that may be made up."""
+    c = visitor(tickets, cid=b"mine")
+    exchange, ccs, finished = c.repeat_flight()
+    c.send(finished)
+    c.transcript.pop()
+    c.transcript.pop()
+    assert c.await_finished()
+    exchange, ccs, finished = c.repeat_flight()
+    elsewhere = c.new_socket("127.5.0.9")
+    elsewhere.send(finished)
+    tickets.wait_event("session move")
+    c.echo()
+    elsewhere.setblocking(False)
+    try:
+        got = elsewhere.recv(65536)
+    except BlockingIOError:
+        got = b""
+    elsewhere.close()
+    assert len(got) <= 3 * len(finished)
