@@ -49,10 +49,10 @@ class Counted(Gate):
     def collected(self):
         """Ends it; the instructions of its life, and its totals."""
         totals = self.totals()
-        found = re.search(r"== Collected : (\d+)", self.read_output())
+        found = re.findall(r"== Collected : (\d+)", self.read_output())
         if not found:
             raise Failure(f"valgrind tells no count:\n{self.read_output()[-2000:]}")
-        return int(found.group(1)), totals
+        return max(map(int, found)), totals  # the other one is the spawner's
 
 
 class CountBench(Bench):
