@@ -67,7 +67,8 @@ static const char help_text[] =
     "  -v, --verbose            one level more than the settings say; may be repeated\n"
     "  -q, --quiet              errors only\n"
     "\n"
-    "Signals: HUP reloads the settings, USR1 opens the log anew, TERM and INT end.\n"
+    "Signals: HUP reloads the settings, USR1 opens the log anew, USR2 upgrades, TERM\n"
+    "and INT end.\n"
     "Exit status: 0 fine, 1 failed at run time, 2 wrong usage or settings.\n";
 
 /* What the options have said so far. */

@@ -53,6 +53,14 @@ class Numbers:
         return records
 
 
+def next_of(c, kind):
+    """Not by a hello behind it: with several workers that one may be answered first."""
+    while True:
+        for rec in c.receive():
+            if rec.type == kind:
+                return rec
+
+
 @pytest.mark.parametrize("length", [0, 8, 255])
 def test_clients_rebind_through_upgrades(client, served, upgrade, echo, length):
     """Workers are chosen by the id in the new process as well, and backends see the same ports."""
@@ -106,8 +114,8 @@ def test_the_window_and_the_moves_go_along(client, served, upgrade, control, tmp
     assert c.await_data() == b"late"
     c.move()
     c.echo()
-    (answer,) = c.answers(c.seal(ALERT, b"\1\0"))
-    assert (answer.type, c.open(answer)) == (ALERT, b"\1\0")
+    c.send(c.seal(ALERT, b"\1\0"))
+    assert c.open(next_of(c, ALERT)) == b"\1\0"
     entry = fields(access.wait("session: id="))
     assert entry["moves"] == "3" and entry["in-datagrams"] == "5"
     assert (entry["replayed"], entry["reordered"], entry["lost"]) == ("1", "1", "0")
