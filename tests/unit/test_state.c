@@ -465,6 +465,31 @@ static void a_torn_copy_of_the_cookies_leaves_the_other(void **unused)
     vault_free(v);
 }
 
+/* Sessions take generations as well, so those of cookies may be even for ever. */
+static void cookies_never_take_the_place_of_the_newest(void **unused)
+{
+    const uint8_t boot[STATE_BOOT] = {1};
+    uint8_t bytes[STATE_HEAD_SIZE];
+    struct cookie_secrets c = {.generation = 0}, back;
+    struct state_head h;
+    struct vault *v = make_head(boot, &h, bytes);
+    uint64_t wall;
+
+    (void)unused;
+    for (uint8_t i = 1; i <= 5; i++) {
+        c.generation = i;
+        assert_true(state_head_put_cookies(v, 2 * (uint64_t)i, &c, i, bytes));
+        uint8_t torn[STATE_HEAD_SIZE];
+        memcpy(torn, bytes, sizeof torn);
+        torn[128 + (i + 1) % 2 * 128 + 20] ^= 1; /* the copy that was written last */
+        assert_int_equal(state_head_get_cookies(v, torn, &back, &wall), i > 1);
+        assert_true(i == 1 || (back.generation == i - 1 && wall == (uint64_t)i - 1));
+        assert_true(state_head_get_cookies(v, bytes, &back, &wall));
+        assert_true(back.generation == i && wall == i);
+    }
+    vault_free(v);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -492,6 +517,7 @@ int main(void)
         TEST(a_host_that_went_down_needs_a_closed_file),
         TEST(a_file_that_was_spent_is_closed_no_more),
         TEST(a_torn_copy_of_the_cookies_leaves_the_other),
+        TEST(cookies_never_take_the_place_of_the_newest),
     };
 
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);
