@@ -37,6 +37,7 @@ struct state_dir {
     uint8_t boot[STATE_BOOT];
     int dir, lock;
     bool is_heir; /* a running process's sessions go on, and the file is still its own */
+    bool is_next; /* ours is beside it yet */
     struct state_old old;
     struct state_head head;
     struct keep_shared shared;
@@ -215,6 +216,13 @@ static bool open_dir(struct state_dir *s, char *why, size_t why_size)
                  strerror(errno));
         return false;
     }
+    if (st.st_uid != geteuid() && st.st_uid != 0) {
+        snprintf(why, why_size,
+                 "daemon.state-dir: %s is another user's, who could put an older file there; give "
+                 "it to the user that dtlsgate runs as",
+                 s->dir_name);
+        return false;
+    }
     if (st.st_mode & (S_IWGRP | S_IWOTH)) {
         snprintf(why, why_size,
                  "daemon.state-dir: %s can be written by others (mode %04o); "
@@ -276,6 +284,7 @@ static bool make_file(struct state_dir *s, char *why, size_t why_size)
                  strerror(errno));
         return false;
     }
+    s->is_next = true;
     s->first = mapped_add(&s->shared.file, &number);
     if (!s->first) {
         snprintf(why, why_size, "daemon.state-dir: no room in %s: %s", s->dir_name,
@@ -313,7 +322,14 @@ bool state_begin(struct state_dir *s, char *why, size_t why_size)
         snprintf(why, why_size, "daemon.state-dir: cannot replace %s/%s: %s", s->dir_name,
                  FILE_NAME, strerror(errno));
     state_old_clear(&s->old);
+    if (is_done)
+        s->is_next = false;
     return is_done;
+}
+
+void state_clear_up(struct state_dir *s)
+{
+    (void)unlinkat(s->dir, NEXT_NAME, 0);
 }
 
 void state_close(struct state_dir *s)
@@ -333,6 +349,8 @@ void state_free(struct state_dir *s)
         return;
     state_old_clear(&s->old);
     vault_free(s->vault);
+    if (s->is_next)
+        state_clear_up(s);
     mapped_unmap(s->first);
     mapped_close(&s->shared.file);
     if (s->lock >= 0)

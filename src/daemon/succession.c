@@ -51,6 +51,8 @@ static void on_failed(void *arg, const struct errors *why)
 
     log_reasons(why);
     pidfile_take(); /* the other process may have written its own id */
+    if (fleet_state(m->fleet) != NULL)
+        state_clear_up(fleet_state(m->fleet));
     control_upgraded(m->control, why, NULL);
     if (m->is_stop_due) {
         m->stop(m);

@@ -328,6 +328,60 @@ static void a_folder_that_others_may_write_to_is_refused(void **unused)
     assert_int_equal(chmod(rig->folder.path, 0700), 0);
 }
 
+/* Who could put an older copy of the file there; only root can make one. */
+static void a_folder_of_another_user_is_refused(void **unused)
+{
+    struct state_dir *s;
+
+    (void)unused;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(rig->folder.path, 65534, 65534), 0);
+    assert_true(state_new(&s, &rig->daemon, "x.ini", &rig->errors));
+    assert_false(state_open(s, rig->why, sizeof rig->why));
+    assert_non_null(strstr(rig->why, "is another user's"));
+    state_free(s);
+    assert_int_equal(chown(rig->folder.path, 0, 0), 0);
+}
+
+static int name_of(const char *name)
+{
+    return faccessat(rig->folder.fd, name, F_OK, 0);
+}
+
+static void nothing_is_left_of_a_start_that_came_to_nothing(void **unused)
+{
+    struct state_dir *s;
+
+    (void)unused;
+    leave_some(false);
+    s = open_state();
+    put(s, (const uint64_t[]){2, 3, 1}, 3);
+    assert_int_equal(name_of("sessions.new"), 0);
+    state_free(s);
+    assert_int_equal(name_of("sessions.new"), -1);
+    assert_int_equal(name_of("sessions"), 0);
+}
+
+/* Which may have ended too early to clear up. */
+static void nothing_is_left_of_an_upgrade_that_came_to_nothing(void **unused)
+{
+    struct state_dir *s = open_state(), *heir;
+
+    (void)unused;
+    assert_true(state_begin(s, rig->why, sizeof rig->why));
+    assert_true(state_new(&heir, &rig->daemon, "x.ini", &rig->errors));
+    assert_true(state_inherit(heir, true, dup(state_lock(s)), "x.ini", &rig->errors));
+    assert_true(state_open(heir, rig->why, sizeof rig->why));
+    assert_int_equal(name_of("sessions.new"), 0);
+    state_clear_up(s);
+    assert_int_equal(name_of("sessions.new"), -1);
+    assert_int_equal(name_of("sessions"), 0);
+    state_free(heir);
+    state_free(s);
+    assert_int_equal(name_of("sessions"), 0);
+}
+
 static void the_key_is_looked_at(void **unused)
 {
     struct state_dir *s;
@@ -511,6 +565,9 @@ int main(void)
         TEST(a_link_is_not_followed),
         TEST(a_folder_is_one_process_s),
         TEST(a_folder_that_others_may_write_to_is_refused),
+        TEST(a_folder_of_another_user_is_refused),
+        TEST(nothing_is_left_of_a_start_that_came_to_nothing),
+        TEST(nothing_is_left_of_an_upgrade_that_came_to_nothing),
         TEST(the_key_is_looked_at),
         TEST(a_credential_is_a_key),
         TEST(steering_is_the_key_s),
