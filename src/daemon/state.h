@@ -35,7 +35,8 @@ bool state_open(struct state_dir *s, char *why, size_t why_size)
 int state_lock(const struct state_dir *s);
 /* For the workers; borrowed. */
 struct keep_shared *state_shared(struct state_dir *s);
-/* How clients are shared out among workers, the same in each start with the same key. */
+/* How clients are shared out among workers, the same in each start with the same key. Before
+ * state_begin(), like the rest down to there. */
 struct steer state_steer(const struct state_dir *s);
 
 /* The cookie secrets of the earlier process, where they may still be of use. */
