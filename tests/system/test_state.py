@@ -4,6 +4,7 @@ import os
 import pathlib
 import random
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -329,6 +330,32 @@ def test_as_another_user(house, client, public_path):
     assert house.file.stat().st_uid == 65534
     house.crash()
     assert c.is_alive()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can hide something from a process")
+def test_who_cannot_know_the_hosts_start_says_so(house, client, tmp_path):
+    """With ProcSubset=pid a folder on a disk is good for stops alone; one in memory for crashes too."""
+    hidden = tmp_path / "hidden"
+    hidden.write_text(
+        "#!/bin/sh\nexec unshare -m sh -c "
+        f"'mount -t proc -o subset=pid proc /proc && exec {house.binary} \"$@\"' sh \"$@\"\n"
+    )
+    hidden.chmod(0o755)
+    house.binary = str(hidden)
+    in_memory = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True)
+    house.start()
+    c = client(house.gate).connect()
+    assert c.is_alive()
+    if in_memory.stdout.strip() == "tmpfs":
+        assert house.gate.log.find("cannot be read") == []
+        house.crash()
+        assert c.is_alive()
+        return
+    house.gate.log.wait("boot_id cannot be read: sessions outlive a stop, but no crash")
+    house.restart()
+    assert c.is_alive()
+    house.crash()
+    house.gate.log.wait("is not taken up: the host went down before it was closed")
 
 
 @pytest.fixture
