@@ -1,6 +1,9 @@
 """Sessions with connection ids whose keys a helper has given, and whose clients come back from
 elsewhere: behind upgrades, and behind a process that was killed."""
 
+import os
+import time
+
 import pytest
 from lib.control import Control
 from lib.gate import IDENTITY, KEY, until
@@ -139,3 +142,48 @@ def test_from_another_port_behind_a_crash(crowd, gate, helper, echo, tmp_path):
     assert totals.get("handshakes_started", 0) == 0
     assert totals["sessions_restored"] == totals["sessions_moved"] == 10
     assert totals["client.drop_replay"] == 10 * 7
+
+
+@pytest.mark.long
+@pytest.mark.patience(900)
+@pytest.mark.parametrize("cid", [None, b"theirs!!"], ids=["plain", "ids"])
+def test_how_long_ten_thousand_kept_sessions_take(client, gate, echo, orphans, tmp_path, cid):
+    """To be handed over, and to be taken up behind a crash; each with a flow and a slot. What is
+    printed goes into the notes of a release."""
+    control = Control(tmp_path / "control.sock")
+    key = tmp_path / "state.key"
+    key.write_bytes(bytes(range(32)))
+    key.chmod(0o600)
+    daemon = {"workers": 2, "state_dir": tmp_path / "state", "state_key": key}
+    daemon["control_socket"] = control.path
+    to = gate(echo, daemon=daemon, listen="127.5.0.1:0")
+    listen = "%s:%d" % to.address()[:2]
+    clients = [client(to, cid=cid).handshake() for _ in range(10000)]
+    watches = [Watch(c) for c in clients]
+    stills = []
+    for turn in range(5):
+        for n, c in enumerate(clients[turn::5]):
+            c.echo(b"%d in %d" % (n, turn))
+        answer = control.json("upgrade")
+        assert (answer["sessions"], answer["left-behind"]) == (10000, 0)
+        to.follow(answer["pid"])
+        stills.append(answer["still-us"] / 1000)
+    assert len(echo.ports) == 10000
+    pid = to.pid
+    to.kill()
+    os.waitpid(pid, 0)
+    to.ended = True
+    size = (tmp_path / "state" / "sessions").stat().st_size
+    begun = time.monotonic()
+    to = gate(echo, daemon=daemon, listen=listen)
+    took = time.monotonic() - begun
+    assert to.wait_event("state")["restored"] == "10000"
+    for n, c in enumerate(clients):
+        if cid is not None:
+            c.move()
+        c.echo(b"%d at the end" % n)
+    assert all(w.newest >= 2 for w in watches)
+    assert len(set(echo.data)) == len(echo.data) == 20000
+    print(f"10000 sessions, ids {cid}: still for {min(stills):.1f} to {max(stills):.1f} ms; ready "
+          f"{took:.2f} s behind a crash; {size / 10000:.0f} bytes of file each")
+    assert to.end()["sessions_restored"] == 10000
