@@ -113,11 +113,26 @@ void state_head_reopen(uint8_t bytes[STATE_HEAD_SIZE])
     memset(bytes + AT_CLOSED, 0, VAULT_TAG);
 }
 
+static uint64_t generation_at(const uint8_t *bytes, size_t at)
+{
+    struct reader r = reader_of(bytes + at, 8);
+
+    return read_u64(&r);
+}
+
+/* Where the older of the two stands, or none. */
+static size_t older_copy(const uint8_t *bytes)
+{
+    size_t second = AT_COOKIES + COOKIES_ROOM;
+
+    return generation_at(bytes, second) < generation_at(bytes, AT_COOKIES) ? second : AT_COOKIES;
+}
+
 bool state_head_put_cookies(struct vault *v, uint64_t generation,
                             const struct cookie_secrets *cookies, uint64_t wall,
                             uint8_t bytes[STATE_HEAD_SIZE])
 {
-    size_t at = AT_COOKIES + (generation & 1) * COOKIES_ROOM;
+    size_t at = older_copy(bytes);
     const struct vault_label label = {at, generation};
     uint8_t text[8 + COOKIES_LEN + VAULT_TAG];
     struct writer w = writer_of(text, sizeof(text));
@@ -140,12 +155,13 @@ static uint64_t get_copy(struct vault *v, const uint8_t *bytes, size_t at,
                          struct cookie_secrets *cookies, uint64_t *wall)
 {
     uint8_t text[COOKIES_LEN + VAULT_TAG];
-    struct reader r = reader_of(bytes + at, 8), in = reader_of(text, COOKIES_LEN);
-    const struct vault_label label = {at, read_u64(&r)};
+    const struct vault_label label = {at, generation_at(bytes, at)};
+    struct reader in;
 
     memcpy(text, bytes + at + 8, sizeof(text));
     if (label.generation == 0 || !vault_open(v, &label, text, COOKIES_LEN))
         return 0;
+    in = reader_of(text, COOKIES_LEN);
     cookies->generation = read_u8(&in);
     memcpy(cookies->key[0].bytes, text + 1, 16);
     memcpy(cookies->key[1].bytes, text + 17, 16);

@@ -196,9 +196,8 @@ static void pack(struct relay *r, struct moving *m, uint64_t now)
     begin(&p, SESSIONS);
     peers_each_open(&r->peers, pack_open, &p);
     send_off(&p);
-    p.parcel->fds = 0; /* they stay ours until they are let go */
-    parcel_clear(p.parcel);
-    free(p.parcel);
+    bytes_wipe(p.parcel, sizeof *p.parcel); /* longer ones were there before the last */
+    free(p.parcel);                         /* descriptors stay ours until they are let go */
     m->is_done = !p.is_broken;
     m->sessions = p.sessions;
     m->rest = p.rest;

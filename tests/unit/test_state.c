@@ -328,6 +328,60 @@ static void a_folder_that_others_may_write_to_is_refused(void **unused)
     assert_int_equal(chmod(rig->folder.path, 0700), 0);
 }
 
+/* Who could put an older copy of the file there; only root can make one. */
+static void a_folder_of_another_user_is_refused(void **unused)
+{
+    struct state_dir *s;
+
+    (void)unused;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(rig->folder.path, 65534, 65534), 0);
+    assert_true(state_new(&s, &rig->daemon, "x.ini", &rig->errors));
+    assert_false(state_open(s, rig->why, sizeof rig->why));
+    assert_non_null(strstr(rig->why, "is another user's"));
+    state_free(s);
+    assert_int_equal(chown(rig->folder.path, 0, 0), 0);
+}
+
+static int name_of(const char *name)
+{
+    return faccessat(rig->folder.fd, name, F_OK, 0);
+}
+
+static void nothing_is_left_of_a_start_that_came_to_nothing(void **unused)
+{
+    struct state_dir *s;
+
+    (void)unused;
+    leave_some(false);
+    s = open_state();
+    put(s, (const uint64_t[]){2, 3, 1}, 3);
+    assert_int_equal(name_of("sessions.new"), 0);
+    state_free(s);
+    assert_int_equal(name_of("sessions.new"), -1);
+    assert_int_equal(name_of("sessions"), 0);
+}
+
+/* Which may have ended too early to clear up. */
+static void nothing_is_left_of_an_upgrade_that_came_to_nothing(void **unused)
+{
+    struct state_dir *s = open_state(), *heir;
+
+    (void)unused;
+    assert_true(state_begin(s, rig->why, sizeof rig->why));
+    assert_true(state_new(&heir, &rig->daemon, "x.ini", &rig->errors));
+    assert_true(state_inherit(heir, true, dup(state_lock(s)), "x.ini", &rig->errors));
+    assert_true(state_open(heir, rig->why, sizeof rig->why));
+    assert_int_equal(name_of("sessions.new"), 0);
+    state_clear_up(s);
+    assert_int_equal(name_of("sessions.new"), -1);
+    assert_int_equal(name_of("sessions"), 0);
+    state_free(heir);
+    state_free(s);
+    assert_int_equal(name_of("sessions"), 0);
+}
+
 static void the_key_is_looked_at(void **unused)
 {
     struct state_dir *s;
@@ -465,6 +519,31 @@ static void a_torn_copy_of_the_cookies_leaves_the_other(void **unused)
     vault_free(v);
 }
 
+/* Sessions take generations as well, so those of cookies may be even for ever. */
+static void cookies_never_take_the_place_of_the_newest(void **unused)
+{
+    const uint8_t boot[STATE_BOOT] = {1};
+    uint8_t bytes[STATE_HEAD_SIZE];
+    struct cookie_secrets c = {.generation = 0}, back;
+    struct state_head h;
+    struct vault *v = make_head(boot, &h, bytes);
+    uint64_t wall;
+
+    (void)unused;
+    for (uint8_t i = 1; i <= 5; i++) {
+        c.generation = i;
+        assert_true(state_head_put_cookies(v, 2 * (uint64_t)i, &c, i, bytes));
+        uint8_t torn[STATE_HEAD_SIZE];
+        memcpy(torn, bytes, sizeof torn);
+        torn[128 + (i + 1) % 2 * 128 + 20] ^= 1; /* the copy that was written last */
+        assert_int_equal(state_head_get_cookies(v, torn, &back, &wall), i > 1);
+        assert_true(i == 1 || (back.generation == i - 1 && wall == (uint64_t)i - 1));
+        assert_true(state_head_get_cookies(v, bytes, &back, &wall));
+        assert_true(back.generation == i && wall == i);
+    }
+    vault_free(v);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -486,12 +565,16 @@ int main(void)
         TEST(a_link_is_not_followed),
         TEST(a_folder_is_one_process_s),
         TEST(a_folder_that_others_may_write_to_is_refused),
+        TEST(a_folder_of_another_user_is_refused),
+        TEST(nothing_is_left_of_a_start_that_came_to_nothing),
+        TEST(nothing_is_left_of_an_upgrade_that_came_to_nothing),
         TEST(the_key_is_looked_at),
         TEST(a_credential_is_a_key),
         TEST(steering_is_the_key_s),
         TEST(a_host_that_went_down_needs_a_closed_file),
         TEST(a_file_that_was_spent_is_closed_no_more),
         TEST(a_torn_copy_of_the_cookies_leaves_the_other),
+        TEST(cookies_never_take_the_place_of_the_newest),
     };
 
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);
