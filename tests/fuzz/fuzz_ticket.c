@@ -175,7 +175,7 @@ static enum fate give(struct world *w, const struct wire_record *rec)
     uint8_t sealed[1024 + RECORD_OVERHEAD_MAX];
     struct wire_record own;
 
-    if (rec->epoch != 2 || rec->len > 1024)
+    if (rec->epoch != 2 || rec->len > 1024 || rec->type == WIRE_CID) /* it has no id to seal with */
         return handshake_feed(w->h, rec, w->now);
     w->client.write_seq = rec->seq;
     size_t n = record_seal(params.crypt, &w->client, rec->type, rec->body, rec->len, sealed);
