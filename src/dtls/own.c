@@ -98,6 +98,7 @@ static bool make_ticket(struct handshake *h, uint64_t now)
         .psk = h->chosen->psk,
         .master = h->chosen->master,
         .wall = h->params.wall0 + now,
+        .max_fragment = (uint16_t)h->terms.max_fragment,
         .seq = h->terms.next_message,
         .room = room_for_ticket(h, h->cid.peer_len),
     };

@@ -74,8 +74,11 @@ static void prepare(void)
 
 static size_t good_ticket(uint8_t out[TICKET_MAX])
 {
-    struct ticket t = {
-        .suite = suite_find(SUITE), .born = 500, .identity = NAME, .identity_len = strlen(NAME)};
+    struct ticket t = {.suite = suite_find(SUITE),
+                       .born = 500,
+                       .identity = NAME,
+                       .identity_len = strlen(NAME),
+                       .max_fragment = WIRE_PLAINTEXT_MAX};
 
     memcpy(t.master, MASTER, sizeof MASTER);
     require(ticket_prove(psk_at(params.keys, 0), t.master, t.proof));
