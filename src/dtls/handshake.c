@@ -331,7 +331,7 @@ static void choose_way(struct handshake *h, const struct wire_record *record,
         handshake_refuse(h, WIRE_HANDSHAKE_FAILURE, "a ticket, but no extended master secret", now);
         break;
     default:
-        h->wants_ticket = resume_is_wanted(&h->params.resumption, hello);
+        h->wants_ticket = own_may_promise(h, hello, own_cid != NULL);
         if (greeting_judge(h->params.tls, h->params.mtu, hello, &g))
             greet(h, &g, own_cid, now);
         else

@@ -72,6 +72,23 @@ static struct finished_state finished_state(const struct handshake *h)
     };
 }
 
+/* What of a datagram the end of the handshake leaves to a record in front of it. */
+static size_t room_for_ticket(const struct handshake *h, size_t cid_len)
+{
+    return h->params.mtu - (FINISHED_FLIGHT_MAX - WIRE_CID_MAX + cid_len);
+}
+
+bool own_may_promise(const struct handshake *h, const struct wire_hello *hello, bool offers_cid)
+{
+    const uint8_t *cid;
+    uint8_t len = 0;
+
+    if (!resume_is_wanted(&h->params.resumption, hello))
+        return false;
+    return !offers_cid || !wire_hello_cid(hello, &cid, &len) ||
+           room_for_ticket(h, len) >= RESUME_RECORD_MIN;
+}
+
 /* The promise in the ServerHello binds (RFC 5077 3.3). All of the farewell is to fit one datagram.
  */
 static bool make_ticket(struct handshake *h, uint64_t now)
@@ -81,8 +98,9 @@ static bool make_ticket(struct handshake *h, uint64_t now)
         .psk = h->chosen->psk,
         .master = h->chosen->master,
         .wall = h->params.wall0 + now,
+        .max_fragment = (uint16_t)h->terms.max_fragment,
         .seq = h->terms.next_message,
-        .room = h->params.mtu - (FINISHED_FLIGHT_MAX - WIRE_CID_MAX + h->cid.peer_len),
+        .room = room_for_ticket(h, h->cid.peer_len),
     };
     uint8_t record[RESUME_RECORD_MAX];
 

@@ -67,6 +67,9 @@ bool own_begin_transcript(struct handshake *h, const struct wire_record *hello)
 /* What has opened under the chosen keys says whether both ends have seen the same handshake. */
 void own_take_finished(struct handshake *h, const struct opened *opened, uint64_t now);
 
+/* Whether a client gets a promise of a ticket, which is kept where the suite is one with an
+ * exchange: it wants one, and one of 0 bytes at least has room beside its connection id. */
+bool own_may_promise(const struct handshake *h, const struct wire_hello *hello, bool offers_cid);
 /* What becomes of the hello's ticket, if there is one. *old is to be wiped. */
 enum resume_verdict own_judge(struct handshake *h, const struct wire_hello *hello,
                               struct resumed *old, uint64_t now);

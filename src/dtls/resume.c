@@ -36,7 +36,8 @@ static enum resume_verdict judge(const struct resume_bench *b, const struct wire
     const struct ticket *t = &out->ticket;
 
     if (!is_fresh(t, r->lifetime, b->wall) ||
-        !greeting_judge_again(b->tls, t->suite, hello, &out->greeting))
+        !greeting_judge_again(b->tls, t->suite, hello, &out->greeting) ||
+        greeting_max_fragment(&out->greeting) != t->max_fragment)
         return RESUME_REFUSED;
     out->psk = find_identity(b->keys, t, b->wall);
     if (out->psk == NULL || !r->may(r->arg, out->psk, t->suite, b->wall))
@@ -107,8 +108,10 @@ size_t resume_promise(const struct terms *terms, const struct wire_record *rec, 
 static size_t make_ticket(const struct resumption *r, const struct resume_facts *facts,
                           uint8_t out[TICKET_MAX])
 {
-    struct ticket t = {
-        .suite = facts->suite, .born = facts->wall, .identity_len = facts->psk->identity_len};
+    struct ticket t = {.suite = facts->suite,
+                       .born = facts->wall,
+                       .max_fragment = facts->max_fragment,
+                       .identity_len = facts->psk->identity_len};
     size_t len = 0;
 
     if (facts->psk->line == 0 || RESUME_RECORD_MIN + ticket_size(t.identity_len) > facts->room)

@@ -69,8 +69,9 @@ struct resume_facts {
     const struct psk *psk;
     const uint8_t *master;
     uint64_t wall;
-    uint16_t seq; /* message_seq */
-    size_t room;  /* bytes that the record may have; of those RESUME_RECORD_MIN are there */
+    uint16_t max_fragment; /* bytes */
+    uint16_t seq;          /* message_seq */
+    size_t room; /* bytes that the record may have; of those RESUME_RECORD_MIN are there */
 };
 
 /* Writes a record with NewSessionTicket (RFC 5077 3.3). It has a ticket of 0 bytes, and *is_issued

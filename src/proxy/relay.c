@@ -32,7 +32,7 @@ static enum fate begin_session(struct relay *r, struct turn *t, unsigned service
                                const struct wire_record *rec, const struct wire_hello *hello)
 {
     const struct session_sink sink = life_sink(t);
-    uint64_t print = session_hello_print(hello->random);
+    uint64_t print = seen_print(hello->random, &t->route->peer);
     struct gate_seat *seat;
     struct session *victim;
 
@@ -108,7 +108,7 @@ static enum fate take_hello(struct relay *r, struct turn *t, unsigned service,
         return FATE_DROP_DENIED;
     if (r->is_draining)
         return FATE_DROP_DRAINING;
-    uint64_t print = session_hello_print(hello.random);
+    uint64_t print = seen_print(hello.random, &t->route->peer);
     const struct session *open = peers_find_open(&r->peers, t->route);
     if (open != NULL && open->hello_print == (uint32_t)print)
         return FATE_DROP_HELLO_COPY;

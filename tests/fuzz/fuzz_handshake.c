@@ -155,7 +155,9 @@ static enum fate give(struct world *w, const struct wire_record *rec)
     uint8_t sealed[1024 + RECORD_OVERHEAD_MAX];
     struct wire_record own;
 
-    if (rec->epoch != 2 || rec->len > 1024 || w->client.association.suite == NULL)
+    bool has_no_form = rec->type == WIRE_CID && !w->client.association.has_cid;
+
+    if (rec->epoch != 2 || rec->len > 1024 || w->client.association.suite == NULL || has_no_form)
         return handshake_feed(w->h, rec, w->now);
     w->client.association.write_seq = rec->seq;
     size_t n =

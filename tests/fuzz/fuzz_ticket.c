@@ -74,8 +74,11 @@ static void prepare(void)
 
 static size_t good_ticket(uint8_t out[TICKET_MAX])
 {
-    struct ticket t = {
-        .suite = suite_find(SUITE), .born = 500, .identity = NAME, .identity_len = strlen(NAME)};
+    struct ticket t = {.suite = suite_find(SUITE),
+                       .born = 500,
+                       .identity = NAME,
+                       .identity_len = strlen(NAME),
+                       .max_fragment = WIRE_PLAINTEXT_MAX};
 
     memcpy(t.master, MASTER, sizeof MASTER);
     require(ticket_prove(psk_at(params.keys, 0), t.master, t.proof));
@@ -175,7 +178,7 @@ static enum fate give(struct world *w, const struct wire_record *rec)
     uint8_t sealed[1024 + RECORD_OVERHEAD_MAX];
     struct wire_record own;
 
-    if (rec->epoch != 2 || rec->len > 1024)
+    if (rec->epoch != 2 || rec->len > 1024 || rec->type == WIRE_CID) /* it has no id to seal with */
         return handshake_feed(w->h, rec, w->now);
     w->client.write_seq = rec->seq;
     size_t n = record_seal(params.crypt, &w->client, rec->type, rec->body, rec->len, sealed);

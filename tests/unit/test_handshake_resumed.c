@@ -236,6 +236,27 @@ static void assert_full(const struct rig_options *options)
     rig_free(rig);
 }
 
+/* RFC 6066 4: what was negotiated is so for resumptions, too. */
+static void test_another_fragment_length_is_another_session(void **state)
+{
+    static const uint8_t CODES[][2] = {
+        {TLSEXT_max_fragment_length_512, 0},
+        {0, TLSEXT_max_fragment_length_512},
+        {TLSEXT_max_fragment_length_512, TLSEXT_max_fragment_length_1024}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof CODES / sizeof CODES[0]; i++) {
+        struct rig_options options = having(NULL);
+        bool has_ticket;
+        options.fragment_code = CODES[i][0];
+        options.session = first_with(&options, &has_ticket);
+        options.wall0 += LATER;
+        options.fragment_code = CODES[i][1];
+        assert_full(&options);
+        SSL_SESSION_free(options.session);
+    }
+}
+
 static void test_it_is_over_with_its_lifetime(void **state)
 {
     SSL_SESSION *session = first(SUITE);
@@ -530,6 +551,7 @@ int main(void)
         TEST(test_a_fragment_length_is_settled_again),
         TEST(test_plain_psk_and_others_get_no_ticket),
         TEST(test_a_ticket_without_room_is_an_empty_one),
+        TEST(test_another_fragment_length_is_another_session),
         TEST(test_it_is_over_with_its_lifetime),
         TEST(test_the_suite_must_be_allowed_still),
         TEST(test_another_service_gives_nothing_for_it),
