@@ -13,6 +13,7 @@ sys.path.append(str(pathlib.Path(__file__).parent / "system"))
 
 from lib import gate as gate_module  # noqa: E402  after the path to it
 from lib.backend import Backend  # noqa: E402
+from lib.control import Control  # noqa: E402
 from lib.gate import IDENTITY, KEY, Gate, adopt_orphans  # noqa: E402
 
 TEST_SECONDS = 120
@@ -158,6 +159,25 @@ def orphans():
     adopt_orphans(True)
     yield
     adopt_orphans(False)
+
+
+@pytest.fixture
+def control(tmp_path):
+    """The control socket of a gate that is told of its path."""
+    return Control(tmp_path / "control.sock")
+
+
+@pytest.fixture
+def upgrade(control, orphans):
+    """Upgrades the gate that `control` speaks to; what that one answers."""
+
+    def upgrade_it(g):
+        answer = control.json("upgrade")
+        assert answer["upgraded"] is True
+        g.follow(answer["pid"])
+        return answer
+
+    return upgrade_it
 
 
 @pytest.fixture(scope="session")
