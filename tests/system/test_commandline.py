@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from lib.gate import KEY, Gate
+from lib.gate import KEY, Gate, ending
 
 
 @pytest.fixture
@@ -23,10 +23,8 @@ def start(binary, tmp_path):
         made.append(Gate(binary, args, tmp_path, **how))
         return made[-1]
 
-    yield start_it
-    for one in made:
-        if not one.ended:
-            one.end()
+    with ending(made):
+        yield start_it
 
 
 def test_one_service_without_a_file(start, line, client, echo):
