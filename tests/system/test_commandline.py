@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from lib.gate import KEY, Gate, ending
+from lib.gate import KEY, Gate
 
 
 @pytest.fixture
@@ -23,8 +23,10 @@ def start(binary, tmp_path):
         made.append(Gate(binary, args, tmp_path, **how))
         return made[-1]
 
-    with ending(made):
-        yield start_it
+    yield start_it
+    for one in made:
+        if not one.ended:
+            one.end()
 
 
 def test_one_service_without_a_file(start, line, client, echo):
