@@ -5,7 +5,6 @@
 #include "daemon/cmdline.h"
 
 #include <getopt.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

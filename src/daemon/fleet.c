@@ -5,8 +5,6 @@
 #include "daemon/fleet.h"
 
 #include "base/access.h"
-#include "base/bytes.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "dtls/cookie.h"
 #include "proxy/mailbox.h"

@@ -489,8 +489,7 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
             stats_add(&stats->sessions_evicted, 1);
         report_end(s, life_conf(r, s), source, why, now);
         if (access_is_on()) {
-            const struct account_way way = {&route.local, backend.family != 0 ? &backend : NULL,
-                                            source};
+            const struct account_way way = {&route.local, &backend, source};
             account_write(s, life_conf(r, s), &way, why, now);
         }
     } else {

@@ -268,7 +268,8 @@ static void note_answer(struct relay *r, struct session *s, size_t len, uint64_t
     if (!balance_answered(b, slot, now))
         return;
     const struct addr backend = life_backend(r, s);
-    report_backend(life_conf(r, s), &backend, true, &r->backend_lines, now);
+    const struct report_news news = {&backend, true, "answers"};
+    report_backend(life_conf(r, s), &news, &r->backend_lines, now);
 }
 
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now)
@@ -306,8 +307,10 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
     report_refused(s, life_conf(r, s), &backend, &r->refused_lines, now);
     life_note_refusal(s);
     if (life_slot(s) != BALANCE_NOBODY &&
-        balance_refused(&r->balances[s->service], life_slot(s), n, now))
-        report_backend(life_conf(r, s), &backend, false, &r->backend_lines, now);
+        balance_refused(&r->balances[s->service], life_slot(s), n, now)) {
+        const struct report_news news = {&backend, false, "refused"};
+        report_backend(life_conf(r, s), &news, &r->backend_lines, now);
+    }
     stats_add(&r->parts.stats->backend_refused, n);
     life_count(r, s, SERVICE_BACKEND_REFUSED, n);
 }

@@ -29,6 +29,18 @@ def echo(backend):
 
 
 @pytest.fixture
+def start(gate, echo, control):
+    """Starts a gate with two workers that listens to `control`, in front of `echo` unless `to` is
+    another; files of tests have their own where that is not what they need."""
+
+    def start_it(daemon=None, **how):
+        place = {"control-socket": control.path, "workers": 2}
+        return gate(how.pop("to", echo), daemon={**place, **(daemon or {})}, **how)
+
+    return start_it
+
+
+@pytest.fixture
 def client():
     """Makes clients; those still open at the test's end are abandoned."""
     made = []

@@ -363,18 +363,18 @@ def test_who_cannot_know_the_hosts_start_says_so(house, client, tmp_path):
 
 
 @pytest.fixture
-def control(orphans, house):
-    house.daemon["control-socket"] = house.tmp_path / "control.sock"
-    return Control(house.daemon["control-socket"])
+def control(control, orphans, house):
+    house.daemon["control-socket"] = control.path
+    return control
 
 
-def test_an_upgrade_takes_the_state_along(house, client, control, echo):
+def test_an_upgrade_takes_the_state_along(house, client, upgrade, echo):
     house.start()
     clients = [client(house.gate, ciphers=suite).connect() for suite in SUITES]
     for n, c in enumerate(clients):
         assert c.is_alive(b"%d before" % n)
     for turn in range(2):
-        house.gate.follow(control.json("upgrade")["pid"])
+        upgrade(house.gate)
         for n, c in enumerate(clients):
             assert c.is_alive(b"%d behind upgrade %d" % (n, turn))
     house.crash()

@@ -4,35 +4,11 @@ import subprocess
 
 import pytest
 
-from lib.control import Control, ctl_path
+from lib.control import ctl_path
 from lib.gate import KEY, FileLog, Log, environment, fields, until
 from lib.helper import Helper
 
 OTHER_KEY = bytes(range(32))
-
-
-@pytest.fixture
-def control(orphans, tmp_path):
-    return Control(tmp_path / "control.sock")
-
-
-@pytest.fixture
-def start(gate, echo, control):
-    def start_it(daemon=None, **service):
-        place = {"control-socket": control.path, "workers": 2}
-        return gate(echo, daemon={**place, **(daemon or {})}, **service)
-
-    return start_it
-
-
-@pytest.fixture
-def upgrade(control):
-    def upgrade_it(g):
-        answer = control.json("upgrade")
-        g.follow(answer["pid"])
-        return answer
-
-    return upgrade_it
 
 
 # ---- keys of a helper ----

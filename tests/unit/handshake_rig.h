@@ -6,6 +6,7 @@
 #define DTLSGATE_TESTS_HANDSHAKE_RIG_H
 
 #include "mirror.h"
+#include "psk_text.h"
 
 #include "base/addr.h"
 #include "base/errors.h"
@@ -272,13 +273,7 @@ static inline void rig_begin(struct rig *rig)
 
 static inline struct psk_set *rig_keys(void)
 {
-    static const char text[] = "known:" RIG_KEY "\nother:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n";
-    struct errors errors = {0};
-
-    struct psk_set *keys = psk_parse("keys", text, sizeof text - 1, false, &errors);
-    rig_require(keys != NULL);
-    errors_clear(&errors);
-    return keys;
+    return keys_of("known:" RIG_KEY "\nother:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n");
 }
 
 /* A handshake that has got its hello, and a client that waits for the answer. */

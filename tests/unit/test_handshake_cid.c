@@ -2,6 +2,7 @@
  * test_handshake_cid: connection ids (RFC 9146) negotiated with libssl's client, which knows the
  * extension but not the records: those of epoch 1 are sealed anew in between.
  */
+#include "default_suites.h"
 #include "handshake_rig.h"
 
 #include <setjmp.h>
@@ -11,14 +12,7 @@
 #include <cmocka.h>
 
 static const char *const OWN[] = {
-    "ECDHE-PSK-CHACHA20-POLY1305",
-    "PSK-AES128-GCM-SHA256",
-    "PSK-AES256-GCM-SHA384",
-    "PSK-CHACHA20-POLY1305",
-    "PSK-AES128-CCM",
-    "PSK-AES256-CCM",
-    "PSK-AES128-CCM8",
-    "PSK-AES256-CCM8",
+    DEFAULT_SUITES,
     "DHE-PSK-AES128-GCM-SHA256",
 };
 #define OWN_COUNT (sizeof OWN / sizeof OWN[0])

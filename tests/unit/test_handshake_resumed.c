@@ -189,16 +189,6 @@ static struct rig *begin_with(struct psk_set *keys, const struct rig_options *op
     return rig;
 }
 
-static struct psk_set *keys_of(const char *text)
-{
-    struct errors errors = {0};
-    struct psk_set *keys = psk_parse("keys", text, strlen(text), false, &errors);
-
-    assert_non_null(keys);
-    errors_clear(&errors);
-    return keys;
-}
-
 /* RFC 5077 3.3: what was promised and is not to be had is a ticket of 0 bytes. */
 static void test_a_ticket_without_room_is_an_empty_one(void **state)
 {

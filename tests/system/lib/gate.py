@@ -3,6 +3,7 @@
 It reads the log as an operator would, and must never look into the process otherwise.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -279,6 +280,19 @@ class Gate:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(DEADLINE)
+
+
+@contextlib.contextmanager
+def ending(gates):
+    """Behind a test each of them has to end well, unless it did so before."""
+    yield
+    try:
+        for one in gates:
+            if not one.ended:
+                one.end()
+    finally:
+        for one in gates:
+            one.kill()
 
 
 def check_books(totals):
