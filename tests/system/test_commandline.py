@@ -238,6 +238,7 @@ def test_genpsk_refuses_what_no_file_could_hold(run, identity, why):
     [
         (["-x"], "-x is no option"),
         (["--nonsense"], "--nonsense is no option, or short for more than one"),
+        (["--conifg"], "--conifg is no option; did you mean --config?"),
         (["-c"], "-c needs a value"),
         (["--config"], "--config needs a value"),
         (["-c", ""], "-c needs the name of a file"),

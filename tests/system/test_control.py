@@ -666,7 +666,9 @@ def test_ctl_tells_what_was_refused(start, path):
     ("words", "what"),
     [
         ([], "no command"),
-        (["-x"], "there is no such option"),
+        (["-x"], "-x is no option here; those of a command stand behind it"),
+        (["-xV"], "-x is no option here"),
+        (["--json", "status"], "--json is no option here; those of a command stand behind it"),
         (["-s"], "-s needs the path of a socket"),
         (["top", "x"], "top takes no arguments"),
         (["sessions", ""], "an empty word says nothing"),
