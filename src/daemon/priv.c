@@ -31,6 +31,17 @@ static bool become(const struct priv *p)
            setresuid(p->uid, p->uid, p->uid) == 0;
 }
 
+bool priv_may_keep_raw(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct has[_LINUX_CAPABILITY_U32S_3];
+
+    if (syscall(SYS_capget, &header, has) != 0)
+        return false;
+    errno = EPERM;
+    return (has[0].permitted & UINT32_C(1) << CAP_NET_RAW) != 0;
+}
+
 bool priv_give_up(bool keeps_raw)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

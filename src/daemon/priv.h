@@ -41,6 +41,8 @@ bool priv_check(const struct priv *p, const char *source, struct errors *errors)
 /* Log files that the start has made become that user's, who has to open them anew after a rotation.
  */
 void priv_give_log(const struct priv *p);
+/* Whether CAP_NET_RAW is there to be kept. False with errno. */
+bool priv_may_keep_raw(void) __attribute__((warn_unused_result));
 /* Gives up all capabilities, but for CAP_NET_RAW where that is to stay. False with errno. Call it
  * with a single thread, for others keep theirs. */
 bool priv_give_up(bool keeps_raw) __attribute__((warn_unused_result));
