@@ -177,6 +177,25 @@ bool priv_check(const struct priv *p, const char *source, struct errors *errors)
     return false;
 }
 
+const char *priv_name(const struct priv *p)
+{
+    return name_of(p);
+}
+
+bool priv_is_other(const struct priv *p)
+{
+    return p->is_wanted && !is_already(p);
+}
+
+void priv_review(const struct priv *p, const char *source, struct errors *found)
+{
+    if (!p->is_wanted && geteuid() == 0)
+        errors_add(found,
+                   "%s: daemon.user: is not set, and a process that root starts stays root; name a "
+                   "user for it",
+                   source);
+}
+
 void priv_give_log(const struct priv *p)
 {
     if (!p->is_wanted || geteuid() != 0)

@@ -461,10 +461,31 @@ def test_a_user_that_is_not_there(run, place, settings):
     assert "daemon.group: is set without daemon.user" in run("-c", ini, "-t").stderr
 
 
-def test_a_log_that_cannot_be_opened(run, place, settings):
-    ini = settings({"daemon": {"log": "/nonexistent/log"}, "service coap": place})
-    done = run("-c", ini)
-    assert (done.returncode, done.stderr) == (
-        2,
-        f"{ini}: daemon.log: cannot open /nonexistent/log: No such file or directory\n",
-    )
+def test_files_that_cannot_be_made_are_told_at_once(errors, place):
+    files = {"log": "/none/log", "access-log": "/none/access", "control-socket": "/none/sock"}
+    files["trace-keylog"] = "/none/keys"
+    told = errors(ini_of(place, files), "--pidfile", "/none/pid")
+    why = "cannot be made in /none: No such file or directory; make that folder or choose another path"
+    assert told == [f"--pidfile: /none/pid {why}"] + [
+        f"INI:{line}: daemon.{key}: {path} {why}"
+        for line, (key, path) in enumerate(files.items(), 2)
+    ]
+
+
+def test_a_key_of_the_state_has_its_line(errors, place, tmp_path):
+    (tmp_path / "short").write_bytes(b"12345")
+    (tmp_path / "short").chmod(0o600)
+    state = {"state-dir": tmp_path / "state", "state-key": tmp_path / "short", "log": "/none/log"}
+    told = errors(ini_of(place, state))
+    assert [line.split(": ")[:2] for line in told] == [
+        ["INI:4", "daemon.log"],
+        ["INI:3", "daemon.state-key"],
+    ]
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_credential_that_is_not_here_is_no_mistake(run, place, settings, tmp_path):
+    ini = settings({"daemon": {"state-dir": tmp_path / "state"}, "service coap": place})
+    done = run("-c", ini, "-t")
+    assert done.returncode == 0
+    assert "daemon.state-dir: its key is to come as a credential, which is not here" in done.stderr
