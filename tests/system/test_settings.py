@@ -2,10 +2,16 @@
 be right; all at once, exit status 2, and nothing starts."""
 
 import os
+import pathlib
+import re
+import shutil
+import subprocess
 
 import pytest
 
 from lib.gate import KEY
+
+README = pathlib.Path(__file__).parents[2] / "README.md"
 
 HEX = KEY.hex()
 NUMERIC = "is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684"
@@ -489,3 +495,21 @@ def test_a_credential_that_is_not_here_is_no_mistake(run, place, settings, tmp_p
     done = run("-c", ini, "-t")
     assert done.returncode == 0
     assert "daemon.state-dir: its key is to come as a credential, which is not here" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["etc/dtlsgate.ini", "packaging/debian/dtlsgate.ini"])
+def test_the_command_of_the_readme_makes_one_service(run, place, tmp_path, name):
+    """Of the file with all settings as well as of the package's."""
+    command = re.search(r"^sudo (sed -i .*) /etc/dtlsgate/dtlsgate\.ini$", README.read_text(), re.M)
+    ini = shutil.copy(README.parent / name, tmp_path / "x.ini")
+    subprocess.run(f"{command[1]} {ini}", shell=True, check=True)
+    here = ["-o", f"service.coap.psk-file={place['psk-file']}"]
+    here += ["-o", "daemon.user=", "-o", "daemon.control-socket="]
+    done = run("-c", ini, "-t", *here)
+    assert done.returncode == 0, done.stderr
+    shown = run("-c", ini, "-T", *here).stdout
+    assert re.findall(r"^\[.*\]$", shown, re.M) == ["[daemon]", "[service coap]"]
+    example = README.read_text().split("```ini\n")[1].split("```")[0]
+    for line in example.split("[service coap]\n")[1].splitlines():
+        key, value = line.split(" = ")
+        assert key == "psk-file" or re.search(rf"^{key} = {re.escape(value)}", shown, re.M), shown
