@@ -259,8 +259,6 @@ static void send_shared(struct udp_outbox *out, uint16_t first)
 
 static void flush(struct udp_outbox *out)
 {
-    if (out->parcel_count == 0)
-        return;
     for (uint16_t i = 0; i < out->parcel_count; i++) {
         const struct parcel *p = &out->parcel[i];
         if (p->family == 0)

@@ -91,6 +91,11 @@ static bool read_key(struct state_dir *s, const struct conf_daemon *daemon, cons
     return false;
 }
 
+bool state_awaits_credential(const struct conf_daemon *daemon)
+{
+    return daemon->state_dir && !daemon->state_key && !getenv("CREDENTIALS_DIRECTORY");
+}
+
 bool state_new(struct state_dir **out, const struct conf_daemon *daemon, const char *source,
                struct errors *errors)
 {

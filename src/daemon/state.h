@@ -18,6 +18,8 @@ struct state_dir;
  * wanted. False: a line was added to `errors`. */
 bool state_new(struct state_dir **out, const struct conf_daemon *daemon, const char *source,
                struct errors *errors) __attribute__((warn_unused_result));
+/* Whether the key is to come as a credential of a service manager, and we have none. */
+bool state_awaits_credential(const struct conf_daemon *daemon);
 /* Closes and wipes; what is in the file stays, one that did not come to take the old one's place is
  * removed. NULL is fine. */
 void state_free(struct state_dir *s);
