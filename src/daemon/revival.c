@@ -131,11 +131,30 @@ static void log_taken(const struct taking *t, bool has_cookies)
 static bool put_in_force(const struct fleet *f, char *why, size_t why_size)
 {
     struct state_dir *state = fleet_state(f);
+    uint64_t age;
+    const struct ticket_keys *tickets = fleet_tickets(f, clock_now_ms(), &age);
 
-    if (state_put_cookies(state, fleet_cookies(f)))
+    if (state_put_cookies(state, fleet_cookies(f)) && state_put_tickets(state, tickets, age))
         return state_begin(state, why, why_size);
     snprintf(why, why_size, "daemon.state-dir: libcrypto failed");
     return false;
+}
+
+/* Those of tickets have their date, by which they are renewed; cookies are short-lived. */
+static bool take_secrets(const struct revival *r)
+{
+    struct cookie_secrets cookies;
+    struct ticket_keys tickets;
+    uint64_t age;
+    bool has_cookies = state_cookies(r->state, &cookies);
+
+    if (has_cookies)
+        fleet_use_cookies(r->fleet, &cookies);
+    cookie_secrets_wipe(&cookies);
+    if (state_tickets(r->state, &tickets, &age))
+        fleet_use_tickets(r->fleet, &tickets, age, clock_now_ms());
+    ticket_keys_wipe(&tickets);
+    return has_cookies;
 }
 
 /* The kernel's program stays with the sockets, so those of a running process have it. */
@@ -146,14 +165,10 @@ static bool revive(const struct revival *r, char *why, size_t why_size)
                        .conf = r->conf,
                        .sockets = r->sockets,
                        .steer = state_steer(r->state)};
-    struct cookie_secrets cookies;
-    bool has_cookies = state_cookies(r->state, &cookies);
 
     if (!steer_clients(&t, why, why_size))
         return false;
-    if (has_cookies)
-        fleet_use_cookies(r->fleet, &cookies);
-    cookie_secrets_wipe(&cookies);
+    bool has_cookies = take_secrets(r);
     take_all(&t);
     log_taken(&t, has_cookies);
     return put_in_force(r->fleet, why, why_size);

@@ -204,6 +204,37 @@ static void cookies_come_back_while_they_are_fresh(void **unused)
     state_free(s);
 }
 
+static void keys_of_tickets_come_back_with_their_age(void **unused)
+{
+    const struct ticket_keys keys = {
+        .newest = {.name = "one", .key = "1"}, .before = {.name = "two", .key = "2"}, true};
+    struct ticket_keys back = {.is_set = false};
+    struct state_dir *s = open_state();
+    uint64_t age = 0;
+
+    (void)unused;
+    assert_true(state_put_tickets(s, &keys, UINT64_C(3600000)));
+    assert_true(state_begin(s, rig->why, sizeof rig->why));
+    assert_false(state_tickets(s, &back, &age)); /* there was nothing before */
+    state_free(s);
+    s = open_state();
+    assert_true(state_tickets(s, &back, &age));
+    assert_memory_equal(&back, &keys, sizeof keys);
+    assert_true(age >= UINT64_C(3600000) && age < UINT64_C(3600000) + 60000);
+    assert_true(state_put_tickets(s, &keys, UINT64_MAX / 2)); /* before 1970, or the clock was */
+    assert_true(state_begin(s, rig->why, sizeof rig->why));   /* set back */
+    state_free(s);
+    s = open_state();
+    assert_true(state_tickets(s, &back, &age));
+    assert_int_equal(age, 0);
+    state_free(s);
+    leave_some(true);
+    write_key("another one of thirty-two bytes.....");
+    s = open_state();
+    assert_false(state_tickets(s, &back, &age));
+    state_free(s);
+}
+
 static void another_key_is_told_of(void **unused)
 {
     (void)unused;
@@ -465,6 +496,33 @@ static void a_torn_copy_of_the_cookies_leaves_the_other(void **unused)
     vault_free(v);
 }
 
+/* What was renewed is nowhere in the file, and a torn store costs the newer keys alone. */
+static void renewed_keys_of_tickets_leave_nothing_behind(void **unused)
+{
+    const uint8_t boot[STATE_BOOT] = {1}, nothing[128] = {0};
+    struct ticket_keys keys = {.newest = {.name = "one"}, .is_set = true}, back;
+    uint8_t bytes[STATE_HEAD_SIZE], torn[STATE_HEAD_SIZE];
+    struct state_head h;
+    struct vault *v = make_head(boot, &h, bytes);
+    uint64_t wall;
+
+    (void)unused;
+    assert_false(state_head_get_tickets(v, bytes, &back, &wall));
+    for (uint64_t generation = 3; generation < 9; generation += 2) {
+        memcpy(torn, bytes, sizeof torn);
+        keys.newest.name[15] = (uint8_t)generation;
+        assert_true(state_head_put_tickets(v, generation, &keys, 10 * generation, bytes));
+        assert_true(state_head_get_tickets(v, bytes, &back, &wall));
+        assert_true(back.newest.name[15] == generation && wall == 10 * generation && back.is_set);
+        size_t newer = memcmp(bytes + 384, nothing, 128) == 0 ? 512 : 384;
+        assert_memory_equal(bytes + (newer == 384 ? 512 : 384), nothing, 128);
+        memcpy(torn + newer, bytes + newer, 60); /* it ends in the middle of the store */
+        assert_int_equal(state_head_get_tickets(v, torn, &back, &wall), generation > 3);
+        assert_true(generation == 3 || back.newest.name[15] == generation - 2);
+    }
+    vault_free(v);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -475,6 +533,8 @@ int main(void)
         TEST(a_start_that_gets_nowhere_leaves_the_file_alone),
         TEST(what_is_taken_up_is_there_once),
         TEST(cookies_come_back_while_they_are_fresh),
+        TEST(keys_of_tickets_come_back_with_their_age),
+        TEST(renewed_keys_of_tickets_leave_nothing_behind),
         TEST(another_key_is_told_of),
         TEST(garbage_is_told_of),
         TEST(another_version_is_told_of),
