@@ -36,6 +36,7 @@ struct fleet {
     struct mailbox replies;
     struct cookie_secrets cookies;
     struct renewal tickets;
+    struct cache *cache;     /* NULL: no session is resumed by its id */
     struct state_dir *state; /* NULL: nothing outlives the process */
     bool has_moved;          /* the mailbox is made */
     struct mailbox moved;
@@ -71,6 +72,7 @@ static bool make_worker(struct fleet *f, const struct sockets *sockets, struct r
         .acks = f->acks,
         .cookies = &f->cookies,
         .tickets = &f->tickets.keys,
+        .cache = f->cache,
         .offload = sockets->offload,
         .shared = sockets_shared(sockets, f->count),
         .is_stopped = sockets->are_taken,
@@ -81,6 +83,13 @@ static bool make_worker(struct fleet *f, const struct sockets *sockets, struct r
         return false;
     f->count++;
     return true;
+}
+
+static bool make_cache(struct fleet *f, const struct conf *conf)
+{
+    if (conf->daemon.resumption_cache > 0)
+        f->cache = cache_new(conf->daemon.resumption_cache);
+    return f->cache != NULL || conf->daemon.resumption_cache == 0;
 }
 
 static bool make_workers(struct fleet *f, const struct conf *conf, const struct sockets *sockets,
@@ -124,6 +133,7 @@ void fleet_free(struct fleet *f)
         close(f->acks);
     cookie_secrets_wipe(&f->cookies);
     renewal_wipe(&f->tickets);
+    cache_free(f->cache);
     free(f);
 }
 
@@ -143,7 +153,8 @@ struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, 
     f->has_replies = mailbox_init(&f->replies);
     f->has_moved = mailbox_init(&f->moved);
     f->moving = calloc(sockets->workers, sizeof(*f->moving));
-    if (f->worker == NULL || f->acks < 0 || !f->has_replies || !f->has_moved || f->moving == NULL)
+    if (f->worker == NULL || f->acks < 0 || !f->has_replies || !f->has_moved || f->moving == NULL ||
+        !make_cache(f, conf))
         snprintf(why, why_size, "cannot make the workers: %s", strerror(errno));
     else if (make_workers(f, conf, sockets, why, why_size))
         return f;
@@ -374,6 +385,11 @@ void fleet_age_tickets(struct fleet *f, const struct conf *conf, uint64_t now)
     for (unsigned i = 0; i < f->count; i++)
         if (worker_post_tickets(f->worker[i], &f->tickets.keys))
             f->awaited++;
+}
+
+void fleet_expire_ids(struct fleet *f, uint64_t wall)
+{
+    cache_expire(f->cache, wall);
 }
 
 void fleet_ping(struct fleet *f)
