@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/heir.h"
+#include "daemon/renewal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -140,20 +141,29 @@ static bool put_in_force(const struct fleet *f, char *why, size_t why_size)
     return false;
 }
 
-/* Those of tickets have their date, by which they are renewed; cookies are short-lived. */
+/* Those that had their time while nothing ran are renewed before they are used. */
+static void take_tickets(const struct revival *r)
+{
+    uint64_t age, now = clock_now_ms();
+    struct renewal renewal;
+
+    if (!state_tickets(r->state, &renewal.keys, &age))
+        return;
+    renewal_take(&renewal, &renewal.keys, age, now);
+    (void)!renewal_is_due(&renewal, r->conf, now);
+    fleet_use_tickets(r->fleet, &renewal.keys, renewal_age(&renewal, now), now);
+    renewal_wipe(&renewal);
+}
+
 static bool take_secrets(const struct revival *r)
 {
     struct cookie_secrets cookies;
-    struct ticket_keys tickets;
-    uint64_t age;
     bool has_cookies = state_cookies(r->state, &cookies);
 
     if (has_cookies)
         fleet_use_cookies(r->fleet, &cookies);
     cookie_secrets_wipe(&cookies);
-    if (state_tickets(r->state, &tickets, &age))
-        fleet_use_tickets(r->fleet, &tickets, age, clock_now_ms());
-    ticket_keys_wipe(&tickets);
+    take_tickets(r);
     return has_cookies;
 }
 
