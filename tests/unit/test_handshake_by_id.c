@@ -402,6 +402,28 @@ static void test_ids_of_another_length(void **state)
     SSL_SESSION_free(session);
 }
 
+/* One that is short, and would be right with what follows it in the hello: the cookie's length. */
+static void test_an_id_ends_where_it_ends(void **state)
+{
+    SSL_SESSION *session = first();
+    struct rig_options options = having(session);
+    uint8_t longer[CACHE_ID];
+    const struct cache_name name = {"coap", longer};
+    struct ticket t;
+    unsigned len;
+
+    (void)state;
+    memcpy(longer, SSL_SESSION_get_id(session, &len), CACHE_ID);
+    assert_true(cache_find(cache, &name, &t));
+    longer[CACHE_ID - 1] = COOKIE_SIZE;
+    cache_put(cache, &name, &t, LIFETIME);
+    assert_int_equal(SSL_SESSION_set1_id(session, longer, CACHE_ID), 1);
+    resume(&options);
+    assert_int_equal(SSL_SESSION_set1_id(session, longer, CACHE_ID - 1), 1);
+    assert_refused(rig_keys(), &options);
+    SSL_SESSION_free(session);
+}
+
 /* The least mtu that the settings have. */
 static void test_there_is_room_for_an_id(void **state)
 {
@@ -457,6 +479,7 @@ int main(void)
         TEST(test_an_empty_ticket_is_none),
         TEST(test_a_ticket_wins),
         TEST(test_ids_of_another_length),
+        TEST(test_an_id_ends_where_it_ends),
         TEST(test_there_is_room_for_an_id),
         TEST(test_a_forged_finished_costs_nothing),
     };
