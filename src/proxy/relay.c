@@ -59,8 +59,9 @@ static enum fate begin_session(struct relay *r, struct turn *t, unsigned service
     s->pending->hello_print = print;
     r->next_id += r->parts.worker_count;
     stats_add(&r->parts.stats->handshakes_started, 1);
-    if (handshake_tickets(s->pending->handshake)->is_refused)
-        stats_add(&r->parts.stats->tickets_refused, 1);
+    const struct handshake_tickets *tickets = handshake_tickets(s->pending->handshake);
+    stats_add(&r->parts.stats->tickets_refused, tickets->is_refused);
+    stats_add(&r->parts.stats->session_ids_refused, tickets->is_id_refused);
     peers_add(&r->peers, s);
     life_update_gauges(r);
     life_settle(r, s, t->now);

@@ -91,8 +91,8 @@ ${CC:-cc} ${CPPFLAGS:-} -std=c11 -D_GNU_SOURCE -DPACKAGE_VERSION='""' -include s
 "$tmp/names" items >"$tmp/items"
 # Those that are not the workers'.
 grep -oE 'show_counter\(s, "[a-z_]+"' src/daemon/view.c | sed 's/.*"\(.*\)"/counters\t\1/' >>"$tmp/items"
-grep -oE 'add_(text|number)\(&?f, "[a-z-]+"' src/proxy/account.c |
-    sed 's/.*"\(.*\)"/access-log\t\1/' >>"$tmp/items"
+grep -hoE 'fields_(text|number|addr|bytes)\(&?f, "[a-z-]+"' src/proxy/account.c src/proxy/fields.c |
+    sed 's/.*"\(.*\)"/access-log\t\1/' | sort -u >>"$tmp/items"
 
 # NAME LABELS, the labels in their order with commas; no label's value has a comma here.
 "$tmp/names" metrics | grep -v '^#' | sed 's/ [^ ]*$//; s/="[^"]*"//g; s/{/\t/; s/}//' |

@@ -181,6 +181,26 @@ def test_a_ticket_of_the_process_before_is_good(start, client, upgrade, tmp_path
     assert "tickets_refused" not in g.end()
 
 
+def test_session_ids_are_left_behind(start, client, upgrade):
+    """Who comes back by one makes a whole handshake, and has another then."""
+    g = start(resumption="yes")
+    session = None
+    for is_resumed in (False, True):
+        c = client(g, ciphers=SUITE, session=session, ticket=False).connect()
+        assert c.is_alive() and c.is_resumed == is_resumed
+        session = session or c.session()
+        c.close()
+    upgrade(g)
+    c = client(g, ciphers=SUITE, session=session, ticket=False).connect()
+    assert c.is_alive() and not c.is_resumed
+    session = c.session()
+    c.close()
+    c = client(g, ciphers=SUITE, session=session, ticket=False).connect()
+    assert c.is_alive() and c.is_resumed
+    totals = g.end()
+    assert totals["session_ids_refused"] == 1 and totals["session_ids_issued"] == 2
+
+
 def test_the_last_flight_is_repeated_with_its_ticket(start, client, upgrade):
     """It is lost once, and asked for again at the next process."""
     g = start(resumption="yes")

@@ -43,6 +43,7 @@ struct rig_options {
     bool has_no_cid;                     /* the server */
     const struct resumption *resumption; /* NULL: none */
     SSL_SESSION *session;                /* of the client, to be resumed; NULL: none */
+    bool no_ticket;                      /* the client knows nothing of them */
     uint64_t wall0;
 };
 
@@ -186,6 +187,8 @@ static inline void rig_client_new(struct rig *rig)
     SSL_CTX_set_options(rig->ctx, SSL_OP_NO_QUERY_MTU);
     if (o->no_extended_master)
         SSL_CTX_set_options(rig->ctx, SSL_OP_NO_EXTENDED_MASTER_SECRET);
+    if (o->no_ticket)
+        SSL_CTX_set_options(rig->ctx, SSL_OP_NO_TICKET);
     if (o->fragment_code > 0)
         SSL_CTX_set_tlsext_max_fragment_length(rig->ctx, o->fragment_code);
     if (o->cid)

@@ -42,7 +42,7 @@ static int set_up(void **state)
     (void)state;
     ticket_keys_init(&ticket_keys);
     is_suite_fine = true;
-    resumption = (struct resumption){&ticket_keys, "coap", LIFETIME, may, NULL};
+    resumption = (struct resumption){&ticket_keys, "coap", LIFETIME, may, NULL, NULL};
     return 0;
 }
 
