@@ -12,7 +12,6 @@
 #include "daemon/handover.h"
 #include "daemon/spawner.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>

@@ -16,6 +16,7 @@
 #include "daemon/notify.h"
 #include "daemon/passed.h"
 #include "daemon/pidfile.h"
+#include "daemon/places.h"
 #include "daemon/priv.h"
 #include "daemon/review.h"
 #include "daemon/sockets.h"
@@ -82,21 +83,85 @@ static enum exit_status print_psk(const char *identity)
     return finish_output();
 }
 
-/* What a start would warn of, too. */
-static void print_warnings(const struct cmdline *c, const struct conf *conf)
+static struct places places_in(const struct cmdline *c, const struct conf *conf)
 {
-    size_t descriptors = priv_raise_descriptors(review_descriptors(conf));
-    struct errors found = {.count = 0};
-
-    review_limits(conf, cmdline_source_name(c), descriptors, &found);
-    review_settings(conf, cmdline_source_name(c), &found);
-    review_keys(conf, &found);
-    errors_print(&found, stderr, "warning: ");
-    errors_clear(&found);
+    return (struct places){.conf = conf,
+                           .source = cmdline_source_name(c),
+                           .pidfile = c->pidfile,
+                           .is_heir = heir_is_there()};
 }
 
-/* -t and -T. */
+/* The key is read, as long as we may, and the files are looked at; no more. */
+static bool open_state(struct state_dir **state, const struct cmdline *c, const struct conf *conf,
+                       struct errors *errors)
+{
+    const struct places places = places_in(c, conf);
+    const char *key = conf->daemon.state_key != NULL ? "state-key" : "state-dir";
+    char name[PLACES_NAME_MAX];
+
+    return state_new(state, &conf->daemon, places_name(&places, key, name), errors);
+}
+
+/* What a start would find wrong with files, or miss later, told without making any. */
+static void check_files(const struct cmdline *c, const struct conf *conf, struct errors *errors,
+                        struct errors *found)
+{
+    const struct places places = places_in(c, conf);
+    const char *source = cmdline_source_name(c);
+    struct state_dir *state = NULL;
+    struct priv priv;
+
+    bool has_user = priv_find(&priv, &conf->daemon, source, errors);
+    if (has_user && !priv_check(&priv, source, found))
+        return;
+    (void)places_check(&places, errors);
+    if (state_awaits_credential(&conf->daemon))
+        errors_add(found,
+                   "%s: daemon.state-dir: its key is to come as a credential, which is not here "
+                   "and could not be looked at",
+                   source);
+    else if (open_state(&state, c, conf, errors))
+        state_free(state);
+    if (has_user)
+        places_review(&places, &priv, errors, found);
+    priv_review(&priv, source, found);
+}
+
+/* What a start would warn of, too. */
+static void review(const struct cmdline *c, const struct conf *conf, struct errors *found)
+{
+    size_t descriptors = priv_raise_descriptors(review_descriptors(conf));
+
+    review_limits(conf, cmdline_source_name(c), descriptors, found);
+    review_settings(conf, cmdline_source_name(c), found);
+    review_keys(conf, found);
+}
+
+/* -t. */
 static enum exit_status check_settings(const struct cmdline *c)
+{
+    struct errors errors = {.count = 0}, found = {.count = 0};
+    const struct conf *conf = conf_load(&c->source, &errors);
+    enum exit_status status = EXIT_WRONG;
+
+    if (conf != NULL) {
+        review(c, conf, &found);
+        check_files(c, conf, &errors, &found);
+    }
+    if (conf != NULL && errors.count == 0) {
+        errors_print(&found, stderr, "warning: ");
+        printf("%s: settings are valid\n", cmdline_source_name(c));
+        status = finish_output();
+    }
+    errors_print(&errors, stderr, "");
+    errors_clear(&errors);
+    errors_clear(&found);
+    conf_unref(conf);
+    return status;
+}
+
+/* -T. */
+static enum exit_status show_settings(const struct cmdline *c)
 {
     struct errors errors = {.count = 0};
     const struct conf *conf = conf_load(&c->source, &errors);
@@ -105,12 +170,7 @@ static enum exit_status check_settings(const struct cmdline *c)
 
     if (conf == NULL || !priv_find(&priv, &conf->daemon, cmdline_source_name(c), &errors))
         goto out;
-    if (c->action == CMDLINE_SHOW) {
-        conf_print(conf, stdout);
-    } else {
-        print_warnings(c, conf);
-        printf("%s: settings are valid\n", cmdline_source_name(c));
-    }
+    conf_print(conf, stdout);
     status = finish_output();
 out:
     errors_print(&errors, stderr, "");
@@ -215,13 +275,15 @@ static bool open_all(struct process *p, struct errors *errors)
     const char *source = cmdline_source_name(p->cmdline);
     bool is_fine =
         priv_find(&p->priv, daemon, source, errors) && priv_check(&p->priv, source, errors);
+    const struct places places = places_in(p->cmdline, p->conf);
     char why[256];
 
     p->priv.keeps_raw = is_any_transparent(p->conf);
-    is_fine &= state_new(&p->state, daemon, source, errors) &&
+    bool is_placed = places_check(&places, errors);
+    is_fine &= open_state(&p->state, p->cmdline, p->conf, errors) &&
                state_inherit(p->state, heir_is_there(), heir_claim_state(), source, errors);
     is_fine &= open_public(p, errors);
-    is_fine &= open_pidfile(p, errors);
+    is_fine &= is_placed && open_pidfile(p, errors);
     is_fine &= open_http(p, source, errors);
     if (!is_fine)
         return false;
@@ -234,6 +296,16 @@ static bool open_all(struct process *p, struct errors *errors)
     priv_give_log(&p->priv);
     log_set_level(cmdline_log_level(p->cmdline, daemon->log_level));
     return open_control(p, source, errors);
+}
+
+static void warn_of_root(const struct process *p)
+{
+    struct errors found = {.count = 0};
+
+    priv_review(&p->priv, cmdline_source_name(p->cmdline), &found);
+    if (found.count > 0)
+        log_warning("%s", found.line[0] != NULL ? found.line[0] : "out of memory");
+    errors_clear(&found);
 }
 
 /* What will do for now and may hurt later. */
@@ -250,6 +322,7 @@ static void warn(const struct process *p, size_t descriptors)
             log_info("service %s: its keys may come to lie on swap; raise the limit of locked "
                      "memory (LimitMEMLOCK, ulimit -l)",
                      p->conf->service[i].name);
+    warn_of_root(p);
     review_log(p->conf, cmdline_source_name(p->cmdline));
     review_policies(p->conf);
     sockets_check_buffers(&p->sockets, p->conf);
@@ -382,8 +455,9 @@ static enum exit_status act(const struct cmdline *c)
     case CMDLINE_RUN:
         return c->background ? run_in_background(c) : run(c);
     case CMDLINE_TEST:
-    case CMDLINE_SHOW:
         return check_settings(c);
+    case CMDLINE_SHOW:
+        return show_settings(c);
     case CMDLINE_VERSION:
         return print_version();
     case CMDLINE_HELP:

@@ -91,6 +91,11 @@ static bool read_key(struct state_dir *s, const struct conf_daemon *daemon, cons
     return false;
 }
 
+bool state_awaits_credential(const struct conf_daemon *daemon)
+{
+    return daemon->state_dir && !daemon->state_key && !getenv("CREDENTIALS_DIRECTORY");
+}
+
 bool state_new(struct state_dir **out, const struct conf_daemon *daemon, const char *source,
                struct errors *errors)
 {
@@ -416,6 +421,16 @@ bool state_cookies(const struct state_dir *s, struct cookie_secrets *out)
     return is_fresh;
 }
 
+bool state_tickets(const struct state_dir *s, struct ticket_keys *out, uint64_t *age)
+{
+    uint64_t wall, now = clock_wall_ms();
+
+    if (s->old.fd < 0 || !state_head_get_tickets(s->old.vault, s->old.head, out, &wall))
+        return false;
+    *age = wall < now ? now - wall : 0;
+    return true;
+}
+
 bool state_next(struct state_dir *s, struct keep_entry *e)
 {
     return s->old.fd >= 0 && state_old_next(&s->old, e);
@@ -426,9 +441,18 @@ size_t state_damaged(const struct state_dir *s)
     return s->old.damaged;
 }
 
+static uint64_t next_generation(struct state_dir *s)
+{
+    return atomic_fetch_add(&s->shared.generation, 1) + 1;
+}
+
 bool state_put_cookies(struct state_dir *s, const struct cookie_secrets *cookies)
 {
-    uint64_t generation = atomic_fetch_add(&s->shared.generation, 1) + 1;
+    return state_head_put_cookies(s->vault, next_generation(s), cookies, clock_wall_ms(), s->first);
+}
 
-    return state_head_put_cookies(s->vault, generation, cookies, clock_wall_ms(), s->first);
+bool state_put_tickets(struct state_dir *s, const struct ticket_keys *keys, uint64_t age)
+{
+    return state_head_put_tickets(s->vault, next_generation(s), keys, clock_wall_ms() - age,
+                                  s->first);
 }

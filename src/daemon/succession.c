@@ -4,7 +4,6 @@
  */
 #include "daemon/succession.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "daemon/heir.h"
 #include "daemon/master_state.h"
@@ -16,7 +15,6 @@
 #include "daemon/upgrade.h"
 
 #include <event2/event.h>
-#include <stdio.h>
 
 /* Until it is able, and until it has taken what there is; more for more sessions. */
 #define START_MS 60000

@@ -199,6 +199,83 @@ def test_a_cookie_is_good_across_a_crash(house, client):
     assert totals["client.hello_accepted"] == 1 and "client.hello_answered" not in totals
 
 
+ECDHE = "ECDHE-PSK-CHACHA20-POLY1305"
+
+
+def comes_back(client, to, session):
+    """A visit by a session of before. Returns whether it was resumed."""
+    c = client(to, ciphers=ECDHE, session=session).connect()
+    assert c.is_alive(b"again")
+    is_resumed = c.is_resumed
+    c.close()
+    return is_resumed
+
+
+def visit(client, to):
+    """A first one. Returns its session, which has a ticket."""
+    c = client(to, ciphers=ECDHE, ticket=True).connect()
+    assert c.is_alive(b"first")
+    session = c.session()
+    assert session.has_ticket
+    c.close()
+    return session
+
+
+@pytest.mark.parametrize("way", ["crash", "restart"])
+def test_a_ticket_is_good_for_the_next_process(house, client, way):
+    house.service = {"resumption": "yes"}
+    house.start()
+    session = visit(client, house.gate)
+    for _ in range(3):
+        getattr(house, way)()
+        assert comes_back(client, house.gate, session)
+    totals = house.gate.end()
+    assert totals["handshakes_resumed"] == 1 and "tickets_refused" not in totals
+
+
+def test_a_ticket_behind_an_upgrade_and_a_crash(house, client, control):
+    """The keys are in the new file before the old one is replaced."""
+    house.service = {"resumption": "yes"}
+    house.start()
+    session = visit(client, house.gate)
+    control("upgrade")
+    house.crash()
+    assert comes_back(client, house.gate, session)
+
+
+@pytest.mark.parametrize("later, is_good", [(12 * 3600 - 60, True), (12 * 3600 + 1, False)])
+def test_a_ticket_is_no_better_for_a_restart(house, client, later, is_good, shifted_clock):
+    """Its life counts from its key exchange, whoever looks."""
+    house.service = {"resumption": "yes", "ticket-lifetime": "12h"}
+    house.start()
+    session = visit(client, house.gate)
+    house.kill()
+    with shifted_clock(later):
+        house.start()
+    assert comes_back(client, house.gate, session) == is_good
+    totals = house.gate.end()
+    assert totals.get("tickets_refused", 0) == (not is_good)
+
+
+@pytest.mark.parametrize("how", ["deleted", "garbage", "another key"])
+def test_without_its_file_a_ticket_is_good_for_nothing(house, client, how):
+    house.service = {"resumption": "yes"}
+    house.start()
+    session = visit(client, house.gate)
+    house.kill()
+    if how == "another key":
+        house.write_key()
+    elif how == "deleted":
+        house.file.unlink()
+    else:
+        spoil(house, how)
+    house.start()
+    assert not comes_back(client, house.gate, session)
+    assert comes_back(client, house.gate, visit(client, house.gate))
+    totals = house.gate.end()
+    assert (totals["tickets_refused"], totals["tickets_issued"]) == (1, 2)
+
+
 def test_a_session_keeps_its_own_address(house, client, echo):
     house.daemon["max-sessions"] = 1000
     house.service = {"backend-source": "127.77.0.0/16"}
@@ -432,18 +509,18 @@ def test_a_disk_that_is_full_at_the_start(house):
 
 
 @pytest.fixture
-def control(orphans, house):
-    house.daemon["control-socket"] = house.tmp_path / "control.sock"
-    return Control(house.daemon["control-socket"])
+def control(control, orphans, house):
+    house.daemon["control-socket"] = control.path
+    return control
 
 
-def test_an_upgrade_takes_the_state_along(house, client, control, echo):
+def test_an_upgrade_takes_the_state_along(house, client, upgrade, echo):
     house.start()
     clients = [client(house.gate, ciphers=suite).connect() for suite in SUITES]
     for n, c in enumerate(clients):
         assert c.is_alive(b"%d before" % n)
     for turn in range(2):
-        house.gate.follow(control.json("upgrade")["pid"])
+        upgrade(house.gate)
         for n, c in enumerate(clients):
             assert c.is_alive(b"%d behind upgrade %d" % (n, turn))
     house.crash()

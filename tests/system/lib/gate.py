@@ -3,6 +3,7 @@
 It reads the log as an operator would, and must never look into the process otherwise.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -48,6 +49,11 @@ def run(binary, *args, cwd=None, timeout=60, stdin=None, **how):
     assert not REPORT.search(done.stderr), done.stderr
     assert done.returncode in (0, 1, 2), f"exit {done.returncode}: {done.stderr}"
     return done
+
+
+def without_root(lines):
+    """Warnings but for the one that a process of root, as many of the tests' are, stays root."""
+    return [line for line in lines if "a process that root starts stays root" not in line]
 
 
 def fields(line):
@@ -279,6 +285,19 @@ class Gate:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(DEADLINE)
+
+
+@contextlib.contextmanager
+def ending(gates):
+    """Behind a test each of them has to end well, unless it did so before."""
+    yield
+    try:
+        for one in gates:
+            if not one.ended:
+                one.end()
+    finally:
+        for one in gates:
+            one.kill()
 
 
 def check_books(totals):
