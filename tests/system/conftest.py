@@ -10,6 +10,7 @@ import pytest
 from lib.backend import unused_port
 from lib.dtls import Client
 from lib.gate import Gate
+from lib.house import House
 from lib.wire import Wire
 
 HERE = pathlib.Path(__file__).parent
@@ -96,3 +97,11 @@ def lossy():
 @pytest.fixture
 def free_port():
     return unused_port()
+
+
+@pytest.fixture
+def house(binary, tmp_path, settings, psk, echo, free_port):
+    h = House(binary, tmp_path, settings, psk, echo, free_port)
+    yield h
+    if h.gate and h.gate.process.poll() is None:
+        h.gate.end()
