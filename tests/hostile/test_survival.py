@@ -2,6 +2,9 @@
 elsewhere: behind upgrades, and behind a process that was killed."""
 
 import os
+import random
+import select
+import threading
 import time
 
 import pytest
@@ -14,6 +17,7 @@ from raw.wire import ALERT
 GIVEN = {b"given-%d" % n: bytes([n]) * 16 for n in range(4)}
 OTHER_KEY = bytes(range(64, 80))
 AWAY = "127.5.0.2"
+KILLS = int(os.environ.get("STATE_KILLS", "10"))
 
 
 class Watch:
@@ -142,6 +146,73 @@ def test_from_another_port_behind_a_crash(crowd, gate, helper, echo, tmp_path):
     assert totals.get("handshakes_started", 0) == 0
     assert totals["sessions_restored"] == totals["sessions_moved"] == 10
     assert totals["client.drop_replay"] == 10 * 7
+
+
+class Restless(Watch):
+    """One that speaks from anywhere and hears whatever is there."""
+
+    def __init__(self, client, name, chance):
+        super().__init__(client)
+        self.client, self.name, self.chance, self.said = client, name, chance, 0
+
+    def speak(self):
+        if self.chance.random() < 0.3:
+            self.client.move(self.chance.choice([AWAY, "127.5.0.1"]))
+        self.said += 1
+        text = b"%d of %d" % (self.said, self.name)
+        try:
+            self.client.send_data(text)
+        except ConnectionRefusedError:
+            pass  # nobody is there right now
+        return text
+
+    def hear(self):
+        """What has come so far has to be whole, and newer than what was there before."""
+        watch = select.poll()
+        watch.register(self.client.socket, select.POLLIN)
+        while watch.poll(0):
+            try:
+                records = self.client.parse(self.client.socket.recv(65535))
+            except ConnectionRefusedError:
+                continue
+            assert all(self.client.open(rec) is not None for rec in records)
+
+
+@pytest.mark.patience(120 + 5 * KILLS)
+def test_killed_while_all_of_them_move(crowd, gate, helper, echo, tmp_path):
+    """Each move rewrites what is kept of a session: whole, or as it was before. The first new record
+    of each is delivered by the next process, which knows of all that were there before."""
+    chance = random.Random(int(os.environ.get("STATE_SEED", "1")))
+    key = tmp_path / "state.key"
+    key.write_bytes(bytes(range(32)))
+    key.chmod(0o600)
+    daemon = {"workers": 3, "state_dir": tmp_path / "state", "state_key": key}
+    how = {"psk_helper": tmp_path / "helper", "ciphers": "PSK"}
+    helper()
+    to = gate(echo, daemon=daemon, listen="127.5.0.1:0", **how)
+    listen = "%s:%d" % to.address()[:2]
+    clients = [Restless(c, n, chance) for n, c in enumerate(crowd(to))]
+    for _ in range(KILLS):
+        timer = threading.Timer(chance.uniform(0.001, 0.15), to.process.kill)
+        timer.start()
+        while to.process.poll() is None:
+            chance.choice(clients).speak()
+        timer.join()
+        to.ended = True
+        for c in clients:
+            c.hear()
+        to = gate(echo, daemon=daemon, listen=listen, **how)
+        event = to.wait_event("state")
+        assert (event["restored"], event["damaged"]) == ("10", "0")
+        for c in clients:
+            for datagram in chance.sample(c.sent, min(8, len(c.sent))):
+                c.client.socket.send(datagram)
+        said = {c.speak() for c in clients}
+        until(lambda: said <= set(echo.data))
+        assert to.events("session open") == []
+        for c in clients:
+            c.hear()
+    assert len(set(echo.data)) == len(echo.data) > 0
 
 
 @pytest.mark.long

@@ -315,6 +315,38 @@ def test_whose_identity_is_gone_stays_away(house, client):
     assert clients[1].is_alive()
 
 
+@pytest.mark.parametrize(
+    "before, behind, is_taken",
+    [
+        ("[service default]", "[service other]", False),
+        ("listen = 127.0.0.1:", "listen = 127.0.0.2:", False),
+        ("listen = 127.0.0.1:", "listen = 0.0.0.0:", True),
+        ("listen = 127.0.0.1:", "deny = 127.0.0.0/8\nlisten = 127.0.0.1:", False),
+        ("idle-timeout = 1h", "idle-timeout = 2h", True),
+    ],
+)
+def test_what_the_next_settings_say_of_it(house, client, before, behind, is_taken):
+    house.service = {"idle-timeout": "1h"}
+    house.start()
+    c = client(house.gate).connect()
+    assert c.is_alive()
+    house.kill()
+    write = house.settings
+
+    def change(*args):
+        path = write(*args)
+        text = path.read_text()
+        assert before in text
+        path.write_text(text.replace(before, behind))
+        return path
+
+    house.settings = change
+    house.start()
+    assert house.taken()["restored"] == str(int(is_taken))
+    assert len(house.gate.events("session not restored")) == int(not is_taken)
+    assert not is_taken or c.is_alive()
+
+
 def spoil(house, how):
     content = bytearray(house.file.read_bytes())
     if how == "half-written":
@@ -437,6 +469,43 @@ def test_who_cannot_know_the_hosts_start_says_so(house, client, tmp_path):
     assert c.is_alive()
     house.crash()
     house.gate.log.wait("is not taken up: the host went down before it was closed")
+
+
+def in_small_memory(house, size):
+    """Lets the folder be a file system of so many bytes, which the gate alone sees."""
+    wrapper = house.tmp_path / "small"
+    wrapper.write_text(
+        "#!/bin/sh\nexec unshare -m sh -c "
+        f"'mount -t tmpfs -o size={size},mode=700 none {house.dir} && exec {house.binary} \"$@\"'"
+        ' sh "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    house.binary = str(wrapper)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_a_full_disk_costs_the_keeping_alone(house, client):
+    """Whatever has no room there is not kept, and whatever is there has its room for good."""
+    in_small_memory(house, 600 << 10)  # a head, and a block for small entries
+    house.keys["x" * 120] = KEY
+    house.start()
+    kept = client(house.gate).connect()
+    assert kept.is_alive()
+    other = client(house.gate, "x" * 120).connect()
+    house.gate.log.wait("session not kept: no room in state-dir: id=")
+    for c in (other, kept) * 100:
+        assert c.is_alive()
+    totals = house.gate.end()
+    assert totals["sessions_unkept"] == 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_a_disk_that_is_full_at_the_start(house):
+    in_small_memory(house, 100 << 10)
+    house.begin()
+    assert house.gate.process.wait(20) == 1
+    house.gate.stderr.finish()
+    assert "daemon.state-dir: no room in" in house.gate.log.text()
 
 
 @pytest.fixture
