@@ -36,6 +36,7 @@ struct handshake {
     bool wants_ticket, is_promised; /* the client; to it, in the ServerHello */
     struct handshake_tickets tickets;
     size_t hello_len;              /* resumed: of the flight, what is not sealed */
+    size_t asked_len;              /* of the client's hello, all but session id and ticket */
     struct transcript *transcript; /* ClientHello to ServerHelloDone; for suites of our own */
 
     struct candidates candidates;
@@ -67,6 +68,8 @@ bool own_begin_transcript(struct handshake *h, const struct wire_record *hello)
 /* What has opened under the chosen keys says whether both ends have seen the same handshake. */
 void own_take_finished(struct handshake *h, const struct opened *opened, uint64_t now);
 
+/* How long the record of its hello is without what a resumption puts there. */
+size_t own_hello_rest(const struct wire_record *rec, const struct wire_hello *hello);
 /* Whether a client gets a promise of a ticket, which is kept where the suite is one with an
  * exchange: it wants one, and one of 0 bytes at least has room beside its connection id. */
 bool own_may_promise(const struct handshake *h, const struct wire_hello *hello, bool offers_cid);
