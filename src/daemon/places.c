@@ -120,10 +120,14 @@ static void check_file(const struct spot *at, const char *path, struct errors *e
 static void check_key_log(const struct spot *at, const char *path, struct errors *errors)
 {
     struct stat st;
+    bool is_there = path != NULL && lstat(path, &st) == 0;
 
-    check_file(at, path, errors);
-    if (path != NULL && stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
+    if (is_there && !S_ISREG(st.st_mode))
+        tell(at, errors, "%s is no regular file; choose another path", path);
+    else if (is_there && (st.st_mode & 077) != 0)
         tell(at, errors, "%s is open to others; chmod 600 it", path);
+    else
+        check_file(at, path, errors);
 }
 
 static void check_control(const struct spot *at, const char *path, struct errors *errors)
