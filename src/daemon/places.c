@@ -5,7 +5,6 @@
 #include "daemon/places.h"
 
 #include "conf/options.h"
-#include "daemon/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -326,8 +325,10 @@ static bool review_in_child(const struct priv *user, const struct look *l)
 
 /* ---- the whole ---- */
 
-const char *places_name(const struct places *p, const char *key, char buf[PLACES_NAME_MAX])
+const char *places_state_name(const struct places *p, char buf[PLACES_NAME_MAX])
 {
+    const char *key = p->conf->daemon.state_key != NULL ? "state-key" : "state-dir";
+
     return name_of(&(struct spot){p, NULL, key}, buf);
 }
 
