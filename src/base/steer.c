@@ -6,7 +6,6 @@
 
 #include "base/bytes.h"
 
-#include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <string.h>

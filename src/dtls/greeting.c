@@ -125,6 +125,11 @@ bool greeting_judge_again(const struct tlsctx *ctx, const struct suite *suite,
            take_extensions(hello, out);
 }
 
+uint16_t greeting_max_fragment(const struct greeting *g)
+{
+    return g->max_fragment_code > 0 ? (uint16_t)(256 << g->max_fragment_code) : WIRE_PLAINTEXT_MAX;
+}
+
 static void put_extension(struct writer *w, uint16_t type, const void *body, uint16_t len)
 {
     write_u16(w, type);

@@ -37,6 +37,9 @@ bool greeting_judge_again(const struct tlsctx *ctx, const struct suite *suite,
                           const struct wire_hello *hello, struct greeting *out)
     __attribute__((warn_unused_result));
 
+/* The longest plaintext that it leads to, in bytes. */
+uint16_t greeting_max_fragment(const struct greeting *g);
+
 /* Called for each record, in order; its number is for others to set. */
 typedef void (*greeting_fn)(void *arg, const uint8_t *record, size_t len);
 

@@ -42,12 +42,12 @@ void terms_learn(struct terms *t, const struct wire_record *rec)
 
 bool terms_may_settle_cid(const struct wire_hello *hello, size_t mtu)
 {
-    const size_t finished = WIRE_MESSAGE_HEADER + KEYS_VERIFY;
+    const size_t ccs = WIRE_RECORD_HEADER + 1, finished = WIRE_MESSAGE_HEADER + KEYS_VERIFY;
     const uint8_t *peer;
     uint8_t len;
 
     return !wire_hello_cid(hello, &peer, &len) ||
-           finished + RECORD_OVERHEAD_MAX - WIRE_CID_MAX + len <= mtu;
+           ccs + finished + RECORD_OVERHEAD_MAX - WIRE_CID_MAX + len <= mtu;
 }
 
 bool terms_settle_cid(const struct terms *t, const struct wire_hello *hello,

@@ -26,8 +26,8 @@ struct terms {
 void terms_init(struct terms *t);
 /* Takes in a plaintext record of libssl's, in order. */
 void terms_learn(struct terms *t, const struct wire_record *rec);
-/* Before it: whether connection ids will do, with the client's as long as it is. A flight of `mtu`
- * bytes must have room for a Finished. */
+/* Before it: whether connection ids will do, with the client's as long as it is. A datagram of
+ * `mtu` bytes must have room for the end of a handshake, which may have to go again in one. */
 bool terms_may_settle_cid(const struct wire_hello *hello, size_t mtu);
 /* Behind the ServerHello, which answers with `own` only what the client has asked for: both ends'
  * connection ids. False: they have none, and *out is empty. */

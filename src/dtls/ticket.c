@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    FORM = 1, /* of the text; another one does not open */
+    FORM = 2, /* of the text; another one does not open */
     NONCE = 12,
     TAG = 16,
     HEAD = TICKET_NAME + NONCE,
@@ -74,6 +74,7 @@ static size_t write_text(const struct ticket *t, uint8_t text[TICKET_TEXT_MAX])
     write_u64(&w, t->born);
     write_bytes(&w, t->master, KEYS_MASTER);
     write_bytes(&w, t->proof, sizeof t->proof);
+    write_u16(&w, t->max_fragment);
     write_u16(&w, (uint16_t)t->identity_len);
     write_bytes(&w, t->identity, t->identity_len);
     return (size_t)(w.at - text);
@@ -96,6 +97,7 @@ static bool read_text(const uint8_t *text, size_t len, struct ticket *out)
     out->born = read_u64(&r);
     copy(&r, out->master, sizeof out->master);
     copy(&r, out->proof, sizeof out->proof);
+    out->max_fragment = read_u16(&r);
     struct reader identity = read_vec16(&r);
     out->identity_len = identity.left;
     if (r.bad || r.left > 0 || identity.left == 0 || identity.left > sizeof out->identity)

@@ -43,14 +43,15 @@ struct ticket {
     uint8_t master[KEYS_MASTER];
     uint8_t identity[PSK_IDENTITY_MAX];
     size_t identity_len;
-    uint8_t proof[16]; /* of the identity's key, see ticket_prove() */
+    uint8_t proof[16];     /* of the identity's key, see ticket_prove() */
+    uint16_t max_fragment; /* of the session, so of those it is resumed by, too (RFC 6066 4) */
 };
 
 /* Binds it to the key of its identity. False: libcrypto failed. */
 bool ticket_prove(const struct psk *psk, const uint8_t master[KEYS_MASTER], uint8_t proof[16])
     __attribute__((warn_unused_result));
 
-#define TICKET_TEXT_MAX (1 + 2 + 8 + KEYS_MASTER + 16 + 2 + PSK_IDENTITY_MAX)
+#define TICKET_TEXT_MAX (1 + 2 + 8 + KEYS_MASTER + 16 + 2 + 2 + PSK_IDENTITY_MAX)
 #define TICKET_MAX (TICKET_NAME + 12 + TICKET_TEXT_MAX + 16)
 
 /* How long one for such an identity is. */

@@ -32,7 +32,7 @@ static enum fate begin_session(struct relay *r, struct turn *t, unsigned service
                                const struct wire_record *rec, const struct wire_hello *hello)
 {
     const struct session_sink sink = life_sink(t);
-    uint64_t print = session_hello_print(hello->random);
+    uint64_t print = seen_print(hello->random, &t->route->peer);
     struct gate_seat *seat;
     struct session *victim;
 
@@ -59,8 +59,9 @@ static enum fate begin_session(struct relay *r, struct turn *t, unsigned service
     s->pending->hello_print = print;
     r->next_id += r->parts.worker_count;
     stats_add(&r->parts.stats->handshakes_started, 1);
-    if (handshake_tickets(s->pending->handshake)->is_refused)
-        stats_add(&r->parts.stats->tickets_refused, 1);
+    const struct handshake_tickets *tickets = handshake_tickets(s->pending->handshake);
+    stats_add(&r->parts.stats->tickets_refused, tickets->is_refused);
+    stats_add(&r->parts.stats->session_ids_refused, tickets->is_id_refused);
     peers_add(&r->peers, s);
     life_update_gauges(r);
     life_settle(r, s, t->now);
@@ -108,7 +109,7 @@ static enum fate take_hello(struct relay *r, struct turn *t, unsigned service,
         return FATE_DROP_DENIED;
     if (r->is_draining)
         return FATE_DROP_DRAINING;
-    uint64_t print = session_hello_print(hello.random);
+    uint64_t print = seen_print(hello.random, &t->route->peer);
     const struct session *open = peers_find_open(&r->peers, t->route);
     if (open != NULL && open->hello_print == (uint32_t)print)
         return FATE_DROP_HELLO_COPY;
@@ -268,7 +269,8 @@ static void note_answer(struct relay *r, struct session *s, size_t len, uint64_t
     if (!balance_answered(b, slot, now))
         return;
     const struct addr backend = life_backend(r, s);
-    report_backend(life_conf(r, s), &backend, true, &r->backend_lines, now);
+    const struct report_news news = {&backend, true, "answers"};
+    report_backend(life_conf(r, s), &news, &r->backend_lines, now);
 }
 
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now)
@@ -306,8 +308,10 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
     report_refused(s, life_conf(r, s), &backend, &r->refused_lines, now);
     life_note_refusal(s);
     if (life_slot(s) != BALANCE_NOBODY &&
-        balance_refused(&r->balances[s->service], life_slot(s), n, now))
-        report_backend(life_conf(r, s), &backend, false, &r->backend_lines, now);
+        balance_refused(&r->balances[s->service], life_slot(s), n, now)) {
+        const struct report_news news = {&backend, false, "refused"};
+        report_backend(life_conf(r, s), &news, &r->backend_lines, now);
+    }
     stats_add(&r->parts.stats->backend_refused, n);
     life_count(r, s, SERVICE_BACKEND_REFUSED, n);
 }

@@ -3,6 +3,7 @@
  */
 #include "proxy/seen.h"
 
+#include "base/bytes.h"
 #include "base/hash.h"
 
 #include <stdlib.h>
@@ -18,6 +19,21 @@ struct seen {
 static size_t place_of(const struct seen *s, uint64_t print)
 {
     return siphash64(&s->key, &print, sizeof print) % PLACES;
+}
+
+uint64_t seen_print(const uint8_t random[WIRE_RANDOM], const struct addr *peer)
+{
+    /* No secret: the next process has to find the same. What it keeps out is a hello made up to
+     * have the print of another's, for which there is no way but to try. */
+    static const struct hash_key key;
+    uint8_t packed[WIRE_RANDOM + sizeof peer->ip + 4 + 2];
+    struct writer w = writer_of(packed, sizeof packed);
+
+    write_bytes(&w, random, WIRE_RANDOM);
+    write_bytes(&w, peer->ip, sizeof peer->ip);
+    write_u32(&w, peer->scope);
+    write_u16(&w, peer->port);
+    return siphash64(&key, packed, sizeof packed);
 }
 
 struct seen *seen_new(void)

@@ -6,10 +6,17 @@
 #ifndef DTLSGATE_PROXY_SEEN_H
 #define DTLSGATE_PROXY_SEEN_H
 
+#include "base/addr.h"
+#include "dtls/wire.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 struct seen;
+
+/* What a hello is known by. The peer is in it: who has seen a hello may show it from an address of
+ * its own, and that must not make its client's a copy. */
+uint64_t seen_print(const uint8_t random[WIRE_RANDOM], const struct addr *peer);
 
 /* NULL: out of memory. */
 struct seen *seen_new(void);

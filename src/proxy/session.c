@@ -19,13 +19,6 @@
  */
 #define SHORT_TAG_TRIES 100000
 
-uint64_t session_hello_print(const uint8_t random[WIRE_RANDOM])
-{
-    /* The client chose it at random; the second half has no clock in it. */
-    struct reader r = reader_of(random + WIRE_RANDOM - 8, 8);
-    return read_u64(&r);
-}
-
 static void want_end(struct session *s, enum session_end why)
 {
     if (s->ending == SESSION_END_NOT_YET)

@@ -115,7 +115,7 @@ struct session {
     uint64_t listener : 16;                       /* index in the worker */
     uint64_t in_bytes, out_bytes;
     uint32_t local;       /* the address it wrote to, by its number in the worker's peers */
-    uint32_t hello_print; /* of the client random it began with, the lower half */
+    uint32_t hello_print; /* of the hello it began with, the lower half */
     uint32_t drops;       /* both ways */
     uint32_t refused;     /* ICMP refusals of its backend */
     union {
@@ -199,8 +199,6 @@ uint64_t session_next_timer(const struct session *s);
 void session_say_goodbye(struct session *s, const struct session_service *service,
                          const struct session_sink *sink);
 
-/* A fingerprint of a hello's random, to know a late copy by. */
-uint64_t session_hello_print(const uint8_t random[WIRE_RANDOM]);
 /* After a reload: looks the identity up anew. Sets s->ending when it is gone or has another key;
  * then s->psk still points to where it did, for the log. What the files lack is left to the helper,
  * whose answer comes later. */

@@ -346,6 +346,17 @@ def test_T_18_late_hello_of_an_earlier_handshake(client, intact, suite):
     intact(by=c)
 
 
+def test_T_18_a_hello_shown_from_elsewhere_shuts_nobody_out(client, calm, intact):
+    """Who sees a first hello can be quicker, with an address of its own and a cookie for that."""
+    victim = client(calm)
+    seen = victim.hello(cookie=b"")
+    thief = client(calm, source="127.5.0.9")
+    thief.random = victim.random
+    assert thief.hello(cookie=b"") == seen
+    thief.begin()
+    intact(by=victim.handshake())
+
+
 @suites(ALL_SUITES)
 def test_T_19_plain_alerts_in_every_state(client, intact, suite):
     c = client(suite=suite)

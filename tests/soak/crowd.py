@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from house import FICKLE, FLOW_SECONDS, IDLE_SECONDS, SPEECH, STEADY
+from house import FICKLE, FLOW_SECONDS, SPEECH, STEADY
 from lib.dtls import DTLS12, Client, Closed, Refused
 from lib.hello import record
 
@@ -24,6 +24,10 @@ class Retry(Exception):
 
 class Overslept(Exception):
     """A client that this machine, too busy, kept silent until its session was over."""
+
+
+class Uprooted(Exception):
+    """A client in whose time another process took over, and who could not go along."""
 
 
 class Wrong(Exception):
@@ -124,6 +128,8 @@ class Dweller(threading.Thread):
             self.counts["lives"] += 1
         except Overslept:
             self.counts["overslept"] += 1
+        except Uprooted:
+            self.counts["uprooted"] += 1
         except Wrong as problem:
             self._note(str(problem))
         except Exception as problem:  # pylint: disable=broad-except  a thread must not die unheard
@@ -138,6 +144,15 @@ class Dweller(threading.Thread):
 
     def live(self):
         raise NotImplementedError
+
+    def was_upheaval(self, since):
+        """Did another process take over? `since` is what house.upheavals was before."""
+        return since % 2 == 1 or self.house.upheavals != since
+
+    def is_uprooted(self, since, is_kept):
+        """May a session of then be gone for that? `is_kept`: it is one that outlives its process,
+        but for one that took too long."""
+        return self.was_upheaval(since) and (not is_kept or self.house.slow_upheaval > since)
 
 
 class Steady(Dweller):
@@ -169,8 +184,9 @@ class Steady(Dweller):
 
     def arrive(self, source=None):
         service = self.random.choice(self.services)
-        version, suite = self.random.choice(SPEECH[service])
+        version, suite = self.choose_speech(service)
         identity = self.random.choice(list(STEADY))
+        since = self.house.upheavals
         guest = Guest(
             self.house.address[service],
             identity,
@@ -179,9 +195,10 @@ class Steady(Dweller):
             source=source or (self.source, 0),
             ciphers=suite,
             version=version,
+            **self.manner(),
         )
         guest.tags = self.house.tags[service]
-        guest.asked = []
+        guest.asked, guest.since, guest.is_kept = [], since, "CBC" not in suite
         guest.name = f"{service} {suite} {version:x} as {identity} from {guest.source}"
         try:
             self.shake(guest)
@@ -191,10 +208,19 @@ class Steady(Dweller):
         self.counts["handshakes"] += 1
         return guest
 
+    def choose_speech(self, service):
+        return self.random.choice(SPEECH[service])
+
+    def manner(self):
+        """What else a client is made with."""
+        return {}
+
     def shake(self, guest):
         try:
             guest.connect(15, repeat=1.0)
         except (AssertionError, Refused, Closed) as problem:
+            if self.was_upheaval(guest.since):
+                raise Uprooted() from None
             raise Wrong(f"no handshake: {guest.name}: {problem!r}") from None
 
     def ask(self, guest):
@@ -207,6 +233,8 @@ class Steady(Dweller):
             if self._exchange(guest, text):
                 self.counts["echoes"] += 1
                 return
+        if self.is_uprooted(guest.since, guest.is_kept):
+            raise Uprooted()
         raise Wrong(f"no answer: {guest.name}")
 
     def _exchange(self, guest, text):
@@ -219,8 +247,10 @@ class Steady(Dweller):
                     return True
         except (Closed, Refused) as problem:
             end = self.house.journal.end_of(guest.source)
-            if end == "idle timeout" and guest.longest_silence > IDLE_SECONDS - 2:
+            if end == "idle timeout" and guest.longest_silence > self.house.idle_seconds - 2:
                 raise Overslept() from None
+            if self.is_uprooted(guest.since, guest.is_kept):
+                raise Uprooted() from None
             raise Wrong(f"session ended: {guest.name}: {problem!r}: {end}") from None
         return False
 
@@ -247,6 +277,10 @@ class Lossy(Steady):
         except AssertionError:
             self.counts["handshakes lost"] += 1
             raise Retry() from None
+        except (Refused, Closed):
+            if self.was_upheaval(guest.since):
+                raise Uprooted() from None
+            raise
 
     def arrive(self, source=None):
         for _ in range(4):
@@ -255,6 +289,31 @@ class Lossy(Steady):
             except Retry:
                 pass
         raise Wrong("no handshake in four tries over a bad line")
+
+
+class Returner(Lossy):
+    """Comes back with the ticket of its first visit, from wherever; the line is not that bad."""
+
+    services = ("new",)
+    loss = 0.02
+    session = None
+
+    def choose_speech(self, service):
+        return DTLS12, "ECDHE-PSK-CHACHA20-POLY1305"
+
+    def manner(self):
+        return {"session": self.session} if self.session else {"ticket": True}
+
+    def live(self):
+        self.session = None
+        for _ in range(4):
+            guest = self.arrive()
+            try:
+                self.ask(guest)
+                self.session = guest.session()
+                self.counts["resumed"] += guest.is_resumed
+            finally:
+                self.leave(guest)
 
 
 class Sleeper(Steady):
@@ -342,6 +401,7 @@ class Fickle(Steady):
             version=version,
         )
         guest.tags, guest.asked, guest.name = self.house.tags[service], [], f"{service} {identity}"
+        guest.since, guest.is_kept = self.house.upheavals, False
         try:
             guest.connect(1.5, repeat=0.5)
             self.counts["handshakes"] += 1

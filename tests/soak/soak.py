@@ -9,6 +9,9 @@ first came.
 
 What is asked:
 - every client with a key gets its sessions and its own answers, in each of its lives;
+- with --restless, where the program is upgraded, restarted and killed under them, sessions outlive
+  that, but for those that libssl keeps; its books are opened anew with each start, and memory, which
+  then is another's each time, is not judged;
 - at each low water the descriptors are as many as before the first client; the threads always are;
 - memory is flat over the second half of the time (least squares): what dtlsgate has from malloc()
   at low water grows by less than HEAP_KB, RSS at low and at high water by less than RSS_PART of
@@ -30,11 +33,25 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "system"))
+for folder in ("system", "hostile"):
+    sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / folder))
 
 # pylint: disable=wrong-import-position  after the path to them
-from crowd import Fickle, Haunted, Homecomer, Lossy, Overslept, Sleeper, Steady, Tide, Wrong
-from house import SETTLE_SECONDS, House
+from crowd import (
+    Fickle,
+    Haunted,
+    Homecomer,
+    Lossy,
+    Overslept,
+    Returner,
+    Sleeper,
+    Steady,
+    Tide,
+    Uprooted,
+    Wrong,
+)
+from house import House
+from rovers import Rover
 from strangers import Stranger
 from watch import Watch, second_half, trend
 
@@ -42,6 +59,7 @@ HEAP_KB, HEAP_MINUTES = 32, 4
 RSS_PART, RSS_MINUTES = 0.05, 10
 TIDES_MIN, TIDE_SECONDS_MIN, TIDE_SECONDS_MAX = 3, 18, 60
 RELOAD_SECONDS, ROTATE_SECONDS, RESTART_SECONDS = 3, 7, 11
+UPGRADE_SECONDS, STOP_SECONDS, CRASH_SECONDS = 5, 8, 9  # where the program does not stay
 SPRING = 250  # half-open handshakes at the begin of a tide, and as many sessions
 HIGH_SECONDS_MIN = 5
 REST_SECONDS = 40  # the longest that a life goes on at low water
@@ -60,11 +78,14 @@ class Soak:
     def __init__(self, options, folder):
         self.options = options
         self.is_sanitized = is_sanitized(options.dtlsgate)
-        self.house = House(options.dtlsgate, folder, counts_heap=not self.is_sanitized)
+        self.house = House(
+            options.dtlsgate, folder, not (self.is_sanitized or options.restless), options.restless
+        )
         self.tide = Tide()
         kinds = [Steady] * 3 + [Lossy] * 2 + [Sleeper, Homecomer, Haunted, Fickle] + [Stranger] * 3
+        kinds += [Returner, Rover, Rover]
         self.dwellers = [self.make(kind) for kind in kinds]
-        self.watch = Watch(self.house.process.pid, self.house.heap)
+        self.watch = Watch(lambda: self.house.process.pid, self.house.heap)
         self.base = self.watch.take()
         self.low = []
         self.wrong = []
@@ -82,7 +103,7 @@ class Soak:
         for one in [self.watch, *self.dwellers]:
             one.start()
         for number in range(1, tides + 1):
-            self.high_water(length - SETTLE_SECONDS)
+            self.high_water(length - self.house.settle_seconds)
             if not self.is_running() or not self.low_water():
                 break
             self.tell_tide(number, tides)
@@ -103,14 +124,7 @@ class Soak:
         self.spring()
         end = max(end, time.monotonic() + HIGH_SECONDS_MIN)
         self.tide.rise()
-        due = [
-            [time.monotonic() + every, every, action]
-            for every, action in (
-                (RELOAD_SECONDS, self.house.reload),
-                (ROTATE_SECONDS, self.house.rotate),
-                (RESTART_SECONDS, self.house.restart_backend),
-            )
-        ]
+        due = [[time.monotonic() + every, every, action] for every, action in self.actions()]
         while time.monotonic() < end and self.is_running():
             for one in due:
                 if time.monotonic() >= one[0]:
@@ -121,6 +135,15 @@ class Soak:
             time.sleep(0.1)
         self.watch.phase = "falling"
         self.tide.fall()
+
+    def actions(self):
+        yield RELOAD_SECONDS, self.house.reload
+        yield ROTATE_SECONDS, self.house.rotate
+        yield RESTART_SECONDS, self.house.restart_backend
+        if self.options.restless:
+            yield UPGRADE_SECONDS, self.house.upgrade
+            yield STOP_SECONDS, self.house.restart
+            yield CRASH_SECONDS, self.house.crash
 
     def spring(self):
         """All of a sudden very many, and all gone again."""
@@ -133,7 +156,7 @@ class Soak:
                 guests.append(host.arrive())
             for guest in guests:
                 host.ask(guest)
-        except Overslept:
+        except (Overslept, Uprooted):
             pass
         except Wrong as problem:
             self.wrong.append(f"many at once: {problem}")
@@ -158,7 +181,7 @@ class Soak:
                 self.wrong.append(f"a client does not come to its end: {staying}")
                 return False
             time.sleep(0.1)
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(self.house.settle_seconds)
         self.watch.phase = "low"
         sample = self.watch.take()
         self.low.append(sample)
@@ -198,7 +221,8 @@ class Soak:
     def judge(self):
         """All that is wrong, in words."""
         wrong = self.wrong + [text for one in self.dwellers for text in one.wrongs]
-        threads = {sample.threads for sample in self.watch.samples}
+        samples = self.low if self.options.restless else self.watch.samples
+        threads = {sample.threads for sample in [self.base, *samples]}
         if len(threads) != 1:
             wrong.append(f"the threads change: {sorted(threads)}")
         silent = {type(one).__name__ for one in self.dwellers if not one.counts["lives"]}
@@ -208,7 +232,7 @@ class Soak:
 
     def judge_memory(self):
         low, high = second_half(self.low), second_half(self.watch.of("high"))
-        minutes = 0 if self.is_sanitized else self.options.minutes
+        minutes = 0 if self.is_sanitized or self.options.restless else self.options.minutes
         wrong = []
         for name, found, limit, least in (
             ("heap, low water", trend(low, "heap"), lambda _: HEAP_KB, HEAP_MINUTES),
@@ -238,6 +262,8 @@ class Soak:
             note(f"  {kind.__name__:10}" + ", ".join(f"{v} {k}" for k, v in counts.items()))
         journal = self.house.journal
         note(f"reloads: {dict(self.house.reloads)}; rotations: {journal.rotations}")
+        if self.options.restless:
+            note(f"the longest, in seconds: {dict(self.house.longest)}")
         note(f"ends: {dict(journal.reasons)}")
         note(f"totals: {journal.totals}\n")
 
@@ -249,6 +275,9 @@ def parse(argv):
     parser = argparse.ArgumentParser(description="Soak dtlsgate for a while.")
     parser.add_argument("--dtlsgate", required=True, help="the program")
     parser.add_argument("--minutes", type=float, default=30, help="(default: %(default)s)")
+    parser.add_argument(
+        "--restless", action="store_true", help="upgrade, restart and kill it now and then"
+    )
     parser.add_argument("--folder", help="where settings and log stay (default: nowhere)")
     parser.add_argument("--seed", type=int, help="for the clients' choices; the time is not in it")
     return parser.parse_args(argv)

@@ -14,12 +14,12 @@ Sample = collections.namedtuple("Sample", "seconds phase rss descriptors threads
 
 
 class Watch(threading.Thread):
-    """Takes a sample each few seconds; `phase` is what the samples are filed under, `heap()` tells
-    how many bytes the process has from malloc(), or None."""
+    """Takes a sample each few seconds; `phase` is what the samples are filed under, `pid()` tells
+    which process, `heap()` how many bytes it has from malloc(), or None."""
 
     def __init__(self, pid, heap, every=2.0):
         super().__init__(daemon=True)
-        self.pid, self._heap, self.every = pid, heap, every
+        self._pid, self._heap, self.every = pid, heap, every
         self.phase = "start"
         self.samples = []
         self._begun = time.monotonic()
@@ -27,23 +27,25 @@ class Watch(threading.Thread):
 
     def take(self):
         """One sample, which is also returned."""
-        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+        pid = self._pid()
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
             found = dict(re.findall(r"^(\w+):\s+(\d+)\b", file.read(), re.MULTILINE))
         sample = Sample(
             time.monotonic() - self._begun,
             self.phase,
             int(found["VmRSS"]) * 1024,
-            self.descriptors(),
+            self._descriptors(pid),
             int(found["Threads"]),
             self._heap(),
         )
         self.samples.append(sample)
         return sample
 
-    def descriptors(self):
+    @staticmethod
+    def _descriptors(pid):
         """None where we may not look, for want of privileges."""
         try:
-            return len(os.listdir(f"/proc/{self.pid}/fd"))
+            return len(os.listdir(f"/proc/{pid}/fd"))
         except PermissionError:
             return None
 
@@ -52,7 +54,7 @@ class Watch(threading.Thread):
             try:
                 self.take()
             except (FileNotFoundError, ProcessLookupError, KeyError):
-                return  # it has ended; whoever ends it looks how
+                continue  # it has ended; whoever ends it looks how, and may start another
 
     def stop(self):
         self._is_over.set()

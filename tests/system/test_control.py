@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from lib.control import Control, connect, ctl, ctl_path, read_all, say
+from lib.control import connect, ctl, ctl_path, read_all, say
 from lib.gate import KEY, DEADLINE, environment, fields, until
 
 NOBODY = 65534
@@ -27,24 +27,8 @@ ODD_SHOWN = r"a \x22b\x22=\x5c\xff\xc3\xa4"
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "control.sock"
-
-
-@pytest.fixture
-def control(path):
-    return Control(path)
-
-
-@pytest.fixture
-def start(gate, echo, path):
-    """A gate with a control socket."""
-
-    def start_it(daemon=None, **how):
-        place = {"control-socket": path, "workers": 2}
-        return gate(how.pop("to", echo), daemon={**place, **(daemon or {})}, **how)
-
-    return start_it
+def path(control):
+    return control.path
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ DAEMON = {
     "max-sessions-per-prefix": ("x", '"x" is not a number from 1 to 10000000, or 0'),
     "handshake-rate": ("1k", '"1k" is not a number from 1 to 1000000, or 0'),
     "handshake-rate-per-prefix": ("1.5", '"1.5" is not a number from 1 to 1000000, or 0'),
+    "resumption-cache": ("-1", '"-1" is not a number from 1 to 1000000, or 0'),
     "sandbox": ("maybe", '"maybe" is not yes or no'),
     "prefix-v4": ("7", '"7" is not a number from 8 to 32'),
     "prefix-v6": ("129", '"129" is not a number from 16 to 128'),

@@ -2,6 +2,7 @@
  * test_handshake_cid: connection ids (RFC 9146) negotiated with libssl's client, which knows the
  * extension but not the records: those of epoch 1 are sealed anew in between.
  */
+#include "default_suites.h"
 #include "handshake_rig.h"
 
 #include <setjmp.h>
@@ -11,14 +12,7 @@
 #include <cmocka.h>
 
 static const char *const OWN[] = {
-    "ECDHE-PSK-CHACHA20-POLY1305",
-    "PSK-AES128-GCM-SHA256",
-    "PSK-AES256-GCM-SHA384",
-    "PSK-CHACHA20-POLY1305",
-    "PSK-AES128-CCM",
-    "PSK-AES256-CCM",
-    "PSK-AES128-CCM8",
-    "PSK-AES256-CCM8",
+    DEFAULT_SUITES,
     "DHE-PSK-AES128-GCM-SHA256",
 };
 #define OWN_COUNT (sizeof OWN / sizeof OWN[0])
@@ -223,6 +217,63 @@ static void test_nobody_has_one_who_cannot_or_does_not_ask(void **state)
     assert_none(&options, true);
 }
 
+static bool may(const void *arg, const struct psk *psk, const struct suite *suite, uint64_t wall)
+{
+    (void)arg, (void)psk, (void)suite, (void)wall;
+    return true;
+}
+
+/* A hello that asks for ids and a ticket, of an identity for which that is long. */
+static struct rig *rig_with_name(struct rig_options *options)
+{
+    static char line[256], name[WIRE_CID_MAX / 2];
+    struct errors errors = {0};
+
+    memset(name, 'n', sizeof name - 1);
+    snprintf(line, sizeof line, "%s:" RIG_KEY, name);
+    options->identity = name;
+    struct rig *rig = rig_new(options);
+    handshake_free(rig->h);
+    psk_free(rig->keys);
+    rig->params.keys = rig->keys = psk_parse("keys", line, strlen(line), false, &errors);
+    errors_clear(&errors);
+    rig_begin(rig);
+    return rig;
+}
+
+/* With the longest of ids and the smallest of datagrams: all of it goes, in one if once more. */
+static void test_the_last_flight_fits_the_mtu(void **state)
+{
+    struct ticket_keys keys;
+    const struct resumption resumption = {&keys, "coap", 3600000, may, NULL, NULL};
+    uint8_t out[HANDSHAKE_FAREWELL_MAX];
+
+    (void)state;
+    ticket_keys_init(&keys);
+    for (unsigned len = 100; len <= WIRE_CID_MAX; len++) {
+        struct rig_options options = asking(OWN[0], (uint8_t)len);
+        struct handshake_result result;
+        options.mtu = 256;
+        options.resumption = &resumption;
+        struct rig *rig = rig_with_name(&options);
+        bool has_cid = handshake_cid(rig->h) != NULL;
+        assert_true(has_cid || len > 150);
+        take(rig, has_cid ? len : 0);
+        rig_client_step(rig);
+        if (has_cid)
+            reseal_flight(rig);
+        feed_all(rig);
+        assert_int_equal(handshake_state(rig->h), HANDSHAKE_DONE);
+        assert_int_equal(take(rig, has_cid ? len : 0), 1);
+        handshake_finish(rig->h, &result);
+        assert_in_range(handshake_repeat_farewell(&result.farewell, rig->params.crypt,
+                                                  &result.association, out),
+                        1, options.mtu);
+        handshake_farewell_clear(&result.farewell);
+        rig_free(rig);
+    }
+}
+
 static void test_malformed_extensions_end_it(void **state)
 {
     static const uint8_t WRONG[][3] = {{1, 2, 3}, {3, 2, 1}, {0, 1, 1}, {255, 0, 0}};
@@ -325,6 +376,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_suite_and_length),
         cmocka_unit_test(test_nobody_has_one_who_cannot_or_does_not_ask),
+        cmocka_unit_test(test_the_last_flight_fits_the_mtu),
         cmocka_unit_test(test_malformed_extensions_end_it),
         cmocka_unit_test(test_other_records_of_the_epoch_change_nothing),
         cmocka_unit_test(test_a_finished_that_overtakes_is_held),

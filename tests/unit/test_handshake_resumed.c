@@ -42,7 +42,7 @@ static int set_up(void **state)
     (void)state;
     ticket_keys_init(&ticket_keys);
     is_suite_fine = true;
-    resumption = (struct resumption){&ticket_keys, "coap", LIFETIME, may, NULL};
+    resumption = (struct resumption){&ticket_keys, "coap", LIFETIME, may, NULL, NULL};
     return 0;
 }
 
@@ -189,16 +189,6 @@ static struct rig *begin_with(struct psk_set *keys, const struct rig_options *op
     return rig;
 }
 
-static struct psk_set *keys_of(const char *text)
-{
-    struct errors errors = {0};
-    struct psk_set *keys = psk_parse("keys", text, strlen(text), false, &errors);
-
-    assert_non_null(keys);
-    errors_clear(&errors);
-    return keys;
-}
-
 /* RFC 5077 3.3: what was promised and is not to be had is a ticket of 0 bytes. */
 static void test_a_ticket_without_room_is_an_empty_one(void **state)
 {
@@ -234,6 +224,27 @@ static void assert_full(const struct rig_options *options)
     assert_int_equal(SSL_session_reused(rig->client), 0);
     assert_true(handshake_tickets(rig->h)->is_issued); /* the next time it will do */
     rig_free(rig);
+}
+
+/* RFC 6066 4: what was negotiated is so for resumptions, too. */
+static void test_another_fragment_length_is_another_session(void **state)
+{
+    static const uint8_t CODES[][2] = {
+        {TLSEXT_max_fragment_length_512, 0},
+        {0, TLSEXT_max_fragment_length_512},
+        {TLSEXT_max_fragment_length_512, TLSEXT_max_fragment_length_1024}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof CODES / sizeof CODES[0]; i++) {
+        struct rig_options options = having(NULL);
+        bool has_ticket;
+        options.fragment_code = CODES[i][0];
+        options.session = first_with(&options, &has_ticket);
+        options.wall0 += LATER;
+        options.fragment_code = CODES[i][1];
+        assert_full(&options);
+        SSL_SESSION_free(options.session);
+    }
 }
 
 static void test_it_is_over_with_its_lifetime(void **state)
@@ -530,6 +541,7 @@ int main(void)
         TEST(test_a_fragment_length_is_settled_again),
         TEST(test_plain_psk_and_others_get_no_ticket),
         TEST(test_a_ticket_without_room_is_an_empty_one),
+        TEST(test_another_fragment_length_is_another_session),
         TEST(test_it_is_over_with_its_lifetime),
         TEST(test_the_suite_must_be_allowed_still),
         TEST(test_another_service_gives_nothing_for_it),

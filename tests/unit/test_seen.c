@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -66,9 +67,31 @@ static void test_each_is_told(void **state)
     seen_free(s);
 }
 
+/* A copy from elsewhere is another's. */
+static void test_hellos_are_told_apart_by_random_and_peer(void **state)
+{
+    uint8_t random[WIRE_RANDOM] = {1, 2, 3, 4};
+    struct addr peer = {.ip = {127, 0, 0, 1}, .port = 4000, .family = AF_INET};
+    uint64_t print = seen_print(random, &peer);
+
+    (void)state;
+    assert_true(seen_print(random, &peer) == print);
+    for (int i = 0; i < WIRE_RANDOM; i++) {
+        random[i] ^= 1;
+        assert_true(seen_print(random, &peer) != print);
+        random[i] ^= 1;
+    }
+    peer.port++;
+    assert_true(seen_print(random, &peer) != print);
+    peer.port--;
+    peer.ip[3]++;
+    assert_true(seen_print(random, &peer) != print);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hellos_are_told_apart_by_random_and_peer),
         cmocka_unit_test(test_a_used_hello_is_known),
         cmocka_unit_test(test_newer_ones_push_out_few),
         cmocka_unit_test(test_each_is_told),

@@ -13,8 +13,10 @@ static const struct psk known = {.identity = (const uint8_t *)"known",
 
 static struct ticket sample(size_t identity_len)
 {
-    struct ticket t = {
-        .suite = suite_find(0xccac), .born = 1234567890123, .identity_len = identity_len};
+    struct ticket t = {.suite = suite_find(0xccac),
+                       .born = 1234567890123,
+                       .max_fragment = 4096,
+                       .identity_len = identity_len};
 
     memset(t.master, 7, sizeof t.master);
     for (size_t i = 0; i < identity_len; i++)
@@ -45,6 +47,7 @@ static void assert_opens(const struct ticket_keys *keys, const uint8_t *sealed, 
     assert_memory_equal(back.master, t.master, sizeof t.master);
     assert_memory_equal(back.proof, t.proof, sizeof t.proof);
     assert_int_equal(back.identity_len, identity_len);
+    assert_int_equal(back.max_fragment, t.max_fragment);
     assert_memory_equal(back.identity, t.identity, identity_len);
 }
 
