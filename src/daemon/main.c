@@ -11,6 +11,7 @@
 #include "daemon/cmdline.h"
 #include "daemon/heir.h"
 #include "daemon/http.h"
+#include "daemon/inspect.h"
 #include "daemon/logs.h"
 #include "daemon/master.h"
 #include "daemon/notify.h"
@@ -81,102 +82,6 @@ static enum exit_status print_psk(const char *identity)
     puts(line);
     bytes_wipe(line, sizeof(line));
     return finish_output();
-}
-
-static struct places places_in(const struct cmdline *c, const struct conf *conf)
-{
-    return (struct places){.conf = conf,
-                           .source = cmdline_source_name(c),
-                           .pidfile = c->pidfile,
-                           .is_heir = heir_is_there()};
-}
-
-/* The key is read, as long as we may, and the files are looked at; no more. */
-static bool open_state(struct state_dir **state, const struct cmdline *c, const struct conf *conf,
-                       struct errors *errors)
-{
-    const struct places places = places_in(c, conf);
-    const char *key = conf->daemon.state_key != NULL ? "state-key" : "state-dir";
-    char name[PLACES_NAME_MAX];
-
-    return state_new(state, &conf->daemon, places_name(&places, key, name), errors);
-}
-
-/* What a start would find wrong with files, or miss later, told without making any. */
-static void check_files(const struct cmdline *c, const struct conf *conf, struct errors *errors,
-                        struct errors *found)
-{
-    const struct places places = places_in(c, conf);
-    const char *source = cmdline_source_name(c);
-    struct state_dir *state = NULL;
-    struct priv priv;
-
-    bool has_user = priv_find(&priv, &conf->daemon, source, errors);
-    if (has_user && !priv_check(&priv, source, found))
-        return;
-    (void)places_check(&places, errors);
-    if (state_awaits_credential(&conf->daemon))
-        errors_add(found,
-                   "%s: daemon.state-dir: its key is to come as a credential, which is not here "
-                   "and could not be looked at",
-                   source);
-    else if (open_state(&state, c, conf, errors))
-        state_free(state);
-    if (has_user)
-        places_review(&places, &priv, errors, found);
-    priv_review(&priv, source, found);
-}
-
-/* What a start would warn of, too. */
-static void review(const struct cmdline *c, const struct conf *conf, struct errors *found)
-{
-    size_t descriptors = priv_raise_descriptors(review_descriptors(conf));
-
-    review_limits(conf, cmdline_source_name(c), descriptors, found);
-    review_settings(conf, cmdline_source_name(c), found);
-    review_keys(conf, found);
-}
-
-/* -t. */
-static enum exit_status check_settings(const struct cmdline *c)
-{
-    struct errors errors = {.count = 0}, found = {.count = 0};
-    const struct conf *conf = conf_load(&c->source, &errors);
-    enum exit_status status = EXIT_WRONG;
-
-    if (conf != NULL) {
-        review(c, conf, &found);
-        check_files(c, conf, &errors, &found);
-    }
-    if (conf != NULL && errors.count == 0) {
-        errors_print(&found, stderr, "warning: ");
-        printf("%s: settings are valid\n", cmdline_source_name(c));
-        status = finish_output();
-    }
-    errors_print(&errors, stderr, "");
-    errors_clear(&errors);
-    errors_clear(&found);
-    conf_unref(conf);
-    return status;
-}
-
-/* -T. */
-static enum exit_status show_settings(const struct cmdline *c)
-{
-    struct errors errors = {.count = 0};
-    const struct conf *conf = conf_load(&c->source, &errors);
-    enum exit_status status = EXIT_WRONG;
-    struct priv priv;
-
-    if (conf == NULL || !priv_find(&priv, &conf->daemon, cmdline_source_name(c), &errors))
-        goto out;
-    conf_print(conf, stdout);
-    status = finish_output();
-out:
-    errors_print(&errors, stderr, "");
-    errors_clear(&errors);
-    conf_unref(conf);
-    return status;
 }
 
 static bool is_any_transparent(const struct conf *conf)
@@ -275,12 +180,13 @@ static bool open_all(struct process *p, struct errors *errors)
     const char *source = cmdline_source_name(p->cmdline);
     bool is_fine =
         priv_find(&p->priv, daemon, source, errors) && priv_check(&p->priv, source, errors);
-    const struct places places = places_in(p->cmdline, p->conf);
+    const struct places places = {p->conf, source, p->cmdline->pidfile, heir_is_there()};
+    char state[PLACES_NAME_MAX];
     char why[256];
 
     p->priv.keeps_raw = is_any_transparent(p->conf);
     bool is_placed = places_check(&places, errors);
-    is_fine &= open_state(&p->state, p->cmdline, p->conf, errors) &&
+    is_fine &= state_new(&p->state, daemon, places_state_name(&places, state), errors) &&
                state_inherit(p->state, heir_is_there(), heir_claim_state(), source, errors);
     is_fine &= open_public(p, errors);
     is_fine &= is_placed && open_pidfile(p, errors);
@@ -455,9 +361,9 @@ static enum exit_status act(const struct cmdline *c)
     case CMDLINE_RUN:
         return c->background ? run_in_background(c) : run(c);
     case CMDLINE_TEST:
-        return check_settings(c);
+        return inspect_test(c) ? finish_output() : EXIT_WRONG;
     case CMDLINE_SHOW:
-        return show_settings(c);
+        return inspect_show(c) ? finish_output() : EXIT_WRONG;
     case CMDLINE_VERSION:
         return print_version();
     case CMDLINE_HELP:

@@ -5,7 +5,6 @@
 #include "daemon/places.h"
 
 #include "conf/options.h"
-#include "daemon/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -120,10 +119,14 @@ static void check_file(const struct spot *at, const char *path, struct errors *e
 static void check_key_log(const struct spot *at, const char *path, struct errors *errors)
 {
     struct stat st;
+    bool is_there = path != NULL && lstat(path, &st) == 0;
 
-    check_file(at, path, errors);
-    if (path != NULL && stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
+    if (is_there && !S_ISREG(st.st_mode))
+        tell(at, errors, "%s is no regular file; choose another path", path);
+    else if (is_there && (st.st_mode & 077) != 0)
         tell(at, errors, "%s is open to others; chmod 600 it", path);
+    else
+        check_file(at, path, errors);
 }
 
 static void check_control(const struct spot *at, const char *path, struct errors *errors)
@@ -322,8 +325,10 @@ static bool review_in_child(const struct priv *user, const struct look *l)
 
 /* ---- the whole ---- */
 
-const char *places_name(const struct places *p, const char *key, char buf[PLACES_NAME_MAX])
+const char *places_state_name(const struct places *p, char buf[PLACES_NAME_MAX])
 {
+    const char *key = p->conf->daemon.state_key != NULL ? "state-key" : "state-dir";
+
     return name_of(&(struct spot){p, NULL, key}, buf);
 }
 

@@ -21,8 +21,8 @@ struct places {
     bool is_heir;        /* a running process gives the control socket */
 };
 
-/* "FILE:LINE" of a setting of [daemon], or "command line". */
-const char *places_name(const struct places *p, const char *key, char buf[PLACES_NAME_MAX]);
+/* "FILE:LINE" of what tells where the key of state-dir is, or "command line". */
+const char *places_state_name(const struct places *p, char buf[PLACES_NAME_MAX]);
 
 /* As who we are: a line in `errors` for all that a start as such would fail to make or open. False
  * when there was any. */

@@ -179,7 +179,9 @@ bool priv_check(const struct priv *p, const char *source, struct errors *errors)
 
 const char *priv_name(const struct priv *p)
 {
-    return name_of(p);
+    const struct passwd *we = p->is_wanted ? NULL : getpwuid(geteuid());
+
+    return we != NULL ? we->pw_name : name_of(p);
 }
 
 bool priv_is_other(const struct priv *p)

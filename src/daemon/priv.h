@@ -38,7 +38,7 @@ bool priv_find(struct priv *p, const struct conf_daemon *daemon, const char *sou
 /* Whether we may become that user: an error, too, as above. */
 bool priv_check(const struct priv *p, const char *source, struct errors *errors)
     __attribute__((warn_unused_result));
-/* Its name, or "root". */
+/* The name of who serves: that user, or who we are. */
 const char *priv_name(const struct priv *p);
 /* Whether that is not who we are. */
 bool priv_is_other(const struct priv *p);

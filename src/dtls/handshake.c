@@ -371,6 +371,7 @@ struct handshake *handshake_new(const struct handshake_params *params,
     h->params = *params;
     memcpy(h->client_random, parsed.random, WIRE_RANDOM);
     h->next_message = (uint16_t)(parsed.message_seq + 1);
+    h->asked_len = own_hello_rest(hello, &parsed);
     terms_init(&h->terms);
     h->timing = (struct flight_timing){params->retransmit_first, params->retransmit_cap,
                                        params->retransmit_total};

@@ -78,6 +78,30 @@ static size_t room_for_ticket(const struct handshake *h, size_t cid_len)
     return h->params.mtu - (FINISHED_FLIGHT_MAX - WIRE_CID_MAX + cid_len);
 }
 
+size_t own_hello_rest(const struct wire_record *rec, const struct wire_hello *hello)
+{
+    const uint8_t *ticket;
+    size_t len = 0;
+
+    if (!wire_hello_ticket(hello, &ticket, &len))
+        len = 0;
+    return wire_record_size(rec) - hello->session_id_len - len;
+}
+
+/* The longest ticket with which the client's hello is still one datagram: it is not taken in
+ * pieces, so who has a longer one could not come back at all. */
+static size_t room_in_hello(const struct handshake *h)
+{
+    size_t taken = h->asked_len + WIRE_SESSION_ID_MAX;
+
+    return taken < h->params.mtu ? h->params.mtu - taken : 0;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 enum resume_offer own_offer(const struct handshake *h, const struct wire_hello *hello,
                             bool offers_cid)
 {
@@ -99,7 +123,7 @@ static struct resume_facts facts_of(const struct handshake *h, uint64_t now)
         .wall = h->params.wall0 + now,
         .max_fragment = (uint16_t)h->terms.max_fragment,
         .seq = h->terms.next_message,
-        .room = room_for_ticket(h, h->cid.peer_len),
+        .room = smaller(room_for_ticket(h, h->cid.peer_len), RESUME_RECORD_MIN + room_in_hello(h)),
     };
 }
 

@@ -39,6 +39,7 @@ struct handshake {
     bool is_by_id;           /* the latter */
     struct handshake_tickets tickets;
     size_t hello_len;              /* resumed: of the flight, what is not sealed */
+    size_t asked_len;              /* of the client's hello, all but session id and ticket */
     struct transcript *transcript; /* ClientHello to ServerHelloDone; for suites of our own */
 
     struct candidates candidates;
@@ -70,6 +71,8 @@ bool own_begin_transcript(struct handshake *h, const struct wire_record *hello)
 /* What has opened under the chosen keys says whether both ends have seen the same handshake. */
 void own_take_finished(struct handshake *h, const struct opened *opened, uint64_t now);
 
+/* How long the record of its hello is without what a resumption puts there. */
+size_t own_hello_rest(const struct wire_record *rec, const struct wire_hello *hello);
 /* What a client's hello may be promised for the next time, which is kept where the suite is one
  * with an exchange. A ticket only where one of 0 bytes has room beside its connection id. */
 enum resume_offer own_offer(const struct handshake *h, const struct wire_hello *hello,

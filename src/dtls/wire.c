@@ -12,7 +12,6 @@ enum {
     EXTENSION_TICKET = 35,
     EXTENSION_CID = 54,
     EXTENSION_RRC = 61,
-    SESSION_ID_MAX = 32,
     MAJOR = 0xfe, /* DTLS counts its versions downwards from fe ff */
 };
 
@@ -79,7 +78,7 @@ static bool parse_hello_body(struct reader r, struct wire_hello *out)
     out->suites_len = (uint16_t)suites.left;
     out->compression = compression.at;
     out->compression_len = (uint8_t)compression.left;
-    return is_offerable(out->version) && out->session_id_len <= SESSION_ID_MAX &&
+    return is_offerable(out->version) && out->session_id_len <= WIRE_SESSION_ID_MAX &&
            out->suites_len >= 2 && out->suites_len % 2 == 0 && out->compression_len > 0 &&
            memchr(out->compression, 0, out->compression_len) != NULL;
 }
@@ -225,7 +224,7 @@ bool wire_parse_server_hello(const uint8_t *body, size_t len, struct wire_server
     while (!list.bad && list.left > 0)
         read_server_extension(&list, out);
     return !r.bad && !list.bad && r.left == 0 && out->version >> 8 == MAJOR &&
-           session_id.left <= SESSION_ID_MAX;
+           session_id.left <= WIRE_SESSION_ID_MAX;
 }
 
 void wire_put_record_header(uint8_t p[WIRE_RECORD_HEADER], uint8_t type, uint16_t version,

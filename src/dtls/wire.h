@@ -56,6 +56,7 @@ enum { WIRE_PATH_CHALLENGE = 0, WIRE_PATH_RESPONSE = 1, WIRE_PATH_DROP = 2 };
 #define WIRE_CIPHERTEXT_MAX (WIRE_PLAINTEXT_MAX + 2048)
 #define WIRE_COOKIE_MAX 255
 #define WIRE_RANDOM 32
+#define WIRE_SESSION_ID_MAX 32
 #define WIRE_EXTENSIONS_MAX 64 /* in one hello; real ones have a dozen */
 #define WIRE_SEQ_MAX ((UINT64_C(1) << 48) - 1)
 #define WIRE_OWN_CID 8 /* ours have so many bytes, those of clients up to WIRE_CID_MAX */

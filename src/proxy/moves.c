@@ -161,9 +161,11 @@ static void hear(void *arg, size_t size, bool is_newest)
         return;
     }
     roam_hear(roam, size);
-    if (is_newest && roam->is_unproven && is_checked(t->session))
+    if (!is_newest || !roam_is_in_doubt(roam))
+        return;
+    if (roam->is_unproven && is_checked(t->session))
         challenge(t);
-    else if (is_newest && roam_may_believe(roam, t->datagram))
+    else if (roam_may_believe(roam, t->datagram))
         believe(t);
 }
 

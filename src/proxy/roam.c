@@ -55,6 +55,11 @@ void roam_hear(struct roam *r, size_t size)
         add_budget(r, size);
 }
 
+bool roam_is_in_doubt(const struct roam *r)
+{
+    return r->is_unproven || r->proof != NULL;
+}
+
 bool roam_may_believe(const struct roam *r, uint64_t datagram)
 {
     return !r->is_unproven || datagram != r->moved_by;

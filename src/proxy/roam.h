@@ -59,6 +59,8 @@ void roam_move(struct roam *r, const struct roam_place *before, size_t size, str
 void roam_prove(struct roam *r);
 /* An authentic record of `size` bytes has come from where it is. */
 void roam_hear(struct roam *r, size_t size);
+/* Is there anything left to prove? */
+bool roam_is_in_doubt(const struct roam *r);
 /* May a newer record from there count as proof, where routes are not checked? Not one of the
  * datagram that moved it, which may be a copy, however many records are in it. */
 bool roam_may_believe(const struct roam *r, uint64_t datagram);

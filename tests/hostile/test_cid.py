@@ -858,13 +858,36 @@ def test_back_where_it_was_it_needs_no_proof(flooded):
     assert to.end()["sessions_moved"] == 2
 
 
-def test_it_is_found_by_its_id_behind_a_crash(client, gate, echo, tmp_path):
-    """At its worker, whatever address it comes from, and where it was proven to be last."""
+@pytest.fixture
+def state(tmp_path):
+    """The settings of a daemon that keeps its sessions."""
     key = tmp_path / "state.key"
     key.write_bytes(bytes(range(32)))
     key.chmod(0o600)
     (tmp_path / "state").mkdir(mode=0o700)
-    daemon = {"workers": 3, "state_dir": tmp_path / "state", "state_key": key}
+    return {"state_dir": tmp_path / "state", "state_key": key}
+
+
+def test_data_from_where_it_is_writes_no_session_anew(client, gate, echo, state):
+    """Only what has changed is told to the next start: numbers, now and then."""
+    to = gate(echo, daemon={"workers": 1, **state})
+    c = client(to, cid=b"mine").handshake()
+    c.echo()
+    file = state["state_dir"] / "sessions"
+    before = file.read_bytes()
+    for n in range(50):
+        c.echo(b"%d" % n)
+    changed = sum(a != b for a, b in zip(before, file.read_bytes()))
+    assert changed <= 64
+    c.move()
+    c.echo(b"from elsewhere")
+    c.echo(b"and heard of again")
+    assert sum(a != b for a, b in zip(before, file.read_bytes())) > 64
+
+
+def test_it_is_found_by_its_id_behind_a_crash(client, gate, echo, tmp_path, state):
+    """At its worker, whatever address it comes from, and where it was proven to be last."""
+    daemon = {"workers": 3, **state}
     to = gate(echo, daemon=daemon, listen="127.5.0.1:0")
     address = to.address()
     clients = [client(address, cid=b"mine", rrc=True).handshake() for _ in range(6)]

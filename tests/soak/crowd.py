@@ -198,7 +198,8 @@ class Steady(Dweller):
             **self.manner(),
         )
         guest.tags = self.house.tags[service]
-        guest.asked, guest.since, guest.is_kept = [], since, "CBC" not in suite
+        guest.asked, guest.since = [], since
+        guest.is_kept = is_own = "CBC" not in suite
         guest.name = f"{service} {suite} {version:x} as {identity} from {guest.source}"
         try:
             self.shake(guest)
@@ -206,6 +207,7 @@ class Steady(Dweller):
             guest.abandon()
             raise
         self.counts["handshakes"] += 1
+        guest.is_kept = is_own and not guest.is_resumed  # whose last word may not have come
         return guest
 
     def choose_speech(self, service):
@@ -231,6 +233,7 @@ class Steady(Dweller):
         for turn in range(round(PATIENCE_SECONDS / self.repeat_seconds)):
             self.counts["asked again"] += turn > 0
             if self._exchange(guest, text):
+                guest.is_kept = guest.is_kept or guest.is_resumed
                 self.counts["echoes"] += 1
                 return
         if self.is_uprooted(guest.since, guest.is_kept):

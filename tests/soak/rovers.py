@@ -56,7 +56,7 @@ class Wanderer(Returning):
 class Rover(Dweller):
     def live(self):
         identity = self.random.choice(list(STEADY))
-        self.since = self.house.upheavals
+        self.since, self.is_kept = self.house.upheavals, True
         client = Wanderer(
             self.house.address["new"],
             identity.encode(),
@@ -93,6 +93,7 @@ class Rover(Dweller):
         self.since = self.house.upheavals
         try:
             client.resume()
+            self.is_kept = False  # our last word may not have come
             self.counts["resumed"] += 1
         except (AssertionError, TimeoutError):
             self.counts["not resumed"] += 1
@@ -120,13 +121,14 @@ class Rover(Dweller):
             while time.monotonic() < end:
                 client.send_data(text)
                 if self._is_answered(client, text):
+                    self.is_kept = True
                     self.counts["echoes"] += 1
                     return
                 self.counts["asked again"] += 1
             problem = "no answer"
         except Silence as silence:
             problem = str(silence)
-        if self.is_uprooted(self.since, True):
+        if self.is_uprooted(self.since, self.is_kept):
             raise Uprooted()
         raise Wrong(f"{problem}: {client.name}: {self.house.journal.end_of(client.socket.getsockname())}")
 

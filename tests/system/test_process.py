@@ -227,6 +227,9 @@ def test_test_as_somebody_who_could_not_start_it(binary, echo, psk, public_path)
     assert (done.returncode, done.stdout) == (0, "command line: settings are valid\n")
     assert "warning: command line: daemon.user: only root can become daemon; start as" in done.stderr
     assert "/none" not in done.stderr, "which files there are for root is not known"
+    words = [*words[:-4], "-o", f"service.default.psk-helper={public_path / 'none'}"]
+    done = run_program(*words, user=NOBODY, group=NOBODY, extra_groups=[])
+    assert f"user nobody cannot find {public_path / 'none'}: No such file" in done.stderr
 
 
 @needs_root

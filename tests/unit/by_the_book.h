@@ -5,7 +5,9 @@
 #ifndef DTLSGATE_TESTS_BY_THE_BOOK_H
 #define DTLSGATE_TESTS_BY_THE_BOOK_H
 
+#include "base/bytes.h"
 #include "dtls/suites.h"
+#include "dtls/wire.h"
 
 #include <openssl/evp.h>
 
@@ -77,6 +79,17 @@ static inline void book_encrypt(const struct book *b, const uint8_t *text, size_
     assert_true(EVP_EncryptFinal_ex(ctx, out + n, &n));
     assert_true(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, tag, out + len));
     EVP_CIPHER_CTX_free(ctx);
+}
+
+/* One record and nothing behind it. */
+static inline struct wire_record parse(const uint8_t *data, size_t len)
+{
+    struct reader r = reader_of(data, len);
+    struct wire_record rec = {0};
+
+    assert_true(wire_next_record(&r, &rec));
+    assert_int_equal(r.left, 0);
+    return rec;
 }
 
 #endif

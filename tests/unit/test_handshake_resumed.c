@@ -212,6 +212,29 @@ static void test_a_ticket_without_room_is_an_empty_one(void **state)
     }
 }
 
+/* Nobody takes a hello in pieces, so a client on such a link could not come back at all. */
+static void test_no_ticket_makes_a_hello_too_long(void **state)
+{
+    unsigned count = 0;
+
+    (void)state;
+    for (size_t mtu = 256; mtu <= 600; mtu += 4) {
+        struct rig_options options = having(NULL);
+        bool has_ticket;
+        options.mtu = mtu;
+        options.session = first_with(&options, &has_ticket);
+        options.wall0 += LATER;
+        count += has_ticket;
+        if (has_ticket) {
+            struct rig *rig = rig_new(&options);
+            assert_in_range(rig->hello.len, 1, mtu);
+            rig_free(rig);
+        }
+        SSL_SESSION_free(options.session);
+    }
+    assert_in_range(count, 40, 80);
+}
+
 /* ---- who may not ---- */
 
 static void assert_full(const struct rig_options *options)
@@ -541,6 +564,7 @@ int main(void)
         TEST(test_a_fragment_length_is_settled_again),
         TEST(test_plain_psk_and_others_get_no_ticket),
         TEST(test_a_ticket_without_room_is_an_empty_one),
+        TEST(test_no_ticket_makes_a_hello_too_long),
         TEST(test_another_fragment_length_is_another_session),
         TEST(test_it_is_over_with_its_lifetime),
         TEST(test_the_suite_must_be_allowed_still),

@@ -16,33 +16,12 @@ static struct record_crypt *crypt;
 static uint8_t sealed[RECORD_MAX + 1];
 static uint8_t plain[WIRE_PLAINTEXT_MAX + 1], text[WIRE_PLAINTEXT_MAX + 1];
 
-/* As the other end opens what `a` has sealed. */
-static enum record_verdict open_own(struct record_crypt *c, const struct association *a,
-                                    struct wire_record *rec, uint8_t *to, size_t *len)
-{
-    struct association other = *a;
-
-    other.keys = mirror_keys(&a->keys, a->suite);
-    memset(&other.window, 0, sizeof other.window);
-    return record_open(c, &other, rec, to, len);
-}
-
 static size_t unhex(uint8_t *out, size_t size, const char *hex)
 {
     int n = hex_decode(out, size, hex, strlen(hex));
 
     assert_true(n > 0);
     return (size_t)n;
-}
-
-static struct wire_record parse(const uint8_t *data, size_t len)
-{
-    struct reader r = reader_of(data, len);
-    struct wire_record rec = {0};
-
-    assert_true(wire_next_record(&r, &rec));
-    assert_int_equal(r.left, 0);
-    return rec;
 }
 
 static struct association association_of(uint16_t id)
@@ -127,7 +106,7 @@ static void test_sealing_gives_the_bytes_of_libssl_servers(void **state)
         struct wire_record rec = parse(record, n);
 
         keys_of_session(&SESSIONS[i], &a);
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+        assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_OK);
         assert_memory_equal(plain, "the answer to it", 16);
         if (suite_is_gcm(a.suite)) /* libssl's nonces count from a random start */
             continue;
@@ -206,7 +185,7 @@ static void test_an_empty_record_seals_from_null(void **state)
         size_t len = 99, n = record_seal(crypt, &a, WIRE_DATA, NULL, 0, sealed);
         struct wire_record rec = parse(sealed, n);
 
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+        assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_OK);
         assert_int_equal(len, 0);
     }
 }
@@ -248,7 +227,7 @@ static void test_other_epochs_are_told_apart(void **state)
 
         rec.epoch = EPOCHS[i];
         assert_int_equal(record_open(crypt, &a, &rec, plain, &len), RECORD_EPOCH);
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_EPOCH);
+        assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_EPOCH);
         assert_int_equal(a.forged, 0);
     }
 }
@@ -320,14 +299,14 @@ static void test_own_records_open_with_the_write_key_only(void **state)
         struct wire_record rec = parse(sealed, n);
 
         for (int twice = 0; twice < 2; twice++)
-            assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+            assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_OK);
         assert_int_equal(len, 24);
         assert_memory_equal(plain, text, 24);
         assert_int_equal(a.window.map, 0);
         assert_int_equal(record_open(crypt, &a, &rec, plain, &len), RECORD_FORGED);
         sealed[n - 1] ^= 1;
         memset(plain, 0xaa, 24);
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_FORGED);
+        assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_FORGED);
         assert_int_equal(plain[0], 0);
     }
 }
@@ -346,7 +325,7 @@ static void test_sequence_numbers_end_at_2_to_the_48th(void **state)
         rec = parse(sealed, n);
         assert_int_equal(rec.epoch, 1);
         assert_true(rec.seq == WIRE_SEQ_MAX);
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+        assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_OK);
         for (int again = 0; again < 3; again++)
             assert_int_equal(record_seal(crypt, &a, WIRE_DATA, text, 10, sealed), 0);
         assert_true(a.write_seq == WIRE_SEQ_MAX + 1);

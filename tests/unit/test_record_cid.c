@@ -84,16 +84,6 @@ static size_t seal_by_the_book(const struct association *a, const struct end *en
     return (size_t)(w.at - out) + len + a->suite->tag_len;
 }
 
-static struct wire_record parse(const uint8_t *data, size_t len)
-{
-    struct reader r = reader_of(data, len);
-    struct wire_record rec = {0};
-
-    assert_true(wire_next_record(&r, &rec));
-    assert_int_equal(r.left, 0);
-    return rec;
-}
-
 /* A client's record with `len` bytes of `inner` is opened. */
 static enum record_verdict open_inner(struct association *a, uint64_t seq, size_t len,
                                       struct wire_record *rec, size_t *got)
