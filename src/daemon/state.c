@@ -146,7 +146,7 @@ int state_lock(const struct state_dir *s)
 
 /* ---- the folder ---- */
 
-/* False: it is hidden from us, so each start takes the host for another one. */
+/* False: it is hidden from us. */
 static bool read_boot(uint8_t boot[STATE_BOOT])
 {
     char text[64] = "", hex[2 * STATE_BOOT + 1];
@@ -161,24 +161,24 @@ static bool read_boot(uint8_t boot[STATE_BOOT])
     for (const char *p = text; *p && n < 2 * STATE_BOOT; p++)
         if (*p != '-' && *p != '\n')
             hex[n++] = *p;
-    if (hex_decode(boot, STATE_BOOT, hex, n) == STATE_BOOT)
-        return true;
-    bytes_random(boot, STATE_BOOT);
-    return false;
+    return hex_decode(boot, STATE_BOOT, hex, n) == STATE_BOOT;
 }
 
-/* A folder in memory cannot outlive the host, and others tell what is older than its start. */
+/* Where it is hidden, a folder in memory is taken to be of this start of the host, for it does not
+ * outlive one unless somebody saves and fills it; one on a disk never is. */
 static void find_boot(struct state_dir *s)
 {
     struct statfs fs;
 
+    if (read_boot(s->boot))
+        return;
+    memset(s->boot, 0, sizeof(s->boot));
     if (fstatfs(s->dir, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
         return;
-    if (!read_boot(s->boot))
-        log_warning("dtlsgate: %s is not in memory (tmpfs), and " BOOT_ID
-                    " cannot be read: sessions "
-                    "outlive a stop, but no crash",
-                    s->dir_name);
+    bytes_random(s->boot, sizeof(s->boot));
+    log_warning("dtlsgate: %s is not in memory (tmpfs), and " BOOT_ID
+                " cannot be read: sessions outlive a stop, but no crash",
+                s->dir_name);
 }
 
 static bool take_lock(struct state_dir *s, char *why, size_t why_size)

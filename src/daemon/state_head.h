@@ -2,7 +2,7 @@
  * state_head: how a state file begins: what it is, what its keys were made with, whether it was
  * closed, the cookie secrets and the keys of tickets. Bytes in, bytes out; knows no files.
  *
- *   0  "dtlsgate state\n", a zero; version (4)          52  the host's boot (16); zeros in memory
+ *   0  "dtlsgate state\n", a zero; version (4)          52  the host's boot (16), or zeros
  *  20  the file's number (32), random                   68  print of the key (16)
  *  84  closed (16): a mark, or zeros                   128  cookie secrets, twice 128
  *                                                      384  keys of tickets, twice 128

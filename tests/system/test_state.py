@@ -1,8 +1,10 @@
 """state-dir: sessions that outlive the process, and numbers that never come twice."""
 
 import os
+import pathlib
 import random
 import subprocess
+import tempfile
 
 import pytest
 
@@ -364,6 +366,44 @@ def test_who_cannot_know_the_hosts_start_says_so(house, client, tmp_path):
     house.restart()
     assert c.is_alive()
     house.crash()
+    house.gate.log.wait("is not taken up: the host went down before it was closed")
+
+
+@pytest.fixture(params=["on a disk", "in memory"])
+def place(request, house):
+    """Where the folder is."""
+    if request.param == "on a disk":
+        yield house.dir
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        house.dir = pathlib.Path(name) / "state"
+        yield house.dir
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can pretend that")
+def test_another_start_of_the_host(house, client, place, tmp_path):
+    """Even memory may have been saved and filled again: what no stop has closed may be older than
+    what was sent."""
+    other = tmp_path / "boot_id"
+    other.write_text("01234567-89ab-cdef-0123-456789abcdef\n")
+    later = tmp_path / "later"
+    later.write_text(
+        "#!/bin/sh\nexec unshare -m sh -c "
+        f"'mount --bind {other} /proc/sys/kernel/random/boot_id && exec {house.binary} \"$@\"'"
+        ' sh "$@"\n'
+    )
+    later.chmod(0o755)
+    house.start()
+    c = client(house.gate).connect()
+    assert c.is_alive()
+    house.crash()
+    assert c.is_alive()
+    house.binary, before = str(later), house.binary
+    house.restart()
+    assert c.is_alive()
+    house.kill()
+    house.binary = before
+    house.start()
     house.gate.log.wait("is not taken up: the host went down before it was closed")
 
 
