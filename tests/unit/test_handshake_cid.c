@@ -251,7 +251,8 @@ static struct rig *rig_with_name(struct rig_options *options)
 static void test_the_last_flight_fits_the_mtu(void **state)
 {
     struct ticket_keys keys;
-    const struct resumption resumption = {&keys, "coap", 3600000, may, NULL};
+    const struct resumption resumption = {
+        .keys = &keys, .service = "coap", .lifetime = 3600000, .may = may};
     uint8_t out[HANDSHAKE_FAREWELL_MAX];
 
     (void)state;
