@@ -64,6 +64,7 @@ struct turn {
     uint64_t now;
     uint64_t datagram;  /* of a client: which one it is */
     size_t heard;       /* bytes of the record from there, once it is authentic */
+    bool is_newest;     /* that record */
     const uint8_t *out; /* what the client gets: the room reserved last */
     uint8_t *head;      /* what the backend gets begins here: the room reserved last */
     size_t head_len;    /* a PROXY header's, in front of the plaintext; 0: none */

@@ -88,9 +88,12 @@ static bool move(struct relay *r, struct session *s, const struct session_route 
     return true;
 }
 
-static void send_check(struct turn *t, uint8_t what, const uint8_t cookie[WIRE_RRC_COOKIE])
+static void send_check(const struct turn *t, const struct session_route *to, uint8_t what,
+                       const uint8_t cookie[WIRE_RRC_COOKIE])
 {
-    const struct session_sink sink = life_sink(t);
+    struct turn turn = *t;
+    turn.route = to;
+    const struct session_sink sink = life_sink(&turn);
     uint8_t message[WIRE_RRC_MESSAGE] = {what};
 
     memcpy(message + 1, cookie, WIRE_RRC_COOKIE);
@@ -103,12 +106,19 @@ static bool is_checked(const struct session *s)
     return association_cid(&s->association)->has_rrc && roam_of(&s->association)->proof != NULL;
 }
 
-static void challenge(struct turn *t)
+static void challenge(const struct turn *t)
 {
     struct roam *roam = roam_of(&t->session->association);
 
-    if (is_checked(t->session) && roam_asks(roam, &t->session->peer, t->now))
-        send_check(t, WIRE_PATH_CHALLENGE, roam->proof->cookie);
+    if (is_checked(t->session) && roam_asks(roam, &t->from->peer, t->now))
+        send_check(t, t->from, WIRE_PATH_CHALLENGE, roam->proof->cookie);
+}
+
+/* Has it come home for want of an answer? Then whoever made it leave may do it again, so it waits
+ * for an answer first. */
+static bool is_wary(const struct session *s)
+{
+    return is_checked(s) && !roam_of(&s->association)->is_unproven;
 }
 
 static struct session_route route_of(const struct roam_place *place)
@@ -149,15 +159,34 @@ static void believe(struct turn *t)
     life_keep(t->relay, t->session, t->now);
 }
 
+/* A client may have an id so long that the answer is many times the question. Where it is, that is
+ * its own affair, or the budget's. */
+static bool may_answer(const struct turn *t)
+{
+    return is_same(t->route, t->from) ||
+           record_sealed_size(&t->session->association, WIRE_RRC_MESSAGE) <=
+               ROAM_AMPLIFICATION * t->heard;
+}
+
+static void hear_elsewhere(struct turn *t)
+{
+    if (!t->is_newest)
+        return;
+    if (!is_wary(t->session))
+        follow(t, t->heard);
+    else if (may_answer(t))
+        challenge(t);
+}
+
 static void hear(void *arg, size_t size, bool is_newest)
 {
     struct turn *t = arg;
     struct roam *roam = roam_of(&t->session->association);
 
     t->heard = size;
+    t->is_newest = is_newest;
     if (!is_same(t->route, t->from)) {
-        if (is_newest)
-            follow(t, size);
+        hear_elsewhere(t);
         return;
     }
     roam_hear(roam, size);
@@ -169,13 +198,15 @@ static void hear(void *arg, size_t size, bool is_newest)
         believe(t);
 }
 
-/* A client may have an id so long that the answer is many times the question. Where it is, that is
- * its own affair, or the budget's. */
-static bool may_answer(const struct turn *t)
+/* It may come from where the session is not, or not any more. */
+static void take_answer(struct turn *t)
 {
-    return is_same(t->route, t->from) ||
-           record_sealed_size(&t->session->association, WIRE_RRC_MESSAGE) <=
-               ROAM_AMPLIFICATION * t->heard;
+    if (!is_same(t->route, t->from)) {
+        if (!t->is_newest || !move(t->relay, t->session, t->from, t->now))
+            return;
+        t->route = t->from;
+    }
+    believe(t);
 }
 
 /* An answer goes to where the question came from, at once, whatever else is to be thought of that
@@ -183,19 +214,16 @@ static bool may_answer(const struct turn *t)
 static bool check(void *arg, const uint8_t *message, size_t len)
 {
     struct turn *t = arg;
-    struct roam *roam = roam_of(&t->session->association);
-    struct turn back = *t;
+    const struct roam *roam = roam_of(&t->session->association);
 
     if (!association_cid(&t->session->association)->has_rrc)
         return false;
     if (len != WIRE_RRC_MESSAGE)
         return true;
-    back.route = t->from;
     if (message[0] == WIRE_PATH_CHALLENGE && may_answer(t))
-        send_check(&back, WIRE_PATH_RESPONSE, message + 1);
-    if (message[0] == WIRE_PATH_RESPONSE && is_same(t->route, t->from) &&
-        roam_is_answer(roam, &t->from->peer, message + 1))
-        believe(t);
+        send_check(t, t->from, WIRE_PATH_RESPONSE, message + 1);
+    if (message[0] == WIRE_PATH_RESPONSE && roam_is_answer(roam, &t->from->peer, message + 1))
+        take_answer(t);
     return true;
 }
 

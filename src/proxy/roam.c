@@ -66,13 +66,16 @@ bool roam_may_believe(const struct roam *r, uint64_t datagram)
 }
 
 /* A client that moves twice while it is asked gets another cookie, so only its last address can be
- * proven. One that answers late, from a slow network, is asked with the same one again. */
+ * proven. One that answers late, from a slow network, is asked with the same one again. The time
+ * for it begins with the first question: who copies each record would else be asked for ever. */
 bool roam_asks(struct roam *r, const struct addr *whom, uint64_t now)
 {
     struct roam_proof *p = r->proof;
 
-    if (!r->is_unproven || p == NULL)
+    if (p == NULL)
         return false;
+    if (p->asked.family == 0)
+        p->until = now + ROAM_PROOF_MS;
     if (!addr_equal(&p->asked, whom)) {
         p->asked = *whom;
         bytes_random(p->cookie, sizeof p->cookie);
@@ -80,7 +83,6 @@ bool roam_asks(struct roam *r, const struct addr *whom, uint64_t now)
         return false;
     }
     p->asked_at = now;
-    p->until = now + ROAM_PROOF_MS;
     return true;
 }
 
@@ -89,7 +91,7 @@ bool roam_is_answer(const struct roam *r, const struct addr *from,
 {
     const struct roam_proof *p = r->proof;
 
-    return r->is_unproven && p != NULL && addr_equal(&p->asked, from) &&
+    return p != NULL && addr_equal(&p->asked, from) &&
            bytes_equal_secret(p->cookie, cookie, sizeof p->cookie);
 }
 

@@ -13,7 +13,8 @@
 
 /* So many times what came from an address that may not be the client's goes there (RFC 9146 6). */
 #define ROAM_AMPLIFICATION 3
-/* How long an answer to a challenge is waited for, and how often it is asked (RFC 9853 5.5). */
+/* How long an answer to a challenge is waited for where it may move a session, and how often it is
+ * asked (RFC 9853 5.5). */
 #define ROAM_PROOF_MS 1000
 #define ROAM_ASK_MS 250
 

@@ -832,6 +832,30 @@ def test_S_68_without_an_answer_it_is_where_it_was(flooded, thief):
     assert 0 < sum(map(len, elsewhere.loot())) <= 3 * len(stolen)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_S_68_who_goes_on_copying_does_not_keep_it(flooded, thief, count):
+    """Faster than the client with each of its records, from one place or from turn to turn another,
+    and without an answer: what is asked again is no new second."""
+    to, c = flooded
+    elsewhere = [thief(to, source="127.0.0.%d" % (9 + n)) for n in range(count)]
+    heard = []
+
+    def speak():
+        stolen = c.seal(DATA, b"what is new?")
+        elsewhere[len(stolen_all) % count].send(stolen)
+        stolen_all.append(stolen)
+        c.send(stolen)
+        try:
+            heard.extend(rec for rec in c.receive(0.05) if rec.type == DATA)
+        except Silence:
+            heard.clear()
+        return len(heard) >= 10  # one after the other: it is the client's for good
+
+    stolen_all = []
+    until(speak)
+    assert 0 < sum(map(len, elsewhere[0].loot())) <= 3 * sum(map(len, stolen_all))
+
+
 def test_S_68_a_late_answer_still_proves_it(flooded):
     """Slow networks take longer than a second."""
     to, c = flooded
