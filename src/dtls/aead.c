@@ -237,6 +237,25 @@ static bool feed_aad(EVP_CIPHER_CTX *ctx, const struct aead_side *side,
            EVP_CipherUpdate(ctx, NULL, &n, aad, (int)aad_len);
 }
 
+/* What is another one with each record. GCM's nonce is set as in seal_in(), for at each beginning
+ * EVP asks the cipher anew how long a nonce is. */
+static bool begin_plain(EVP_CIPHER_CTX *ctx, const struct want *want, uint8_t nonce[NONCE_LEN],
+                        uint8_t *tag)
+{
+    const struct suite *suite = want->side->suite;
+    const bool is_gcm = suite_is_gcm(suite);
+    OSSL_PARAM params[3], *end = params;
+
+    if (is_gcm)
+        *end++ = OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TLS1_IV_FIXED, nonce,
+                                                   (size_t)-1);
+    if (!want->seal)
+        *end++ = OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, suite->tag_len);
+    *end = OSSL_PARAM_construct_end();
+    return (is_gcm || EVP_CipherInit_ex2(ctx, NULL, NULL, nonce, -1, NULL)) &&
+           (end == params || EVP_CIPHER_CTX_set_params(ctx, params));
+}
+
 /* CCM has done all with its one update, and said whether a record authenticates. */
 static bool crypt_plain(EVP_CIPHER_CTX *ctx, const struct want *want,
                         const struct aead_header *header, uint8_t *body, size_t len)
@@ -247,10 +266,7 @@ static bool crypt_plain(EVP_CIPHER_CTX *ctx, const struct want *want,
     int n;
 
     put_nonce(nonce, want->side, header, body);
-    return EVP_CipherInit_ex2(ctx, NULL, NULL, nonce, -1, NULL) &&
-           (want->seal ||
-            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, suite->tag_len, tag) > 0) &&
-           feed_aad(ctx, want->side, header, text_len) &&
+    return begin_plain(ctx, want, nonce, tag) && feed_aad(ctx, want->side, header, text_len) &&
            EVP_CipherUpdate(ctx, text, &n, text, (int)text_len) &&
            (CIPHERS[suite->aead].is_ccm || EVP_CipherFinal_ex(ctx, text + n, &n)) &&
            (!want->seal ||

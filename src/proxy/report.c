@@ -21,10 +21,12 @@ struct line {
 /* False: it is not wanted, or there were too many like it. `limit` may be NULL. */
 static bool begin(struct line *l, enum log_level level, struct log_limit *limit, uint64_t now)
 {
+    if (!log_wants(level) || (limit != NULL && !log_allowed(limit, now, &l->skipped)))
+        return false;
     l->level = level;
     l->is_limited = limit != NULL;
     fields_init(&l->fields);
-    return log_wants(level) && (limit == NULL || log_allowed(limit, now, &l->skipped));
+    return true;
 }
 
 static void end(struct line *l, const char *subject)

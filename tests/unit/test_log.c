@@ -1,20 +1,18 @@
 /* log: the form of a line, where it goes, and that nothing foreign can break out of it. */
 #include "base/log.h"
 
+#include "file_text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define LINE_MOST 2048
 #define THREADS 4
@@ -68,21 +66,6 @@ void __syslog_chk(int priority, int flag, const char *format, ...)
     va_end(ap);
 }
 
-/* All of a file, valid until the next call. */
-static const char *content_of(const char *name)
-{
-    static char content[1 << 20];
-    int fd = open(name, O_RDONLY);
-    ssize_t len;
-
-    assert_true(fd >= 0);
-    len = read(fd, content, sizeof content - 1);
-    assert_true(len >= 0);
-    content[len] = '\0';
-    close(fd);
-    return content;
-}
-
 static void open_target(const char *target, enum log_format format)
 {
     if (!log_open(target, format, why, sizeof why))
@@ -100,7 +83,7 @@ static void open_fresh(enum log_format format)
 static const char *text_line(void)
 {
     static char line[LINE_MOST + 1];
-    const char *all = content_of(path);
+    const char *all = file_text(path);
     size_t len = strlen(all);
 
     assert_in_range(len, TIME_LEN + 1, LINE_MOST);
@@ -117,7 +100,7 @@ static const char *json_line(void)
 {
     static const char head[] = "{\"time\":\"";
     static char line[LINE_MOST + 1];
-    const char *all = content_of(path);
+    const char *all = file_text(path);
     size_t len = strlen(all), skip_len = strlen(head) + TIME_LEN - 1;
 
     assert_in_range(len, skip_len + 2, LINE_MOST);
@@ -155,7 +138,7 @@ static void test_levels(void **state)
     log_info("no");
     log_debug("no");
     log_event(LOG_LEVEL_WARNING, "no", NULL);
-    assert_string_equal(content_of(path), "");
+    assert_string_equal(file_text(path), "");
     log_error("yes");
     assert_string_equal(text_line(), "error yes");
     log_set_level(LOG_LEVEL_DEBUG);
@@ -300,13 +283,13 @@ static void test_json_is_whole_wherever_it_is_cut(void **state)
         text[len] = '\0';
         open_fresh(LOG_FORMAT_JSON);
         log_event(LOG_LEVEL_INFO, "s", fields);
-        assert_true(is_json_object(content_of(path)));
-        assert_in_range(strlen(content_of(path)), 100, LINE_MOST);
+        assert_true(is_json_object(file_text(path)));
+        assert_in_range(strlen(file_text(path)), 100, LINE_MOST);
         memset(text, '"', len / 2);
         open_fresh(LOG_FORMAT_JSON);
         log_event(LOG_LEVEL_INFO, text, fields);
-        assert_true(is_json_object(content_of(path)));
-        assert_in_range(strlen(content_of(path)), 100, LINE_MOST);
+        assert_true(is_json_object(file_text(path)));
+        assert_in_range(strlen(file_text(path)), 100, LINE_MOST);
     }
 }
 
@@ -344,8 +327,8 @@ static void test_file_is_appended_to_and_private(void **state)
     log_info("one");
     open_target(path, LOG_FORMAT_TEXT);
     log_info("two");
-    assert_non_null(strstr(content_of(path), " info one\n"));
-    assert_non_null(strstr(content_of(path), " info two\n"));
+    assert_non_null(strstr(file_text(path), " info one\n"));
+    assert_non_null(strstr(file_text(path), " info two\n"));
 }
 
 static void test_reopen_follows_rotation(void **state)
@@ -358,8 +341,8 @@ static void test_reopen_follows_rotation(void **state)
     assert_true(log_reopen(why, sizeof why));
     log_info("after");
     assert_string_equal(text_line(), "info after");
-    assert_non_null(strstr(content_of(rotated), " info before\n"));
-    assert_non_null(strstr(content_of(rotated), " info between\n"));
+    assert_non_null(strstr(file_text(rotated), " info before\n"));
+    assert_non_null(strstr(file_text(rotated), " info between\n"));
 }
 
 static void test_failed_reopen_keeps_the_old_file(void **state)
@@ -372,7 +355,7 @@ static void test_failed_reopen_keeps_the_old_file(void **state)
     assert_non_null(strstr(why, path));
     log_info("still here");
     assert_int_equal(rmdir(path), 0);
-    assert_non_null(strstr(content_of(rotated), " info still here\n"));
+    assert_non_null(strstr(file_text(rotated), " info still here\n"));
 }
 
 static void test_refused_target_keeps_the_old_one(void **state)
@@ -501,7 +484,7 @@ static size_t count_whole_lines(const char *name)
 {
     size_t lines = 0;
 
-    for (const char *at = content_of(name); *at != '\0'; lines++) {
+    for (const char *at = file_text(name); *at != '\0'; lines++) {
         char word[8];
         int number, used = 0;
 

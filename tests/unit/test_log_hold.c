@@ -1,36 +1,19 @@
 /* log: lines that wait for others leave with them, in order, and none is lost. */
 #include "base/log.h"
 
+#include "file_text.h"
+
 #include <fcntl.h>
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 static char folder[] = "/tmp/test_log_hold.XXXXXX";
 static char path[sizeof folder + 16];
 static char why[PATH_MAX + 100];
-
-/* All that is in the file, valid until the next call. */
-static const char *content(void)
-{
-    static char text[1 << 16];
-    int fd = open(path, O_RDONLY);
-    ssize_t len;
-
-    assert_true(fd >= 0);
-    len = read(fd, text, sizeof text - 1);
-    assert_true(len >= 0);
-    text[len] = '\0';
-    close(fd);
-    return text;
-}
 
 static void open_fresh(void)
 {
@@ -56,17 +39,17 @@ static void hold_some(void)
     log_hold();
     log_info("a line 0");
     log_info("a line 1");
-    assert_string_equal(content(), "");
+    assert_string_equal(file_text(path), "");
     log_flush();
-    assert_string_equal(numbers_in(content()), "01");
+    assert_string_equal(numbers_in(file_text(path)), "01");
     log_info("a line 2");
     log_warning("a line 3");
-    assert_string_equal(numbers_in(content()), "0123");
+    assert_string_equal(numbers_in(file_text(path)), "0123");
     log_info("a line 4");
     assert_true(log_reopen(why, sizeof why));
     log_flush();
     log_flush();
-    assert_string_equal(numbers_in(content()), "01234");
+    assert_string_equal(numbers_in(file_text(path)), "01234");
 }
 
 static void test_held_lines_leave_together_and_in_order(void **state)
@@ -81,9 +64,9 @@ static void hold_much(void)
     log_hold();
     for (int i = 0; i < 9; i++)
         log_info("a line %d%0900d", i, 0);
-    assert_string_equal(numbers_in(content()), "012345");
+    assert_string_equal(numbers_in(file_text(path)), "012345");
     log_flush();
-    assert_string_equal(numbers_in(content()), "012345678");
+    assert_string_equal(numbers_in(file_text(path)), "012345678");
 }
 
 static void test_as_many_lines_are_held_as_there_is_room_for(void **state)
@@ -152,13 +135,13 @@ static void test_lost_lines_are_told_where_one_gets_through(void **state)
     log_info("a line 1");
     log_flush();
     assert_int_equal(log_lost() - before, 2);
-    at =
-        strstr(content(), "Z warning log lines lost: lines=2 reason=\"No space left on device\"\n");
+    at = strstr(file_text(path),
+                "Z warning log lines lost: lines=2 reason=\"No space left on device\"\n");
     assert_non_null(at);
     assert_string_equal(numbers_in(at), "01");
     log_info("a line 2");
     log_flush();
-    assert_null(strstr(strstr(content(), " lost:") + 1, " lost:"));
+    assert_null(strstr(strstr(file_text(path), " lost:") + 1, " lost:"));
 }
 
 static int make_folder(void **state)

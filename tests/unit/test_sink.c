@@ -1,5 +1,6 @@
 /* sink: what gets through is whole lines, and what does not is counted. */
 #include "conf_text.h"
+#include "file_text.h"
 
 #include "base/sink.h"
 
@@ -17,18 +18,6 @@ static void use(const char *target)
     if (!sink_prepare(&draft, target, why, sizeof why))
         fail_msg("%s", why);
     sink_use(&sink, &draft);
-}
-
-static const char *content(void)
-{
-    static char text[4096];
-    int fd = open(path, O_RDONLY);
-    ssize_t len = read(fd, text, sizeof text - 1);
-
-    assert_true(len >= 0);
-    close(fd);
-    text[len] = '\0';
-    return text;
 }
 
 static void allow_size(rlim_t size)
@@ -55,13 +44,13 @@ static void test_a_line_that_was_cut_does_not_run_into_the_next(void **state)
     allow_size(8);
     assert_int_equal(put("one\ntwo\nthree\nfour\n"), 2);
     assert_int_equal(put("five\n"), 1);
-    assert_string_equal(content(), "one\ntwo\n");
+    assert_string_equal(file_text(path), "one\ntwo\n");
     allow_size(10);
     assert_int_equal(put("seven\neight\n"), 2);
-    assert_string_equal(content(), "one\ntwo\nse");
+    assert_string_equal(file_text(path), "one\ntwo\nse");
     allow_size(RLIM_INFINITY);
     assert_int_equal(put("nine\nten\n"), 0);
-    assert_string_equal(content(), "one\ntwo\nse\nnine\nten\n");
+    assert_string_equal(file_text(path), "one\ntwo\nse\nnine\nten\n");
     assert_int_equal(sink.lost - before, 5);
     assert_int_equal(sink.error, EFBIG);
 }
@@ -79,7 +68,7 @@ static void test_a_draft_changes_nothing_until_it_is_used(void **state)
     assert_int_equal(put("a\n"), 0);
     sink_discard(&draft);
     assert_int_equal(put("b\n"), 0);
-    assert_string_equal(content(), "a\nb\n");
+    assert_string_equal(file_text(path), "a\nb\n");
     unlink(other);
     unlink(path);
 }
