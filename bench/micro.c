@@ -211,9 +211,10 @@ static unsigned on_psk(SSL *ssl, const char *hint, char *identity, unsigned size
 
 static struct psk_set *make_keys(void)
 {
-    static const char text[] = IDENTITY ":" KEY "\n";
+    char name[] = "keys", line[] = IDENTITY ":" KEY "\n";
+    const struct psk_text text = {name, line, sizeof line - 1};
     struct errors errors = {0};
-    struct psk_set *keys = psk_parse("keys", text, sizeof text - 1, false, &errors);
+    struct psk_set *keys = psk_parse_all(name, &text, 1, 0, &errors);
 
     errors_clear(&errors);
     return keys;
