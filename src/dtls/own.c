@@ -109,6 +109,8 @@ enum resume_offer own_offer(const struct handshake *h, const struct wire_hello *
     const uint8_t *cid;
     uint8_t len = 0;
 
+    if (offer == RESUME_ID && h->asked_len + CACHE_ID > h->params.mtu)
+        return RESUME_NOTHING;
     if (offer != RESUME_TICKET || !offers_cid || !wire_hello_cid(hello, &cid, &len))
         return offer;
     return room_for_ticket(h, len) >= RESUME_RECORD_MIN ? offer : RESUME_NOTHING;

@@ -74,7 +74,8 @@ void own_take_finished(struct handshake *h, const struct opened *opened, uint64_
 /* How long the record of its hello is without what a resumption puts there. */
 size_t own_hello_rest(const struct wire_record *rec, const struct wire_hello *hello);
 /* What a client's hello may be promised for the next time, which is kept where the suite is one
- * with an exchange. A ticket only where one of 0 bytes has room beside its connection id. */
+ * with an exchange. A ticket only where one of 0 bytes has room beside its connection id, an id
+ * where the next hello has. */
 enum resume_offer own_offer(const struct handshake *h, const struct wire_hello *hello,
                             bool offers_cid);
 /* What becomes of the hello's ticket or session id, if there is one. *old is to be wiped. */

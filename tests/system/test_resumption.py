@@ -76,7 +76,7 @@ def test_at_any_worker(start, first, again, suite):
     session = first(to, suite)
     assert session.has_ticket
     assert all(again(to, session, suite) for _ in range(16))
-    assert {int(e["id"]) % 4 for e in to.events("session open", resumed="yes")} > {0}
+    assert len({int(e["id"]) % 4 for e in to.events("session open", resumed="yes")}) > 1
     assert to.end()["handshakes_resumed"] == 16
 
 

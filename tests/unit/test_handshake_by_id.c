@@ -429,6 +429,28 @@ static void test_an_id_ends_where_it_ends(void **state)
     SSL_SESSION_free(session);
 }
 
+/* Nobody takes a hello in pieces, so a client on such a link could not come back at all. */
+static void test_no_id_makes_a_hello_too_long(void **state)
+{
+    unsigned count = 0;
+
+    (void)state;
+    for (size_t mtu = 256; mtu < 400; mtu++) {
+        struct rig_options options = having(NULL);
+        options.mtu = mtu;
+        options.client_suites = "PSK"; /* as long as it gets */
+        options.session = first_with(&options);
+        options.wall0 += LATER;
+        struct rig *rig = rig_new(&options);
+        size_t longer = CACHE_ID - id_length(options.session);
+        assert_int_equal(rig->hello.len + longer > mtu, longer > 0);
+        count += longer == 0;
+        rig_free(rig);
+        SSL_SESSION_free(options.session);
+    }
+    assert_in_range(count, 1, 143);
+}
+
 /* The least mtu that the settings have. */
 static void test_there_is_room_for_an_id(void **state)
 {
@@ -486,6 +508,7 @@ int main(void)
         TEST(test_a_ticket_wins),
         TEST(test_ids_of_another_length),
         TEST(test_an_id_ends_where_it_ends),
+        TEST(test_no_id_makes_a_hello_too_long),
         TEST(test_there_is_room_for_an_id),
         TEST(test_a_forged_finished_costs_nothing),
     };
