@@ -16,9 +16,7 @@ struct entry {
 };
 
 struct search {
-    unsigned service;
-    const uint8_t *identity;
-    size_t len;
+    const struct identities_of *of;
     const struct session *except;
     struct session *found;
     unsigned count;
@@ -99,9 +97,9 @@ static bool look_at(const struct table_link *link, const void *arg)
     struct search *search = (struct search *)(uintptr_t)arg;
     struct session *s = table_entry(link, const struct entry, link)->session;
 
-    if (s == search->except || s->service != search->service ||
-        s->psk->identity_len != search->len ||
-        memcmp(s->psk->identity, search->identity, search->len) != 0)
+    if (s == search->except || s->service != search->of->service || s->opened > search->of->until ||
+        s->psk->identity_len != search->of->len ||
+        memcmp(s->psk->identity, search->of->identity, search->of->len) != 0)
         return false;
     search->count++;
     if (search->found == NULL || s->used < search->found->used)
@@ -109,23 +107,22 @@ static bool look_at(const struct table_link *link, const void *arg)
     return false;
 }
 
-static struct search look_for(const struct identities *ids, unsigned service,
-                              const uint8_t *identity, size_t len, const struct session *except)
+static struct search look_for(const struct identities *ids, const struct identities_of *of,
+                              const struct session *except)
 {
-    struct search search = {service, identity, len, except, NULL, 0};
+    struct search search = {of, except, NULL, 0};
 
-    table_find(&ids->table, siphash64(&ids->key, identity, len), look_at, &search);
+    table_find(&ids->table, siphash64(&ids->key, of->identity, of->len), look_at, &search);
     return search;
 }
 
-struct session *identities_idlest(const struct identities *ids, unsigned service,
-                                  const uint8_t *identity, size_t len, const struct session *except)
+struct session *identities_idlest(const struct identities *ids, const struct identities_of *of,
+                                  const struct session *except)
 {
-    return look_for(ids, service, identity, len, except).found;
+    return look_for(ids, of, except).found;
 }
 
-unsigned identities_count(const struct identities *ids, unsigned service, const uint8_t *identity,
-                          size_t len)
+unsigned identities_count(const struct identities *ids, const struct identities_of *of)
 {
-    return look_for(ids, service, identity, len, NULL).count;
+    return look_for(ids, of, NULL).count;
 }

@@ -29,13 +29,18 @@ unsigned identities_enter(struct identities *ids, struct session *s,
 /* It is gone, or s->psk is about to change; `conf` is what it entered with. Harmless on one that
  * did not enter. */
 void identities_leave(struct identities *ids, struct session *s, const struct conf_service *conf);
-/* How many of this worker's sessions can be found by an identity in a service. */
-unsigned identities_count(const struct identities *ids, unsigned service, const uint8_t *identity,
-                          size_t len);
-/* Of this worker's sessions of an identity in a service, other than `except`: the longest idle, or
- * NULL. */
-struct session *identities_idlest(const struct identities *ids, unsigned service,
-                                  const uint8_t *identity, size_t len,
+/* Sessions of an identity in a service that have opened until then, in ms. */
+struct identities_of {
+    unsigned service;
+    const uint8_t *identity;
+    size_t len;
+    uint64_t until;
+};
+
+/* How many of this worker's can be found. */
+unsigned identities_count(const struct identities *ids, const struct identities_of *of);
+/* The longest idle of them, other than `except`; or NULL. */
+struct session *identities_idlest(const struct identities *ids, const struct identities_of *of,
                                   const struct session *except);
 
 #endif

@@ -23,6 +23,8 @@ static void ask_elsewhere(struct relay *r, const struct session *s, unsigned roo
  * how many there may be. */
 void life_limit_identity(struct relay *r, struct session *s, unsigned count, uint64_t now)
 {
+    const struct identities_of all = {s->service, s->psk->identity, s->psk->identity_len,
+                                      UINT64_MAX};
     unsigned max = policy_session_cap(life_conf(r, s), s);
     struct session *victim = NULL;
 
@@ -31,8 +33,7 @@ void life_limit_identity(struct relay *r, struct session *s, unsigned count, uin
     if (max == 0)
         return;
     if (count > max)
-        victim = identities_idlest(&r->identities, s->service, s->psk->identity,
-                                   s->psk->identity_len, s);
+        victim = identities_idlest(&r->identities, &all, s);
     if (victim != NULL)
         life_end(r, victim, SESSION_END_ELSEWHERE, now);
     if (s->is_given)

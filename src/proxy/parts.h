@@ -23,6 +23,9 @@ struct relay_identity {
     uint8_t identity[PSK_IDENTITY_MAX];
     bool is_given; /* its key is a helper's: all that are asked end what there is no room for */
     unsigned room; /* sessions that it may still have, over those who have not been asked yet */
+    /* ms, set by whoever passes it on first: those that open later have a request of their own, and
+     * counted in this one, too, they would end another session for the same room. */
+    uint64_t asked;
 };
 
 /* A record whose connection id is another worker's, and where it has come in. */

@@ -203,14 +203,15 @@ void relay_leave_all(struct relay *r, uint64_t now)
 
 bool relay_end_one(struct relay *r, struct relay_identity *who, uint64_t now)
 {
-    unsigned count = identities_count(&r->identities, who->service, who->identity, who->len);
+    const struct identities_of of = {who->service, who->identity, who->len,
+                                     who->is_given ? who->asked : UINT64_MAX};
+    unsigned count = identities_count(&r->identities, &of);
     unsigned stays = who->is_given ? who->room : count - 1;
 
     if (count == 0)
         return false;
     for (; count > stays; count--)
-        life_end(r, identities_idlest(&r->identities, who->service, who->identity, who->len, NULL),
-                 SESSION_END_ELSEWHERE, now);
+        life_end(r, identities_idlest(&r->identities, &of, NULL), SESSION_END_ELSEWHERE, now);
     who->room -= who->is_given ? count : 0;
     return !who->is_given;
 }

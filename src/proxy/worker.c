@@ -44,7 +44,10 @@ static void ask_next(struct worker *w, const struct relay_identity *who, unsigne
 
 static void on_elsewhere(void *arg, const struct relay_identity *who)
 {
-    ask_next(arg, who, 1);
+    struct relay_identity request = *who;
+
+    request.asked = clock_now_ms(); /* now_of() is of when this turn began */
+    ask_next(arg, &request, 1);
 }
 
 /* What it posts to is another worker's. */

@@ -50,7 +50,10 @@ static struct session session(const struct psk *psk, uint64_t used)
 
 static struct session *idlest(unsigned service, const char *identity, const struct session *except)
 {
-    return identities_idlest(&w.ids, service, (const uint8_t *)identity, strlen(identity), except);
+    const struct identities_of of = {service, (const uint8_t *)identity, strlen(identity),
+                                     UINT64_MAX};
+
+    return identities_idlest(&w.ids, &of, except);
 }
 
 static void test_the_longest_idle_of_an_identity_is_found(void **state)

@@ -254,6 +254,7 @@ static void test_others_end_what_is_beyond(void **state)
         c[i] = world_open((uint16_t)(ONE + i), NULL);
         world->now += 10;
     }
+    who.asked = world->now;
     assert_false(relay_end_one(world->relay, &who, world->now));
     assert_int_equal(who.room, 1);
     assert_int_equal(world->stats.sessions, 3);
@@ -265,6 +266,28 @@ static void test_others_end_what_is_beyond(void **state)
     world_say(c[2], THREE, "used last");
     for (int i = 0; i < 3; i++)
         client_free(c[i]);
+}
+
+/* One that was long on its way meets sessions that have asked for themselves meanwhile. */
+static void test_a_late_request_ends_none_that_came_after_it(void **state)
+{
+    struct relay_identity who = {.len = 2, .identity = "me", .is_given = true, .room = 1};
+
+    (void)state;
+    begin(WITH(HELPER_SETTING, "service.a.max-sessions-per-identity=2"));
+    struct dtls_client *c = world_open(ONE, NULL);
+    who.asked = world->now;
+    world->now += 10;
+    struct dtls_client *later = world_open(TWO, NULL);
+    assert_false(relay_end_one(world->relay, &who, world->now));
+    assert_int_equal(who.room, 0);
+    assert_int_equal(world->stats.sessions, 2);
+    assert_false(relay_end_one(world->relay, &who, world->now));
+    assert_int_equal(world->stats.sessions, 1);
+    world_forget_sent();
+    world_say(later, TWO, "still there");
+    client_free(c);
+    client_free(later);
 }
 
 static void test_one_of_the_file_ends_one(void **state)
@@ -302,6 +325,7 @@ int main(void)
         TEST(test_an_identity_may_move),
         TEST(test_others_are_told_how_many_there_may_be),
         TEST(test_others_end_what_is_beyond),
+        TEST(test_a_late_request_ends_none_that_came_after_it),
         TEST(test_one_of_the_file_ends_one),
     };
 
