@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
+
+#define BUFFER_BYTES (4 * 1024 * 1024)
 
 void die(const char *what)
 {
@@ -66,6 +69,23 @@ void raise_descriptors(void)
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
         die("setrlimit");
+}
+
+void listen_at(int fd, struct sockaddr_in at)
+{
+    int bytes = BUFFER_BYTES;
+    socklen_t len = sizeof(at);
+    char host[INET_ADDRSTRLEN];
+
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    if (bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0)
+        die("bind");
+    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
+        die("getsockname");
+    printf("listening on %s:%u\n", inet_ntop(AF_INET, &at.sin_addr, host, sizeof(host)),
+           ntohs(at.sin_port));
+    fflush(stdout);
 }
 
 void wait_for_go(void)

@@ -23,6 +23,9 @@ size_t args_hex(const char *text, uint8_t *out, size_t size);
 /* As many descriptors as the hard limit allows. */
 void raise_descriptors(void);
 
+/* Binds a UDP socket that much is to come to; tells on stdout where that is. */
+void listen_at(int fd, struct sockaddr_in at);
+
 /* Prints "ready" and waits for a line on stdin; ends the program when there is none. */
 void wait_for_go(void);
 

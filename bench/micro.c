@@ -259,7 +259,7 @@ static struct server *server_new(const char *suite)
 static void give_tickets(struct server *s)
 {
     s->params.resumption =
-        (struct resumption){&s->tickets, "bench", UINT64_C(86400000), may_resume, NULL};
+        (struct resumption){&s->tickets, "bench", UINT64_C(86400000), may_resume, NULL, NULL};
 }
 
 static void server_free(struct server *s)

@@ -8,7 +8,6 @@
  */
 #include "args.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -17,29 +16,8 @@
 
 #define BATCH 64
 #define DATAGRAM_MAX 65536
-#define BUFFER_BYTES (4 * 1024 * 1024)
 
 static uint8_t room[BATCH][DATAGRAM_MAX];
-
-static int listen_at(struct sockaddr_in at)
-{
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), bytes = BUFFER_BYTES;
-    socklen_t len = sizeof(at);
-    char host[INET_ADDRSTRLEN];
-
-    if (fd < 0)
-        die("socket");
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-    if (bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0)
-        die("bind");
-    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
-        die("getsockname");
-    printf("listening on %s:%u\n", inet_ntop(AF_INET, &at.sin_addr, host, sizeof(host)),
-           ntohs(at.sin_port));
-    fflush(stdout);
-    return fd;
-}
 
 /* What one peer does not take is dropped, as a network would. */
 static void send_all(int fd, struct mmsghdr *message, unsigned count)
@@ -76,11 +54,15 @@ static _Noreturn void serve(int fd)
 
 int main(int argc, char **argv)
 {
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in at;
 
     if (argc > 2 || !args_address(argc == 2 ? argv[1] : "127.0.0.1:0", &at)) {
         fprintf(stderr, "usage: udp_echo [ADDR:PORT]\n");
         return 2;
     }
-    serve(listen_at(at));
+    if (fd < 0)
+        die("socket");
+    listen_at(fd, at);
+    serve(fd);
 }

@@ -11,7 +11,6 @@
  */
 #include "args.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/udp.h>
 #include <stdio.h>
@@ -27,7 +26,6 @@
 /* Datagrams taken from one socket before the others get their turn. */
 #define TURN 64
 #define DATAGRAM_MAX 65536
-#define BUFFER_BYTES (4 * 1024 * 1024)
 /* What the kernel takes at once to be cut. */
 #define SEGMENTS_BYTES 65000
 
@@ -58,24 +56,6 @@ static void watch(int fd, void *who)
 
     if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event) != 0)
         die("epoll_ctl");
-}
-
-static int listen_at(struct sockaddr_in at)
-{
-    int fd = open_socket(), bytes = BUFFER_BYTES;
-    socklen_t len = sizeof(at);
-    char host[INET_ADDRSTRLEN];
-
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-    if (bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0)
-        die("bind");
-    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
-        die("getsockname");
-    printf("listening on %s:%u\n", inet_ntop(AF_INET, &at.sin_addr, host, sizeof(host)),
-           ntohs(at.sin_port));
-    fflush(stdout);
-    return fd;
 }
 
 static struct peer **bucket_of(const struct sockaddr_in *addr)
@@ -264,7 +244,8 @@ int main(int argc, char **argv)
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (poller < 0)
         die("epoll_create1");
-    public_fd = listen_at(at);
+    public_fd = open_socket();
+    listen_at(public_fd, at);
     watch(public_fd, NULL);
     serve(in_batches);
 }

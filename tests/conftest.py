@@ -13,7 +13,8 @@ sys.path.append(str(pathlib.Path(__file__).parent / "system"))
 
 from lib import gate as gate_module  # noqa: E402  after the path to it
 from lib.backend import Backend  # noqa: E402
-from lib.gate import IDENTITY, KEY, Gate, adopt_orphans  # noqa: E402
+from lib.control import Control  # noqa: E402
+from lib.gate import IDENTITY, KEY, Gate, adopt_orphans, ending  # noqa: E402
 
 TEST_SECONDS = 120
 
@@ -142,14 +143,8 @@ def gate(binary, tmp_path, psk, settings):
         made.append(Gate(binary, ["-c", ini, *args], tmp_path, log_path, has_totals, secrets))
         return made[-1].wait_ready()
 
-    yield start
-    try:
-        for one in made:
-            if not one.ended:
-                one.end()
-    finally:
-        for one in made:
-            one.kill()
+    with ending(made):
+        yield start
 
 
 @pytest.fixture
@@ -158,6 +153,25 @@ def orphans():
     adopt_orphans(True)
     yield
     adopt_orphans(False)
+
+
+@pytest.fixture
+def control(tmp_path):
+    """The control socket of a gate that is told of its path."""
+    return Control(tmp_path / "control.sock")
+
+
+@pytest.fixture
+def upgrade(control, orphans):
+    """Upgrades the gate that `control` speaks to; what that one answers."""
+
+    def upgrade_it(g):
+        answer = control.json("upgrade")
+        assert answer["upgraded"] is True
+        g.follow(answer["pid"])
+        return answer
+
+    return upgrade_it
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ static const uint8_t *take(struct reader *r, size_t n)
     return p;
 }
 
-/* Inlined, so that `n` is a number wherever it is used and the loop is gone; so is write_be(). */
+/* Inlined, so that `n` is a number wherever it is used; so are the others. */
 static inline __attribute__((always_inline)) uint64_t read_be(struct reader *r, size_t n)
 {
     const uint8_t *p = take(r, n);
@@ -58,12 +59,12 @@ static uint8_t *claim(struct writer *w, size_t n)
     return p;
 }
 
+/* `n`: 1 to 8. */
 static inline __attribute__((always_inline)) void put_be(uint8_t *p, uint64_t v, size_t n)
 {
-    for (size_t i = n; i > 0; i--) {
-        p[i - 1] = (uint8_t)v;
-        v >>= 8;
-    }
+    const uint64_t first = htobe64(v << (64 - 8 * n));
+
+    memcpy(p, &first, n);
 }
 
 static inline __attribute__((always_inline)) void write_be(struct writer *w, uint64_t v, size_t n)

@@ -5,7 +5,6 @@
 #ifndef DTLSGATE_BASE_CLOCK_H
 #define DTLSGATE_BASE_CLOCK_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 /* Milliseconds that never go back, from an arbitrary start (> 0). */

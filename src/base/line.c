@@ -6,7 +6,6 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 
-#include <stdint.h>
 #include <string.h>
 
 /* What closes a line that was cut always fits: a quote, a brace, a newline (or NUL). */

@@ -7,7 +7,6 @@
 #include "base/sink.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>

@@ -24,12 +24,23 @@ void mapped_close(struct mapped *m)
     m->fd = -1;
 }
 
+/* A signal may end it, and then nothing has been changed (fallocate(2)). */
+static bool reserve(int fd, off_t at)
+{
+    int error;
+
+    do
+        error = fallocate(fd, 0, at, MAPPED_BLOCK);
+    while (error != 0 && errno == EINTR);
+    return error == 0;
+}
+
 static void *map_block(const struct mapped *m, unsigned number)
 {
     off_t at = (off_t)number * MAPPED_BLOCK;
     void *block;
 
-    if (fallocate(m->fd, 0, at, MAPPED_BLOCK) != 0)
+    if (!reserve(m->fd, at))
         return NULL;
     block = mmap(NULL, MAPPED_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, at);
     return block != MAP_FAILED ? block : NULL;

@@ -96,6 +96,17 @@ static void detach(struct msghdr *m, struct parcel *p)
     }
 }
 
+/* Of an end that has closed with something unread the kernel tells once, and first; what that one
+ * has said is still there. */
+static ssize_t take(int socket, struct msghdr *m)
+{
+    ssize_t n = recvmsg(socket, m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+    if (n < 0 && errno == ECONNRESET)
+        n = recvmsg(socket, m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    return n;
+}
+
 enum parcel_verdict parcel_receive(int socket, struct parcel *p, int patience_ms)
 {
     union ancillary a;
@@ -109,7 +120,7 @@ enum parcel_verdict parcel_receive(int socket, struct parcel *p, int patience_ms
                            .msg_iovlen = 1,
                            .msg_control = a.room,
                            .msg_controllen = sizeof(a.room)};
-        ssize_t n = recvmsg(socket, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        ssize_t n = take(socket, &m);
         if (n >= 0) {
             detach(&m, p);
             p->len = (size_t)n;

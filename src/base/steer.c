@@ -6,10 +6,8 @@
 
 #include "base/bytes.h"
 
-#include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
-#include <string.h>
 #include <sys/socket.h>
 
 /* Odd, with bits set evenly. */
@@ -114,31 +112,13 @@ static void add_ipv6(struct program *p, const struct steer *s, unsigned count)
     add(p, BPF_RET | BPF_K, UINT32_MAX); /* no such index: the kernel chooses */
 }
 
-/* Goes on behind it where the datagram says nothing; a load past the end would mean the first
- * socket, so the length is asked before. */
-static void add_steering(struct program *p, const struct udp_steering *to)
-{
-    const struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
-        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, to->at, 0, 5),
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, to->first, 0, 3),
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, to->at),
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, to->count, 1, 0),
-        BPF_STMT(BPF_RET | BPF_A, 0),
-    };
-
-    memcpy(p->code, code, sizeof(code));
-    p->len = sizeof(code) / sizeof(*code);
-}
-
 bool steer_attach(const struct steer *s, int fd, const struct udp_steering *first)
 {
-    struct program p = {.len = 0};
+    struct program p = {.len = UDP_STEERING_CODE};
     struct sock_filter *jump;
     unsigned short from;
 
-    add_steering(&p, first);
+    udp_steering_code(first, p.code);
     add(&p, BPF_LD | BPF_B | BPF_ABS, NET(0));
     add(&p, BPF_ALU | BPF_RSH | BPF_K, 4);
     add_unless(&p, 4, 0);

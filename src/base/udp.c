@@ -282,9 +282,9 @@ static bool arrives(int fd, size_t len)
 }
 
 /* A load past the end would mean the first socket, so the length is asked before. */
-bool udp_steer(int fd, const struct udp_steering *to)
+void udp_steering_code(const struct udp_steering *to, struct sock_filter *out)
 {
-    struct sock_filter code[] = {
+    const struct sock_filter code[UDP_STEERING_CODE] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
         BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, to->at, 0, 5),
         BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
@@ -292,10 +292,19 @@ bool udp_steer(int fd, const struct udp_steering *to)
         BPF_STMT(BPF_LD | BPF_B | BPF_ABS, to->at),
         BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, to->count, 1, 0),
         BPF_STMT(BPF_RET | BPF_A, 0),
-        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX), /* none: by the hash, as without */
+    };
+
+    memcpy(out, code, sizeof(code));
+}
+
+bool udp_steer(int fd, const struct udp_steering *to)
+{
+    struct sock_filter code[UDP_STEERING_CODE + 1] = {
+        [UDP_STEERING_CODE] = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX), /* by the hash, as without */
     };
     const struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
 
+    udp_steering_code(to, code);
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)) == 0;
 }
 

@@ -82,6 +82,11 @@ struct udp_steering {
  * other datagrams, those that are too short included. False: it does not know how, or the socket
  * shares nothing. */
 bool udp_steer(int fd, const struct udp_steering *to);
+/* The instructions for that, to begin a longer program with: it goes on behind them where a
+ * datagram names no socket. */
+#define UDP_STEERING_CODE 7
+struct sock_filter;
+void udp_steering_code(const struct udp_steering *to, struct sock_filter *out);
 
 /* What the kernel can do with many datagrams of one way at a time. */
 struct udp_offload {

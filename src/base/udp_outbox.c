@@ -55,10 +55,11 @@ struct parcel {
     void *owner;
     uint16_t first, last; /* pieces */
     uint16_t count;
-    uint16_t next; /* parcel of the same socket */
-    bool is_led;   /* another one's next */
-    bool is_full;  /* takes no more pieces */
-    size_t size;   /* of each piece but the last */
+    uint16_t next;  /* parcel of the same socket */
+    uint16_t place; /* in by_way, maybe another's by now */
+    bool is_led;    /* another one's next */
+    bool is_full;   /* takes no more pieces */
+    size_t size;    /* of each piece but the last */
     size_t bytes;
 };
 
@@ -264,10 +265,10 @@ static void flush(struct udp_outbox *out)
             send_connected(out, p);
         else if (!p->is_led)
             send_shared(out, i);
+        out->by_way[p->place] = NONE;
     }
     out->parcel_count = out->piece_count = 0;
     out->used = 0;
-    memset(out->by_way, 0xff, sizeof(out->by_way)); /* NONE */
 }
 
 /* ---- queueing ---- */
@@ -416,6 +417,7 @@ void udp_outbox_commit(struct udp_outbox *out, size_t len, const struct udp_way 
     assert(len <= out->reserved && out->piece_count < PIECES_MAX && way->fd >= 0);
     if (!p || !goes(p, way) || !takes(out, p, len)) {
         p = begin(out, way, len);
+        p->place = (uint16_t)(place - out->by_way);
         *place = (uint16_t)(p - out->parcel);
     }
     add(out, p, len);

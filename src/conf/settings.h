@@ -59,6 +59,7 @@ struct conf_daemon {
     char *state_dir;           /* NULL: no session outlives the process */
     char *state_key;           /* NULL: the service manager's credential */
     uint64_t resolve_interval; /* ms; 0: names are looked up at start and reload alone */
+    unsigned resumption_cache; /* sessions to be resumed by their id, of all services; 0: none */
     struct conf_lines lines;
 };
 
@@ -119,7 +120,7 @@ struct conf_service {
     struct prefixes allow, deny;                                 /* allow empty: everybody */
     enum conf_ems ems;
     bool cid;                 /* connection ids may be negotiated */
-    bool resumption;          /* by tickets */
+    bool resumption;          /* by tickets, and by ids where there is a cache */
     uint64_t ticket_lifetime; /* ms, from the first handshake on */
     unsigned forgery_limit;   /* records that fail to authenticate under one key; 0: by the suite */
     unsigned usage_limit;     /* records under one key, both ways; 0: by the suite */

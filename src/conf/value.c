@@ -5,7 +5,6 @@
 #include "conf/value.h"
 
 #include "base/addr.h"
-#include "base/bytes.h"
 #include "base/prefix.h"
 #include "conf/backends.h"
 #include "conf/date.h"
@@ -15,7 +14,6 @@
 #include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

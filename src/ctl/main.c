@@ -99,6 +99,17 @@ static enum exit_status refuse_usage(const char *why)
     return EXIT_UNASKED;
 }
 
+/* A command's own stand behind it, and are not known here. `word`: what getopt_long() has gone
+ * through, unless that is a group of short ones that it is still in. */
+static enum exit_status refuse_option(const char *word)
+{
+    char one[] = {'-', (char)optopt, '\0'}, why[256];
+
+    snprintf(why, sizeof(why), "%s is no option here; those of a command stand behind it",
+             strncmp(word, "--", 2) == 0 ? word : one);
+    return refuse_usage(why);
+}
+
 int main(int argc, char *argv[])
 {
     struct talk t = {.socket = DEFAULT_SOCKET};
@@ -123,7 +134,7 @@ int main(int argc, char *argv[])
         case ':':
             return (int)refuse_usage("-s needs the path of a socket");
         default:
-            return (int)refuse_usage("there is no such option");
+            return (int)refuse_option(argv[optind - 1]);
         }
     }
     for (int i = optind; i < argc; i++) {

@@ -4,6 +4,7 @@
  */
 #include "ctl/sample.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -5,7 +5,6 @@
 #ifndef DTLSGATE_CTL_SAMPLE_H
 #define DTLSGATE_CTL_SAMPLE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -4,8 +4,9 @@
  */
 #include "daemon/cmdline.h"
 
+#include "conf/spell.h"
+
 #include <getopt.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,17 +114,35 @@ static void add_listen(struct parse *p, const char *value)
     p->listen = joined;
 }
 
+/* The long option that an unknown one may have been meant for, a value behind '=' aside, or NULL.
+ */
+static const char *near_to(const char *word)
+{
+    char name[32];
+    int n = snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
+
+    if (n >= (int)sizeof(name))
+        return NULL;
+    for (const struct option *o = long_options; o->name != NULL; o++)
+        if (spell_near(o->name, name))
+            return o->name;
+    return NULL;
+}
+
 /* What getopt_long() did not take. It names a long option only by its place: the argument it took
  * last; while it is inside of a group of short ones that is not yet theirs. */
 static void refuse(struct parse *p, int what)
 {
     const char *word = p->argv[optind - 1];
     bool is_long = strncmp(word, "--", 2) == 0;
+    const char *near = is_long ? near_to(word + 2) : NULL;
 
     if (what == ':' && is_long)
         errors_add(p->errors, "%s needs a value", word);
     else if (what == ':')
         errors_add(p->errors, "-%c needs a value", optopt);
+    else if (optopt == 0 && near != NULL)
+        errors_add(p->errors, "%s is no option; did you mean --%s?", word, near);
     else if (optopt == 0)
         errors_add(p->errors, "%s is no option, or short for more than one", word);
     else if (optopt != ':' && strchr(short_options, optopt) != NULL)

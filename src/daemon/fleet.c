@@ -5,9 +5,8 @@
 #include "daemon/fleet.h"
 
 #include "base/access.h"
-#include "base/bytes.h"
-#include "base/clock.h"
 #include "base/log.h"
+#include "daemon/renewal.h"
 #include "dtls/cookie.h"
 #include "proxy/mailbox.h"
 #include "proxy/relay.h"
@@ -34,8 +33,8 @@ struct fleet {
     bool has_replies; /* the mailbox is made */
     struct mailbox replies;
     struct cookie_secrets cookies;
-    struct ticket_keys tickets;
-    uint64_t tickets_made;   /* ms: when the newest of them was; 0: at the start */
+    struct renewal tickets;
+    struct cache *cache;     /* NULL: no session is resumed by its id */
     struct state_dir *state; /* NULL: nothing outlives the process */
     bool has_moved;          /* the mailbox is made */
     struct mailbox moved;
@@ -70,7 +69,8 @@ static bool make_worker(struct fleet *f, const struct sockets *sockets, struct r
         .socket_count = sockets->per_worker,
         .acks = f->acks,
         .cookies = &f->cookies,
-        .tickets = &f->tickets,
+        .tickets = &f->tickets.keys,
+        .cache = f->cache,
         .offload = sockets->offload,
         .shared = sockets_shared(sockets, f->count),
         .is_stopped = sockets->are_taken,
@@ -81,6 +81,13 @@ static bool make_worker(struct fleet *f, const struct sockets *sockets, struct r
         return false;
     f->count++;
     return true;
+}
+
+static bool make_cache(struct fleet *f, const struct conf *conf)
+{
+    if (conf->daemon.resumption_cache > 0)
+        f->cache = cache_new(conf->daemon.resumption_cache);
+    return f->cache != NULL || conf->daemon.resumption_cache == 0;
 }
 
 static bool make_workers(struct fleet *f, const struct conf *conf, const struct sockets *sockets,
@@ -123,7 +130,8 @@ void fleet_free(struct fleet *f)
     if (f->acks >= 0)
         close(f->acks);
     cookie_secrets_wipe(&f->cookies);
-    ticket_keys_wipe(&f->tickets);
+    renewal_wipe(&f->tickets);
+    cache_free(f->cache);
     free(f);
 }
 
@@ -137,13 +145,14 @@ struct fleet *fleet_new(const struct conf *conf, const struct sockets *sockets, 
         return NULL;
     }
     cookie_secrets_init(&f->cookies);
-    ticket_keys_init(&f->tickets);
+    renewal_init(&f->tickets);
     f->worker = calloc(sockets->workers, sizeof(struct worker *));
     f->acks = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     f->has_replies = mailbox_init(&f->replies);
     f->has_moved = mailbox_init(&f->moved);
     f->moving = calloc(sockets->workers, sizeof(*f->moving));
-    if (f->worker == NULL || f->acks < 0 || !f->has_replies || !f->has_moved || f->moving == NULL)
+    if (f->worker == NULL || f->acks < 0 || !f->has_replies || !f->has_moved || f->moving == NULL ||
+        !make_cache(f, conf))
         snprintf(why, why_size, "cannot make the workers: %s", strerror(errno));
     else if (make_workers(f, conf, sockets, why, why_size))
         return f;
@@ -364,31 +373,21 @@ void fleet_rotate_cookies(struct fleet *f)
             f->awaited++;
 }
 
-/* As long as the longest life of a ticket: the key before the newest then opens all there are. */
-static uint64_t ticket_turn(const struct conf *conf)
-{
-    uint64_t turn = 0;
-
-    for (size_t i = 0; i < conf->service_count; i++)
-        if (conf->service[i].resumption && conf->service[i].ticket_lifetime > turn)
-            turn = conf->service[i].ticket_lifetime;
-    return turn;
-}
-
 void fleet_age_tickets(struct fleet *f, const struct conf *conf, uint64_t now)
 {
-    uint64_t turn = ticket_turn(conf);
-
     assert(!f->is_stopping);
-    if (f->tickets_made == 0)
-        f->tickets_made = now;
-    if (turn == 0 || now - f->tickets_made < turn)
+    if (!renewal_is_due(&f->tickets, conf, now))
         return;
-    f->tickets_made = now;
-    ticket_keys_rotate(&f->tickets);
+    if (f->state != NULL && !state_put_tickets(f->state, &f->tickets.keys, 0))
+        log_error("dtlsgate: state-dir: libcrypto failed; a start anew will not know the tickets");
     for (unsigned i = 0; i < f->count; i++)
-        if (worker_post_tickets(f->worker[i], &f->tickets))
+        if (worker_post_tickets(f->worker[i], &f->tickets.keys))
             f->awaited++;
+}
+
+void fleet_expire_ids(struct fleet *f, uint64_t wall)
+{
+    cache_expire(f->cache, wall);
 }
 
 void fleet_ping(struct fleet *f)
@@ -516,14 +515,13 @@ void fleet_use_cookies(struct fleet *f, const struct cookie_secrets *cookies)
 
 const struct ticket_keys *fleet_tickets(const struct fleet *f, uint64_t now, uint64_t *age)
 {
-    *age = f->tickets_made > 0 ? now - f->tickets_made : 0;
-    return &f->tickets;
+    *age = renewal_age(&f->tickets, now);
+    return &f->tickets.keys;
 }
 
 void fleet_use_tickets(struct fleet *f, const struct ticket_keys *keys, uint64_t age, uint64_t now)
 {
-    f->tickets = *keys;
-    f->tickets_made = age < now ? now - age : 1;
+    renewal_take(&f->tickets, keys, age, now);
     for (unsigned i = 0; i < f->count; i++)
         worker_use_tickets(f->worker[i], keys);
 }

@@ -77,6 +77,9 @@ void fleet_rotate_cookies(struct fleet *f);
 /* Renews the keys of tickets when it is time, by the longest life of one. Not behind fleet_stop().
  */
 void fleet_age_tickets(struct fleet *f, const struct conf *conf, uint64_t now);
+/* Forgets the sessions that could be resumed by their id and are too old for that at `wall`, ms
+ * since 1970 UTC. */
+void fleet_expire_ids(struct fleet *f, uint64_t wall);
 /* Asks all workers for a sign of life, which is that they acknowledge it. Only while they are
  * settled, and not behind fleet_stop(). */
 void fleet_ping(struct fleet *f);

@@ -26,7 +26,6 @@
 #include "dtls/ticket.h"
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 /* Of all that is said, the sessions included. */

@@ -11,6 +11,7 @@
 #include "daemon/fleet.h"
 #include "daemon/lookup.h"
 #include "proxy/pp2.h"
+#include "proxy/report.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -76,24 +77,13 @@ static void set_down(struct watched *w, bool is_down, const char *why)
     const struct relay_order order = {.service = w->ward->service,
                                       .what = is_down ? BALANCE_SILENT : BALANCE_ANSWER,
                                       .backend = w->addr};
-    char text[ADDR_TEXT_MAX];
-    uint32_t skipped;
+    const struct report_news news = {&w->addr, !is_down, why};
 
     if (w->is_down == is_down)
         return;
     w->is_down = is_down;
     tell(w->ward->health, &order);
-    if (!log_allowed(&w->ward->health->lines, clock_now_ms(), &skipped))
-        return;
-    const struct log_field fields[] = {
-        {"service", w->ward->conf->name, 0},
-        {"backend", addr_format(&w->addr, text), 0},
-        {"reason", why, 0},
-        {"left-out", NULL, skipped},
-        {NULL, NULL, 0},
-    };
-    log_event(is_down ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, is_down ? "backend down" : "backend up",
-              fields);
+    report_backend(w->ward->conf, &news, &w->ward->health->lines, clock_now_ms());
 }
 
 static void close_socket(struct watched *w)

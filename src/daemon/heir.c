@@ -12,7 +12,6 @@
 #include "daemon/handover.h"
 #include "daemon/spawner.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -557,11 +556,15 @@ bool heir_confirm(struct heir_report *report, char *why, size_t why_size)
     return true;
 }
 
-/* Where nobody hears it any more, there is nobody else to go on. */
-void heir_begin(void)
+/* Where nobody hears it any more, there is nobody else to go on; one that could not be told would.
+ */
+bool heir_begin(void)
 {
     struct writer w = handover_begin(&heir.parcel, HANDOVER_RUNNING);
+    enum parcel_verdict verdict = parcel_wrote(&heir.parcel, &w)
+                                      ? parcel_send(heir.fd, &heir.parcel, WAIT_MS)
+                                      : PARCEL_BROKEN;
 
-    heir.has_all = true;
-    (void)say(&w);
+    heir.has_all = verdict == PARCEL_OK || verdict == PARCEL_END;
+    return heir.has_all;
 }

@@ -13,7 +13,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 /* Reads what the running process begins with, first of all that opens anything. Each mistake adds a
@@ -59,8 +58,9 @@ bool heir_take_all(struct fleet *f, const struct conf *conf, struct heir_report 
  * above. */
 bool heir_confirm(struct heir_report *report, char *why, size_t why_size)
     __attribute__((warn_unused_result));
-/* Takes it: from here on it is ours, and the other process only waits to hear this. */
-void heir_begin(void);
+/* Takes it: from here on it is ours, and the other process only waits to hear this. False: it
+ * cannot be told, so it will go on itself; heir_fail(). */
+bool heir_begin(void) __attribute__((warn_unused_result));
 /* Ends the process then and there: what it may have taken is not its own. */
 _Noreturn void heir_fail(const char *why);
 /* Becomes readable when the other process has gone. */

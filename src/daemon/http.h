@@ -12,8 +12,6 @@
 #include "base/errors.h"
 #include "daemon/status.h"
 
-#include <stddef.h>
-
 struct event_base;
 struct http;
 

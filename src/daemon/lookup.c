@@ -8,7 +8,6 @@
 
 #include "proxy/mailbox.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>

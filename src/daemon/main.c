@@ -11,11 +11,13 @@
 #include "daemon/cmdline.h"
 #include "daemon/heir.h"
 #include "daemon/http.h"
+#include "daemon/inspect.h"
 #include "daemon/logs.h"
 #include "daemon/master.h"
 #include "daemon/notify.h"
 #include "daemon/passed.h"
 #include "daemon/pidfile.h"
+#include "daemon/places.h"
 #include "daemon/priv.h"
 #include "daemon/review.h"
 #include "daemon/sockets.h"
@@ -80,43 +82,6 @@ static enum exit_status print_psk(const char *identity)
     puts(line);
     bytes_wipe(line, sizeof(line));
     return finish_output();
-}
-
-/* What a start would warn of, too. */
-static void print_warnings(const struct cmdline *c, const struct conf *conf)
-{
-    size_t descriptors = priv_raise_descriptors(review_descriptors(conf));
-    struct errors found = {.count = 0};
-
-    review_limits(conf, cmdline_source_name(c), descriptors, &found);
-    review_settings(conf, cmdline_source_name(c), &found);
-    review_keys(conf, &found);
-    errors_print(&found, stderr, "warning: ");
-    errors_clear(&found);
-}
-
-/* -t and -T. */
-static enum exit_status check_settings(const struct cmdline *c)
-{
-    struct errors errors = {.count = 0};
-    const struct conf *conf = conf_load(&c->source, &errors);
-    enum exit_status status = EXIT_WRONG;
-    struct priv priv;
-
-    if (conf == NULL || !priv_find(&priv, &conf->daemon, cmdline_source_name(c), &errors))
-        goto out;
-    if (c->action == CMDLINE_SHOW) {
-        conf_print(conf, stdout);
-    } else {
-        print_warnings(c, conf);
-        printf("%s: settings are valid\n", cmdline_source_name(c));
-    }
-    status = finish_output();
-out:
-    errors_print(&errors, stderr, "");
-    errors_clear(&errors);
-    conf_unref(conf);
-    return status;
 }
 
 static bool is_any_transparent(const struct conf *conf)
@@ -215,13 +180,16 @@ static bool open_all(struct process *p, struct errors *errors)
     const char *source = cmdline_source_name(p->cmdline);
     bool is_fine =
         priv_find(&p->priv, daemon, source, errors) && priv_check(&p->priv, source, errors);
+    const struct places places = {p->conf, source, p->cmdline->pidfile, heir_is_there()};
+    char state[PLACES_NAME_MAX];
     char why[256];
 
     p->priv.keeps_raw = is_any_transparent(p->conf);
-    is_fine &= state_new(&p->state, daemon, source, errors) &&
+    bool is_placed = places_check(&places, errors);
+    is_fine &= state_new(&p->state, daemon, places_state_name(&places, state), errors) &&
                state_inherit(p->state, heir_is_there(), heir_claim_state(), source, errors);
     is_fine &= open_public(p, errors);
-    is_fine &= open_pidfile(p, errors);
+    is_fine &= is_placed && open_pidfile(p, errors);
     is_fine &= open_http(p, source, errors);
     if (!is_fine)
         return false;
@@ -234,6 +202,16 @@ static bool open_all(struct process *p, struct errors *errors)
     priv_give_log(&p->priv);
     log_set_level(cmdline_log_level(p->cmdline, daemon->log_level));
     return open_control(p, source, errors);
+}
+
+static void warn_of_root(const struct process *p)
+{
+    struct errors found = {.count = 0};
+
+    priv_review(&p->priv, cmdline_source_name(p->cmdline), &found);
+    if (found.count > 0)
+        log_warning("%s", found.line[0] != NULL ? found.line[0] : "out of memory");
+    errors_clear(&found);
 }
 
 /* What will do for now and may hurt later. */
@@ -250,6 +228,7 @@ static void warn(const struct process *p, size_t descriptors)
             log_info("service %s: its keys may come to lie on swap; raise the limit of locked "
                      "memory (LimitMEMLOCK, ulimit -l)",
                      p->conf->service[i].name);
+    warn_of_root(p);
     review_log(p->conf, cmdline_source_name(p->cmdline));
     review_policies(p->conf);
     sockets_check_buffers(&p->sockets, p->conf);
@@ -382,8 +361,9 @@ static enum exit_status act(const struct cmdline *c)
     case CMDLINE_RUN:
         return c->background ? run_in_background(c) : run(c);
     case CMDLINE_TEST:
+        return inspect_test(c) ? finish_output() : EXIT_WRONG;
     case CMDLINE_SHOW:
-        return check_settings(c);
+        return inspect_show(c) ? finish_output() : EXIT_WRONG;
     case CMDLINE_VERSION:
         return print_version();
     case CMDLINE_HELP:

@@ -161,6 +161,7 @@ static void on_cookie_turn(evutil_socket_t fd, short what, void *arg)
         return;
     fleet_rotate_cookies(m->fleet);
     fleet_age_tickets(m->fleet, m->conf, clock_now_ms());
+    fleet_expire_ids(m->fleet, clock_wall_ms());
 }
 
 static void on_denial(evutil_socket_t fd, short what, void *arg)

@@ -163,7 +163,8 @@ static void write_state(const struct status *s, struct text *out)
          (double)s->reload.last_taken_at},
         {{"log_lost", "_total", "counter", "lines of the log that could not be written"},
          (double)log_lost()},
-        {{"access_log_lost", "_total", "counter", "lines of the access log that could not be"},
+        {{"access_log_lost", "_total", "counter",
+          "lines of the access log that could not be written"},
          (double)access_lost()},
     };
 

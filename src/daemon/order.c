@@ -7,14 +7,11 @@
 #include "base/bytes.h"
 #include "conf/spell.h"
 #include "conf/value.h"
-#include "daemon/events.h"
 #include "daemon/outcome.h"
 #include "daemon/words.h"
 #include "dtls/keylog.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,24 +36,6 @@ struct command {
     bool is_change;
     void (*run)(struct call *c);
 };
-
-static void begin_answer(struct order *o)
-{
-    outcome_begin(&o->show);
-}
-
-void order_refuse(struct order *o, const char *format, ...)
-{
-    char why[512];
-    va_list ap;
-
-    va_start(ap, format);
-    vsnprintf(why, sizeof(why), format, ap);
-    va_end(ap);
-    o->kind = ORDER_ANSWERED;
-    outcome_refuse(&o->show, why);
-    show_end(&o->show);
-}
 
 /* ---- what arguments may be ---- */
 
@@ -155,7 +134,7 @@ static bool set_option(struct call *c, const char *name, const char *value)
 
 static void run_status(struct call *c)
 {
-    begin_answer(c->order);
+    outcome_begin(&c->order->show);
     view_status(&c->order->show, c->view);
     show_end(&c->order->show);
 }
@@ -174,7 +153,7 @@ static void run_sessions(struct call *c)
             i++;
     }
     o->kind = ORDER_WALK;
-    begin_answer(o);
+    outcome_begin(&o->show);
     show_list(&o->show, "sessions", "session");
 }
 
@@ -249,7 +228,7 @@ static void run_trace(struct call *c)
     }
     o->kind = ORDER_TRACE;
     o->ask = INQUIRY_TRACE;
-    begin_answer(o);
+    outcome_begin(&o->show);
     show_list(&o->show, "events", "event");
 }
 
@@ -271,7 +250,7 @@ static void run_reopen(struct call *c)
         order_refuse(c->order, "the log goes on in the old file: %s", why);
         return;
     }
-    begin_answer(c->order);
+    outcome_begin(&c->order->show);
     show_flag(&c->order->show, "reopened", true);
     show_end(&c->order->show);
 }
@@ -288,7 +267,7 @@ static void drain(struct call *c, bool is_on)
 {
     if (!are_told(c, c->hooks->drain(c->hooks->arg, is_on)))
         return;
-    begin_answer(c->order);
+    outcome_begin(&c->order->show);
     show_flag(&c->order->show, "draining", is_on);
     show_end(&c->order->show);
 }
@@ -344,7 +323,7 @@ static void run_backend(struct call *c)
         order.what = BALANCE_UNDRAIN;
     if (!are_told(c, c->hooks->tell_backend(c->hooks->arg, &order)))
         return;
-    begin_answer(c->order);
+    outcome_begin(&c->order->show);
     show_flag(&c->order->show, "draining", is_drain);
     show_end(&c->order->show);
 }
@@ -353,7 +332,7 @@ static void run_backends(struct call *c)
 {
     if (c->count > 0 && !set_service(c, c->arg[0]))
         return;
-    begin_answer(c->order);
+    outcome_begin(&c->order->show);
     view_backends(&c->order->show, c->view, c->count > 0 ? c->arg[0] : NULL);
     show_end(&c->order->show);
 }
@@ -367,7 +346,7 @@ static void run_stop(struct call *c)
     if (c->count > 0)
         c->hooks->forget(c->hooks->arg);
     c->order->kind = ORDER_STOP;
-    begin_answer(c->order);
+    outcome_begin(&c->order->show);
     show_flag(&c->order->show, "stopping", true);
     show_end(&c->order->show);
 }
@@ -383,21 +362,21 @@ static void run_log_level(struct call *c)
         return;
     }
     c->hooks->set_log_level(c->hooks->arg, daemon.log_level);
-    begin_answer(c->order);
+    outcome_begin(&c->order->show);
     show_word(&c->order->show, "log-level", c->arg[0]);
     show_end(&c->order->show);
 }
 
 static void run_config(struct call *c)
 {
-    begin_answer(c->order);
+    outcome_begin(&c->order->show);
     view_settings(&c->order->show, c->view->conf);
     show_end(&c->order->show);
 }
 
 static void run_version(struct call *c)
 {
-    begin_answer(c->order);
+    outcome_begin(&c->order->show);
     view_version(&c->order->show, c->hooks->event_library);
     show_end(&c->order->show);
 }
@@ -406,7 +385,7 @@ static void run_help(struct call *c)
 {
     struct show *s = &c->order->show;
 
-    begin_answer(c->order);
+    outcome_begin(&c->order->show);
     show_list(s, "commands", "");
     for (const struct command *command = c->table; command->name != NULL; command++) {
         if (s->form == SHOW_TEXT) {
@@ -508,88 +487,4 @@ void order_take(struct order *o, const void *line, size_t len, const struct orde
         order_refuse(o, "no command; help lists them");
     else
         run(o, &words, hooks);
-}
-
-void order_clear(struct order *o)
-{
-    show_clear(&o->show);
-}
-
-/* ---- what comes later ---- */
-
-static void show_events(struct order *o, const struct inquiry *q)
-{
-    for (size_t i = 0; i < q->count; i++) {
-        show_item(&o->show);
-        event_show(&o->show, &q->event[i]);
-        show_item_end(&o->show);
-    }
-}
-
-void order_slice(struct order *o, const struct inquiry *q, const struct conf *conf)
-{
-    o->count += q->count;
-    if (q->kind == INQUIRY_TRACE) {
-        show_events(o, q);
-        return;
-    }
-    if (q->kind == INQUIRY_END)
-        return;
-    for (size_t i = 0; i < q->count; i++) {
-        if (o->is_single)
-            begin_answer(o);
-        else
-            show_item(&o->show);
-        view_session(&o->show, &q->row[i], conf);
-        if (!o->is_single)
-            show_item_end(&o->show);
-    }
-}
-
-size_t order_rows(const struct order *o)
-{
-    uint64_t wanted = o->ask == INQUIRY_LIST && o->limit > 0 ? o->limit - o->count : o->limit;
-
-    return wanted == 0 || wanted > INQUIRY_ROWS ? INQUIRY_ROWS : (size_t)wanted;
-}
-
-bool order_is_satisfied(const struct order *o)
-{
-    if (o->filter.id != 0)
-        return o->count > 0;
-    return o->ask == INQUIRY_LIST && o->limit > 0 && o->count >= o->limit;
-}
-
-void order_finish(struct order *o)
-{
-    bool needs_some = o->is_single || o->ask == INQUIRY_END;
-
-    if (needs_some && o->count == 0) {
-        order_refuse(o, "there is no such session");
-        return;
-    }
-    o->kind = ORDER_ANSWERED;
-    if (o->ask == INQUIRY_END) {
-        begin_answer(o);
-        show_number(&o->show, "ended", o->count);
-    } else if (!o->is_single) {
-        show_list_end(&o->show);
-        show_number(&o->show, "count", o->count);
-        if (o->is_handed_over)
-            show_flag(&o->show, "handed-over", true);
-    }
-    show_end(&o->show);
-}
-
-void order_upgraded(struct order *o, const struct errors *errors,
-                    const struct upgrade_report *report)
-{
-    o->kind = ORDER_ANSWERED;
-    outcome_of_upgrade(&o->show, errors, report);
-}
-
-void order_reloaded(struct order *o, const struct errors *errors)
-{
-    o->kind = ORDER_ANSWERED;
-    outcome_of_reload(&o->show, errors);
 }

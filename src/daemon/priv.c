@@ -31,6 +31,17 @@ static bool become(const struct priv *p)
            setresuid(p->uid, p->uid, p->uid) == 0;
 }
 
+bool priv_may_keep_raw(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct has[_LINUX_CAPABILITY_U32S_3];
+
+    if (syscall(SYS_capget, &header, has) != 0)
+        return false;
+    errno = EPERM;
+    return (has[0].permitted & UINT32_C(1) << CAP_NET_RAW) != 0;
+}
+
 bool priv_give_up(bool keeps_raw)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -164,6 +175,27 @@ bool priv_check(const struct priv *p, const char *source, struct errors *errors)
                "as that user",
                source, p->user);
     return false;
+}
+
+const char *priv_name(const struct priv *p)
+{
+    const struct passwd *we = p->is_wanted ? NULL : getpwuid(geteuid());
+
+    return we != NULL ? we->pw_name : name_of(p);
+}
+
+bool priv_is_other(const struct priv *p)
+{
+    return p->is_wanted && !is_already(p);
+}
+
+void priv_review(const struct priv *p, const char *source, struct errors *found)
+{
+    if (!p->is_wanted && geteuid() == 0)
+        errors_add(found,
+                   "%s: daemon.user: is not set, and a process that root starts stays root; name a "
+                   "user for it",
+                   source);
 }
 
 void priv_give_log(const struct priv *p)

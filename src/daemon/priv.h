@@ -38,9 +38,17 @@ bool priv_find(struct priv *p, const struct conf_daemon *daemon, const char *sou
 /* Whether we may become that user: an error, too, as above. */
 bool priv_check(const struct priv *p, const char *source, struct errors *errors)
     __attribute__((warn_unused_result));
+/* The name of who serves: that user, or who we are. */
+const char *priv_name(const struct priv *p);
+/* Whether that is not who we are. */
+bool priv_is_other(const struct priv *p);
+/* Whether the process is root and stays so, which is told once: a line for `found`. */
+void priv_review(const struct priv *p, const char *source, struct errors *found);
 /* Log files that the start has made become that user's, who has to open them anew after a rotation.
  */
 void priv_give_log(const struct priv *p);
+/* Whether CAP_NET_RAW is there to be kept. False with errno. */
+bool priv_may_keep_raw(void) __attribute__((warn_unused_result));
 /* Gives up all capabilities, but for CAP_NET_RAW where that is to stay. False with errno. Call it
  * with a single thread, for others keep theirs. */
 bool priv_give_up(bool keeps_raw) __attribute__((warn_unused_result));

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/heir.h"
+#include "daemon/renewal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -131,11 +132,39 @@ static void log_taken(const struct taking *t, bool has_cookies)
 static bool put_in_force(const struct fleet *f, char *why, size_t why_size)
 {
     struct state_dir *state = fleet_state(f);
+    uint64_t age;
+    const struct ticket_keys *tickets = fleet_tickets(f, clock_now_ms(), &age);
 
-    if (state_put_cookies(state, fleet_cookies(f)))
+    if (state_put_cookies(state, fleet_cookies(f)) && state_put_tickets(state, tickets, age))
         return state_begin(state, why, why_size);
     snprintf(why, why_size, "daemon.state-dir: libcrypto failed");
     return false;
+}
+
+/* Those that had their time while nothing ran are renewed before they are used. */
+static void take_tickets(const struct revival *r)
+{
+    uint64_t age, now = clock_now_ms();
+    struct renewal renewal;
+
+    if (!state_tickets(r->state, &renewal.keys, &age))
+        return;
+    renewal_take(&renewal, &renewal.keys, age, now);
+    (void)!renewal_is_due(&renewal, r->conf, now);
+    fleet_use_tickets(r->fleet, &renewal.keys, renewal_age(&renewal, now), now);
+    renewal_wipe(&renewal);
+}
+
+static bool take_secrets(const struct revival *r)
+{
+    struct cookie_secrets cookies;
+    bool has_cookies = state_cookies(r->state, &cookies);
+
+    if (has_cookies)
+        fleet_use_cookies(r->fleet, &cookies);
+    cookie_secrets_wipe(&cookies);
+    take_tickets(r);
+    return has_cookies;
 }
 
 /* The kernel's program stays with the sockets, so those of a running process have it. */
@@ -146,14 +175,10 @@ static bool revive(const struct revival *r, char *why, size_t why_size)
                        .conf = r->conf,
                        .sockets = r->sockets,
                        .steer = state_steer(r->state)};
-    struct cookie_secrets cookies;
-    bool has_cookies = state_cookies(r->state, &cookies);
 
     if (!steer_clients(&t, why, why_size))
         return false;
-    if (has_cookies)
-        fleet_use_cookies(r->fleet, &cookies);
-    cookie_secrets_wipe(&cookies);
+    bool has_cookies = take_secrets(r);
     take_all(&t);
     log_taken(&t, has_cookies);
     return put_in_force(r->fleet, why, why_size);

@@ -10,7 +10,6 @@
 #include "daemon/fleet.h"
 #include "daemon/json.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #define ROSTER_ROWS_MAX 100

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/udp.h"
 #include "daemon/passed.h"
+#include "daemon/priv.h"
 #include "dtls/wire.h"
 
 #include <errno.h>
@@ -183,8 +184,9 @@ static bool check_transparent(const struct opening *o, const struct conf_service
 {
     char where[WHERE_MAX];
 
+    /* CAP_NET_ADMIN would do for the socket, but is not what the process keeps. */
     if (service->transparent == CONF_TRANSPARENT_NO ||
-        udp_may_connect_as(service->backend.list[0].addr.family))
+        (priv_may_keep_raw() && udp_may_connect_as(service->backend.list[0].addr.family)))
         return true;
     errors_add(o->errors,
                "%s: service.%s.transparent: cannot take a client's address: %s; start as root, "

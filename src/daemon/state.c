@@ -25,6 +25,7 @@
 #define NEXT_NAME "sessions.new"
 #define LOCK_NAME "lock"
 #define CREDENTIAL "dtlsgate.state-key"
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define KEY_LEAST 32
 #define KEY_MOST 4096
 /* As long as a cookie is good for, at most. */
@@ -37,6 +38,7 @@ struct state_dir {
     uint8_t boot[STATE_BOOT];
     int dir, lock;
     bool is_heir; /* a running process's sessions go on, and the file is still its own */
+    bool is_next; /* ours is beside it yet */
     struct state_old old;
     struct state_head head;
     struct keep_shared shared;
@@ -89,6 +91,11 @@ static bool read_key(struct state_dir *s, const struct conf_daemon *daemon, cons
     return false;
 }
 
+bool state_awaits_credential(const struct conf_daemon *daemon)
+{
+    return daemon->state_dir && !daemon->state_key && !getenv("CREDENTIALS_DIRECTORY");
+}
+
 bool state_new(struct state_dir **out, const struct conf_daemon *daemon, const char *source,
                struct errors *errors)
 {
@@ -139,11 +146,11 @@ int state_lock(const struct state_dir *s)
 
 /* ---- the folder ---- */
 
-/* Without it each start takes the host for another one. */
-static void read_boot(uint8_t boot[STATE_BOOT])
+/* False: it is hidden from us, so each start takes the host for another one. */
+static bool read_boot(uint8_t boot[STATE_BOOT])
 {
     char text[64] = "", hex[2 * STATE_BOOT + 1];
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
     size_t n = 0;
 
     if (fd >= 0) {
@@ -154,8 +161,10 @@ static void read_boot(uint8_t boot[STATE_BOOT])
     for (const char *p = text; *p && n < 2 * STATE_BOOT; p++)
         if (*p != '-' && *p != '\n')
             hex[n++] = *p;
-    if (hex_decode(boot, STATE_BOOT, hex, n) != STATE_BOOT)
-        bytes_random(boot, STATE_BOOT);
+    if (hex_decode(boot, STATE_BOOT, hex, n) == STATE_BOOT)
+        return true;
+    bytes_random(boot, STATE_BOOT);
+    return false;
 }
 
 /* A folder in memory cannot outlive the host, and others tell what is older than its start. */
@@ -163,8 +172,13 @@ static void find_boot(struct state_dir *s)
 {
     struct statfs fs;
 
-    if (fstatfs(s->dir, &fs) != 0 || fs.f_type != TMPFS_MAGIC)
-        read_boot(s->boot);
+    if (fstatfs(s->dir, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
+        return;
+    if (!read_boot(s->boot))
+        log_warning("dtlsgate: %s is not in memory (tmpfs), and " BOOT_ID
+                    " cannot be read: sessions "
+                    "outlive a stop, but no crash",
+                    s->dir_name);
 }
 
 static bool take_lock(struct state_dir *s, char *why, size_t why_size)
@@ -213,6 +227,13 @@ static bool open_dir(struct state_dir *s, char *why, size_t why_size)
     if (s->dir < 0 || fstat(s->dir, &st) != 0) {
         snprintf(why, why_size, "daemon.state-dir: cannot open %s: %s", s->dir_name,
                  strerror(errno));
+        return false;
+    }
+    if (st.st_uid != geteuid() && st.st_uid != 0) {
+        snprintf(why, why_size,
+                 "daemon.state-dir: %s is another user's, who could put an older file there; give "
+                 "it to the user that dtlsgate runs as",
+                 s->dir_name);
         return false;
     }
     if (st.st_mode & (S_IWGRP | S_IWOTH)) {
@@ -276,6 +297,7 @@ static bool make_file(struct state_dir *s, char *why, size_t why_size)
                  strerror(errno));
         return false;
     }
+    s->is_next = true;
     s->first = mapped_add(&s->shared.file, &number);
     if (!s->first) {
         snprintf(why, why_size, "daemon.state-dir: no room in %s: %s", s->dir_name,
@@ -304,6 +326,14 @@ bool state_open(struct state_dir *s, char *why, size_t why_size)
     return make_file(s, why, why_size);
 }
 
+/* It would open the files of later starts, too. */
+static void forget_key(struct state_dir *s)
+{
+    file_free(s->key, s->key_len);
+    s->key = NULL;
+    s->key_len = 0;
+}
+
 bool state_begin(struct state_dir *s, char *why, size_t why_size)
 {
     bool is_done = state_old_spend(&s->old) &&
@@ -313,7 +343,16 @@ bool state_begin(struct state_dir *s, char *why, size_t why_size)
         snprintf(why, why_size, "daemon.state-dir: cannot replace %s/%s: %s", s->dir_name,
                  FILE_NAME, strerror(errno));
     state_old_clear(&s->old);
+    if (is_done) {
+        s->is_next = false;
+        forget_key(s);
+    }
     return is_done;
+}
+
+void state_clear_up(struct state_dir *s)
+{
+    (void)unlinkat(s->dir, NEXT_NAME, 0);
 }
 
 void state_close(struct state_dir *s)
@@ -333,13 +372,15 @@ void state_free(struct state_dir *s)
         return;
     state_old_clear(&s->old);
     vault_free(s->vault);
+    if (s->is_next)
+        state_clear_up(s);
     mapped_unmap(s->first);
     mapped_close(&s->shared.file);
     if (s->lock >= 0)
         close(s->lock);
     if (s->dir >= 0)
         close(s->dir);
-    file_free(s->key, s->key_len);
+    forget_key(s);
     free(s->dir_name);
     bytes_wipe(s, sizeof(*s));
     free(s);
@@ -380,6 +421,16 @@ bool state_cookies(const struct state_dir *s, struct cookie_secrets *out)
     return is_fresh;
 }
 
+bool state_tickets(const struct state_dir *s, struct ticket_keys *out, uint64_t *age)
+{
+    uint64_t wall, now = clock_wall_ms();
+
+    if (s->old.fd < 0 || !state_head_get_tickets(s->old.vault, s->old.head, out, &wall))
+        return false;
+    *age = wall < now ? now - wall : 0;
+    return true;
+}
+
 bool state_next(struct state_dir *s, struct keep_entry *e)
 {
     return s->old.fd >= 0 && state_old_next(&s->old, e);
@@ -390,9 +441,18 @@ size_t state_damaged(const struct state_dir *s)
     return s->old.damaged;
 }
 
+static uint64_t next_generation(struct state_dir *s)
+{
+    return atomic_fetch_add(&s->shared.generation, 1) + 1;
+}
+
 bool state_put_cookies(struct state_dir *s, const struct cookie_secrets *cookies)
 {
-    uint64_t generation = atomic_fetch_add(&s->shared.generation, 1) + 1;
+    return state_head_put_cookies(s->vault, next_generation(s), cookies, clock_wall_ms(), s->first);
+}
 
-    return state_head_put_cookies(s->vault, generation, cookies, clock_wall_ms(), s->first);
+bool state_put_tickets(struct state_dir *s, const struct ticket_keys *keys, uint64_t age)
+{
+    return state_head_put_tickets(s->vault, next_generation(s), keys, clock_wall_ms() - age,
+                                  s->first);
 }

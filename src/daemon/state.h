@@ -10,6 +10,7 @@
 #include "base/steer.h"
 #include "conf/settings.h"
 #include "dtls/cookie.h"
+#include "dtls/ticket.h"
 #include "proxy/keep.h"
 
 struct state_dir;
@@ -18,7 +19,10 @@ struct state_dir;
  * wanted. False: a line was added to `errors`. */
 bool state_new(struct state_dir **out, const struct conf_daemon *daemon, const char *source,
                struct errors *errors) __attribute__((warn_unused_result));
-/* Closes and wipes; what is in the file stays. NULL is fine. */
+/* Whether the key is to come as a credential of a service manager, and we have none. */
+bool state_awaits_credential(const struct conf_daemon *daemon);
+/* Closes and wipes; what is in the file stays, one that did not come to take the old one's place is
+ * removed. NULL is fine. */
 void state_free(struct state_dir *s);
 
 /* `lock`: what a running process that hands over holds its folder by, or -1; taken over. False: a
@@ -34,11 +38,15 @@ bool state_open(struct state_dir *s, char *why, size_t why_size)
 int state_lock(const struct state_dir *s);
 /* For the workers; borrowed. */
 struct keep_shared *state_shared(struct state_dir *s);
-/* How clients are shared out among workers, the same in each start with the same key. */
+/* How clients are shared out among workers, the same in each start with the same key. Before
+ * state_begin(), like the rest down to there. */
 struct steer state_steer(const struct state_dir *s);
 
 /* The cookie secrets of the earlier process, where they may still be of use. */
 bool state_cookies(const struct state_dir *s, struct cookie_secrets *out)
+    __attribute__((warn_unused_result));
+/* The keys of its tickets, the newest of which was made `age` ms ago. */
+bool state_tickets(const struct state_dir *s, struct ticket_keys *out, uint64_t *age)
     __attribute__((warn_unused_result));
 /* Its sessions, one after the other, those used last first; whoever gets one wipes it. False:
  * that was all. */
@@ -50,8 +58,13 @@ size_t state_damaged(const struct state_dir *s);
 bool state_begin(struct state_dir *s, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 
+/* An upgrade came to nothing: removes what the other process may have left of its file. */
+void state_clear_up(struct state_dir *s);
+
 /* These are in use now. False: libcrypto failed. */
 bool state_put_cookies(struct state_dir *s, const struct cookie_secrets *cookies)
+    __attribute__((warn_unused_result));
+bool state_put_tickets(struct state_dir *s, const struct ticket_keys *keys, uint64_t age)
     __attribute__((warn_unused_result));
 /* All workers have ended: what is in the file is final. */
 void state_close(struct state_dir *s);

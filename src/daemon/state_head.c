@@ -15,13 +15,16 @@ enum {
     AT_BOOT = AT_ID + STATE_ID,
     AT_PRINT = AT_BOOT + STATE_BOOT,
     AT_CLOSED = AT_PRINT + VAULT_PRINT,
+    COPY_ROOM = 128,
+    COPY_MAX = COPY_ROOM - 8 - VAULT_TAG,
     AT_COOKIES = 128,
-    COOKIES_ROOM = 128,
     COOKIES_LEN = 1 + 16 + 16 + 8, /* generation, both keys, when */
+    AT_TICKETS = AT_COOKIES + 2 * COPY_ROOM,
+    TICKETS_LEN = 2 * (TICKET_NAME + TICKET_KEY) + 8, /* newest, before, when */
 };
 
-_Static_assert(AT_COOKIES + 2 * COOKIES_ROOM == STATE_HEAD_SIZE, "all of it is used");
-_Static_assert(8 + COOKIES_LEN + VAULT_TAG <= COOKIES_ROOM, "a copy fits");
+_Static_assert(AT_TICKETS + 2 * COPY_ROOM == STATE_HEAD_SIZE, "all of it is used");
+_Static_assert(COOKIES_LEN <= COPY_MAX && TICKETS_LEN <= COPY_MAX, "a copy fits");
 
 static const uint8_t magic[MAGIC] = "dtlsgate state\n";
 
@@ -113,59 +116,139 @@ void state_head_reopen(uint8_t bytes[STATE_HEAD_SIZE])
     memset(bytes + AT_CLOSED, 0, VAULT_TAG);
 }
 
+/* ---- secrets, each in two copies ---- */
+
+/* Where a kind of them lies, and how long the text of one is. */
+struct pair {
+    size_t at, len;
+    bool is_brief; /* what has been renewed is to be found nowhere */
+};
+
+static const struct pair cookie_pair = {AT_COOKIES, COOKIES_LEN, false};
+static const struct pair ticket_pair = {AT_TICKETS, TICKETS_LEN, true};
+
+static uint64_t generation_at(const uint8_t *bytes, size_t at)
+{
+    struct reader r = reader_of(bytes + at, 8);
+
+    return read_u64(&r);
+}
+
+/* Seals the text over the older copy, and wipes it. */
+static bool put_copy(struct vault *v, const struct pair *p, uint64_t generation,
+                     uint8_t text[COPY_MAX], uint8_t *bytes)
+{
+    bool is_second = generation_at(bytes, p->at + COPY_ROOM) < generation_at(bytes, p->at);
+    size_t at = p->at + is_second * COPY_ROOM;
+    const struct vault_label label = {at, generation};
+    uint8_t copy[COPY_ROOM];
+    struct writer w = writer_of(copy, sizeof(copy));
+    bool is_sealed;
+
+    write_u64(&w, generation);
+    write_bytes(&w, text, p->len);
+    bytes_wipe(text, COPY_MAX);
+    is_sealed = vault_seal(v, &label, copy + 8, p->len);
+    if (is_sealed)
+        memcpy(bytes + at, copy, 8 + p->len + VAULT_TAG);
+    if (is_sealed && p->is_brief)
+        bytes_wipe(bytes + p->at + !is_second * COPY_ROOM, COPY_ROOM);
+    bytes_wipe(copy, sizeof(copy));
+    return is_sealed;
+}
+
+/* Its generation; 0: this copy is not whole, or none. */
+static uint64_t open_copy(struct vault *v, const struct pair *p, const uint8_t *bytes, size_t at,
+                          uint8_t text[COPY_MAX + VAULT_TAG])
+{
+    const struct vault_label label = {at, generation_at(bytes, at)};
+
+    memcpy(text, bytes + at + 8, p->len + VAULT_TAG);
+    return label.generation != 0 && vault_open(v, &label, text, p->len) ? label.generation : 0;
+}
+
+/* The newer one that is whole; to be wiped. */
+static bool get_copy(struct vault *v, const struct pair *p, const uint8_t *bytes,
+                     uint8_t text[COPY_MAX + VAULT_TAG])
+{
+    uint8_t second[COPY_MAX + VAULT_TAG];
+    uint64_t one = open_copy(v, p, bytes, p->at, text);
+    uint64_t two = open_copy(v, p, bytes, p->at + COPY_ROOM, second);
+
+    if (two > one)
+        memcpy(text, second, p->len);
+    bytes_wipe(second, sizeof(second));
+    return one > 0 || two > 0;
+}
+
 bool state_head_put_cookies(struct vault *v, uint64_t generation,
                             const struct cookie_secrets *cookies, uint64_t wall,
                             uint8_t bytes[STATE_HEAD_SIZE])
 {
-    size_t at = AT_COOKIES + (generation & 1) * COOKIES_ROOM;
-    const struct vault_label label = {at, generation};
-    uint8_t text[8 + COOKIES_LEN + VAULT_TAG];
+    uint8_t text[COPY_MAX];
     struct writer w = writer_of(text, sizeof(text));
-    bool is_sealed;
 
-    write_u64(&w, generation);
     write_u8(&w, cookies->generation);
     write_bytes(&w, cookies->key[0].bytes, 16);
     write_bytes(&w, cookies->key[1].bytes, 16);
     write_u64(&w, wall);
-    is_sealed = vault_seal(v, &label, text + 8, COOKIES_LEN);
-    if (is_sealed)
-        memcpy(bytes + at, text, sizeof(text));
-    bytes_wipe(text, sizeof(text));
-    return is_sealed;
-}
-
-/* 0: this copy is not whole, or none. */
-static uint64_t get_copy(struct vault *v, const uint8_t *bytes, size_t at,
-                         struct cookie_secrets *cookies, uint64_t *wall)
-{
-    uint8_t text[COOKIES_LEN + VAULT_TAG];
-    struct reader r = reader_of(bytes + at, 8), in = reader_of(text, COOKIES_LEN);
-    const struct vault_label label = {at, read_u64(&r)};
-
-    memcpy(text, bytes + at + 8, sizeof(text));
-    if (label.generation == 0 || !vault_open(v, &label, text, COOKIES_LEN))
-        return 0;
-    cookies->generation = read_u8(&in);
-    memcpy(cookies->key[0].bytes, text + 1, 16);
-    memcpy(cookies->key[1].bytes, text + 17, 16);
-    in = reader_of(text + 33, 8);
-    *wall = read_u64(&in);
-    bytes_wipe(text, sizeof(text));
-    return label.generation;
+    return put_copy(v, &cookie_pair, generation, text, bytes);
 }
 
 bool state_head_get_cookies(struct vault *v, const uint8_t bytes[STATE_HEAD_SIZE],
                             struct cookie_secrets *cookies, uint64_t *wall)
 {
-    struct cookie_secrets second;
-    uint64_t wall2 = 0, one = get_copy(v, bytes, AT_COOKIES, cookies, wall);
-    uint64_t two = get_copy(v, bytes, AT_COOKIES + COOKIES_ROOM, &second, &wall2);
+    uint8_t text[COPY_MAX + VAULT_TAG];
+    bool is_there = get_copy(v, &cookie_pair, bytes, text);
+    struct reader r = reader_of(text, COOKIES_LEN);
 
-    if (two > one) {
-        *cookies = second;
-        *wall = wall2;
-    }
-    cookie_secrets_wipe(&second);
-    return one > 0 || two > 0;
+    if (!is_there)
+        return false;
+    cookies->generation = read_u8(&r);
+    memcpy(cookies->key[0].bytes, read_bytes(&r, 16), 16);
+    memcpy(cookies->key[1].bytes, read_bytes(&r, 16), 16);
+    *wall = read_u64(&r);
+    bytes_wipe(text, sizeof(text));
+    return true;
+}
+
+static void write_key(struct writer *w, const struct ticket_key *key)
+{
+    write_bytes(w, key->name, TICKET_NAME);
+    write_bytes(w, key->key, TICKET_KEY);
+}
+
+static void read_key(struct reader *r, struct ticket_key *key)
+{
+    memcpy(key->name, read_bytes(r, TICKET_NAME), TICKET_NAME);
+    memcpy(key->key, read_bytes(r, TICKET_KEY), TICKET_KEY);
+}
+
+bool state_head_put_tickets(struct vault *v, uint64_t generation, const struct ticket_keys *keys,
+                            uint64_t wall, uint8_t bytes[STATE_HEAD_SIZE])
+{
+    uint8_t text[COPY_MAX];
+    struct writer w = writer_of(text, sizeof(text));
+
+    write_key(&w, &keys->newest);
+    write_key(&w, &keys->before);
+    write_u64(&w, wall);
+    return put_copy(v, &ticket_pair, generation, text, bytes);
+}
+
+bool state_head_get_tickets(struct vault *v, const uint8_t bytes[STATE_HEAD_SIZE],
+                            struct ticket_keys *keys, uint64_t *wall)
+{
+    uint8_t text[COPY_MAX + VAULT_TAG];
+    bool is_there = get_copy(v, &ticket_pair, bytes, text);
+    struct reader r = reader_of(text, TICKETS_LEN);
+
+    if (!is_there)
+        return false;
+    read_key(&r, &keys->newest);
+    read_key(&r, &keys->before);
+    keys->is_set = true;
+    *wall = read_u64(&r);
+    bytes_wipe(text, sizeof(text));
+    return true;
 }

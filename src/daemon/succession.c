@@ -4,7 +4,6 @@
  */
 #include "daemon/succession.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "daemon/heir.h"
 #include "daemon/master_state.h"
@@ -16,7 +15,6 @@
 #include "daemon/upgrade.h"
 
 #include <event2/event.h>
-#include <stdio.h>
 
 /* Until it is able, and until it has taken what there is; more for more sessions. */
 #define START_MS 60000
@@ -51,6 +49,8 @@ static void on_failed(void *arg, const struct errors *why)
 
     log_reasons(why);
     pidfile_take(); /* the other process may have written its own id */
+    if (fleet_state(m->fleet) != NULL)
+        state_clear_up(fleet_state(m->fleet));
     control_upgraded(m->control, why, NULL);
     if (m->is_stop_due) {
         m->stop(m);
@@ -214,7 +214,8 @@ void succession_confirm(struct master *m)
     if (!heir_confirm(&m->inheritance, why, sizeof(why)))
         heir_fail(why);
     pidfile_take(); /* the other process may end as soon as it hears of us */
-    heir_begin();
+    if (!heir_begin())
+        heir_fail("the running process cannot be told");
     if (!revival_confirm(m->fleet, why, sizeof(why)))
         heir_fail(why); /* what the file has is still true, for nothing was sent */
     fleet_move(m->fleet, MOVING_GO_ON, -1, NULL, 0);

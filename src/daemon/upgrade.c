@@ -6,13 +6,11 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/parcel.h"
 #include "daemon/estate.h"
 #include "daemon/handover.h"
 #include "daemon/spawner.h"
 
-#include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>

@@ -16,13 +16,6 @@
 #include <string.h>
 #include <unistd.h>
 
-void view_total(const struct view *v, struct stats *total)
-{
-    memset(total, 0, sizeof(*total));
-    for (unsigned i = 0; v->fleet != NULL && i < fleet_count(v->fleet); i++)
-        stats_sum(total, fleet_stats(v->fleet, i));
-}
-
 static void show_counter(void *arg, const char *name, uint64_t value)
 {
     struct show *s = arg;
@@ -133,9 +126,10 @@ void view_status(struct show *s, const struct view *v)
         [LOG_LEVEL_INFO] = "info",
         [LOG_LEVEL_DEBUG] = "debug",
     };
-    struct stats total;
+    struct stats total = {0};
 
-    view_total(v, &total);
+    if (v->fleet != NULL)
+        fleet_sum(v->fleet, &total);
     show_word(s, "version", PACKAGE_VERSION);
     show_number(s, "pid", (uint64_t)getpid());
     show_word(s, "state", v->state);

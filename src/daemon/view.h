@@ -24,8 +24,6 @@ struct view {
     uint64_t reloads, failed_reloads;
 };
 
-/* All counters of all workers. */
-void view_total(const struct view *v, struct stats *total);
 /* The members of an answer. In text counters that are zero are left out. */
 void view_status(struct show *s, const struct view *v);
 /* The list of backends as a member of an answer: of one service, or of all (`service` NULL). */

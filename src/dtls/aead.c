@@ -237,67 +237,54 @@ static bool feed_aad(EVP_CIPHER_CTX *ctx, const struct aead_side *side,
            EVP_CipherUpdate(ctx, NULL, &n, aad, (int)aad_len);
 }
 
-static bool seal_plain(struct slot *slot, const struct aead_side *side,
-                       const struct aead_header *header, uint8_t *body, size_t len)
+/* CCM has done all with its one update, and said whether a record authenticates. */
+static bool crypt_plain(EVP_CIPHER_CTX *ctx, const struct want *want,
+                        const struct aead_header *header, uint8_t *body, size_t len)
 {
-    const struct suite *suite = side->suite;
-    uint8_t nonce[NONCE_LEN], *text = body + suite->explicit_len;
+    const struct suite *suite = want->side->suite;
     size_t text_len = len - suite->explicit_len - suite->tag_len;
+    uint8_t nonce[NONCE_LEN], *text = body + suite->explicit_len, *tag = text + text_len;
     int n;
 
-    put_nonce(nonce, side, header, body);
-    return EVP_CipherInit_ex2(slot->ctx, NULL, NULL, nonce, -1, NULL) &&
-           feed_aad(slot->ctx, side, header, text_len) &&
-           EVP_CipherUpdate(slot->ctx, text, &n, text, (int)text_len) &&
-           EVP_CipherFinal_ex(slot->ctx, text + n, &n) &&
-           EVP_CIPHER_CTX_ctrl(slot->ctx, EVP_CTRL_AEAD_GET_TAG, suite->tag_len, text + text_len) >
-               0;
+    put_nonce(nonce, want->side, header, body);
+    return EVP_CipherInit_ex2(ctx, NULL, NULL, nonce, -1, NULL) &&
+           (want->seal ||
+            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, suite->tag_len, tag) > 0) &&
+           feed_aad(ctx, want->side, header, text_len) &&
+           EVP_CipherUpdate(ctx, text, &n, text, (int)text_len) &&
+           (CIPHERS[suite->aead].is_ccm || EVP_CipherFinal_ex(ctx, text + n, &n)) &&
+           (!want->seal ||
+            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, suite->tag_len, tag) > 0);
 }
 
-/* CCM says with its one update whether it authenticates, the others in the end. */
-static bool open_plain(struct slot *slot, const struct aead_side *side,
-                       const struct aead_header *header, uint8_t *body, size_t len)
+static bool crypt(struct aead_contexts *c, const struct want *want,
+                  const struct aead_header *header, uint8_t *body, size_t len)
 {
-    const struct suite *suite = side->suite;
-    uint8_t nonce[NONCE_LEN], *text = body + suite->explicit_len;
-    size_t text_len = len - suite->explicit_len - suite->tag_len;
-    int n;
+    struct slot *slot = slot_for(c, want);
 
-    put_nonce(nonce, side, header, body);
-    return EVP_CipherInit_ex2(slot->ctx, NULL, NULL, nonce, -1, NULL) &&
-           EVP_CIPHER_CTX_ctrl(slot->ctx, EVP_CTRL_AEAD_SET_TAG, suite->tag_len, text + text_len) >
-               0 &&
-           feed_aad(slot->ctx, side, header, text_len) &&
-           EVP_CipherUpdate(slot->ctx, text, &n, text, (int)text_len) &&
-           (CIPHERS[suite->aead].is_ccm || EVP_CipherFinal_ex(slot->ctx, text + n, &n));
+    if (slot && (want->is_plain ? crypt_plain(slot->ctx, want, header, body, len)
+                 : want->seal   ? seal_in(slot, want->side, header, body, len)
+                                : open_in(slot, header, body, len)))
+        return true;
+    bytes_wipe(body, len); /* it may hold plaintext, which EVP writes before it knows of the tag */
+    ERR_clear_error();     /* libssl reads this thread's queue, too */
+    return false;
 }
 
 bool aead_seal(struct aead_contexts *c, const struct aead_side *side,
                const struct aead_header *header, uint8_t *body, size_t len)
 {
     const struct want want = {side, true, header->cid != NULL};
-    struct slot *slot = slot_for(c, &want);
 
-    if (slot && (want.is_plain ? seal_plain(slot, side, header, body, len)
-                               : seal_in(slot, side, header, body, len)))
-        return true;
-    bytes_wipe(body, len); /* it may still hold the plaintext */
-    ERR_clear_error();     /* libssl reads this thread's queue, too */
-    return false;
+    return crypt(c, &want, header, body, len);
 }
 
 bool aead_open(struct aead_contexts *c, const struct aead_side *side,
                const struct aead_header *header, uint8_t *body, size_t len)
 {
     const struct want want = {side, false, header->cid != NULL};
-    struct slot *slot = slot_for(c, &want);
 
-    if (slot && (want.is_plain ? open_plain(slot, side, header, body, len)
-                               : open_in(slot, header, body, len)))
-        return true;
-    bytes_wipe(body, len); /* EVP may write plaintext before it knows of the tag */
-    ERR_clear_error();
-    return false;
+    return crypt(c, &want, header, body, len);
 }
 
 struct aead_contexts *aead_new(void)

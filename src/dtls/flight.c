@@ -17,10 +17,15 @@ void flight_init(struct flight *f, uint64_t first_seq)
     f->repeat_at = UINT64_MAX;
 }
 
+static void stop_timer(struct flight *f)
+{
+    f->repeat_at = UINT64_MAX;
+}
+
 void flight_clear(struct flight *f)
 {
     f->len = f->sent = 0;
-    flight_stop_timer(f);
+    stop_timer(f);
 }
 
 void flight_add(struct flight *f, const uint8_t *record, size_t len)
@@ -64,15 +69,10 @@ void flight_on_timer(struct flight *f, const struct flight_timing *timing, uint6
     if (now < f->repeat_at)
         return;
     if (now >= f->repeat_until)
-        return flight_stop_timer(f);
+        return stop_timer(f);
     flight_resend(f, now);
     f->repeat_after = f->repeat_after * 2 < timing->cap ? f->repeat_after * 2 : timing->cap;
     f->repeat_at = now + f->repeat_after;
-}
-
-void flight_stop_timer(struct flight *f)
-{
-    f->repeat_at = UINT64_MAX;
 }
 
 size_t flight_take(struct flight *f, size_t mtu, uint8_t *out)

@@ -27,7 +27,7 @@ struct flight {
 };
 
 void flight_init(struct flight *f, uint64_t first_seq);
-/* Forgets the records; the next flight follows. */
+/* Forgets the records, which are not repeated any more: the next flight follows. */
 void flight_clear(struct flight *f);
 /* Appends whole records. */
 void flight_add(struct flight *f, const uint8_t *record, size_t len);
@@ -39,8 +39,6 @@ void flight_send(struct flight *f, const struct flight_timing *timing, uint64_t 
 void flight_resend(struct flight *f, uint64_t now);
 /* Repeats it when that is due and backs off. */
 void flight_on_timer(struct flight *f, const struct flight_timing *timing, uint64_t now);
-/* The peer has answered: no more repeats. */
-void flight_stop_timer(struct flight *f);
 /* The next datagram of whole records, at most `mtu` bytes, into `out`. 0: all taken. No record may
  * be longer than `mtu`: it would stay for ever. */
 size_t flight_take(struct flight *f, size_t mtu, uint8_t *out);

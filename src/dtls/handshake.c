@@ -314,7 +314,7 @@ static void greet(struct handshake *h, const struct greeting *g, const uint8_t *
     take_status(h, ENGINE_WAIT, now);
 }
 
-/* By a ticket, or with a key exchange. */
+/* By a ticket or a session id, or with a key exchange. */
 static void choose_way(struct handshake *h, const struct wire_record *record,
                        const struct wire_hello *hello, const uint8_t *own_cid, uint64_t now)
 {
@@ -328,10 +328,13 @@ static void choose_way(struct handshake *h, const struct wire_record *record,
         break;
     case RESUME_FORBIDDEN:
         h->terms.version = WIRE_DTLS12; /* the alert's */
-        handshake_refuse(h, WIRE_HANDSHAKE_FAILURE, "a ticket, but no extended master secret", now);
+        handshake_refuse(h, WIRE_HANDSHAKE_FAILURE, "to be resumed, but no extended master secret",
+                         now);
         break;
     default:
-        h->wants_ticket = own_may_promise(h, hello, own_cid != NULL);
+        h->offer = own_offer(h, hello, own_cid != NULL);
+        if (h->offer == RESUME_ID)
+            bytes_random(h->id, sizeof h->id);
         if (greeting_judge(h->params.tls, h->params.mtu, hello, &g))
             greet(h, &g, own_cid, now);
         else

@@ -5,9 +5,9 @@
  * that flight. For AEAD suites that is all; the client's second flight is judged by keys derived
  * here, one of which must open its Finished, so a forged datagram changes nothing. For suites whose
  * records stay with libssl it gets that flight, too, where a forged ClientKeyExchange can spoil the
- * handshake, and with `alert_unknown` one that names nobody ends any. A hello with a ticket of ours
- * begins a shorter one, in which the server's Finished comes first. Owns the flights, their timer
- * and the numbers of plaintext records. Knows no sockets and no clock.
+ * handshake, and with `alert_unknown` one that names nobody ends any. A hello with a ticket or a
+ * session id of ours begins a shorter one, in which the server's Finished comes first. Owns the
+ * flights, their timer and the numbers of plaintext records. Knows no sockets and no clock.
  */
 #ifndef DTLSGATE_DTLS_HANDSHAKE_H
 #define DTLSGATE_DTLS_HANDSHAKE_H
@@ -68,7 +68,7 @@ const struct association_cid *handshake_cid(const struct handshake *h);
 /* The identity the client has named last, escaped by nobody; NULL with 0 before it did. */
 const uint8_t *handshake_identity(const struct handshake *h, size_t *len);
 
-/* What has become of tickets in it. */
+/* What has become of tickets and session ids in it. */
 const struct handshake_tickets *handshake_tickets(const struct handshake *h);
 
 struct handshake_result {

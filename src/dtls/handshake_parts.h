@@ -40,11 +40,13 @@ enum handshake_state {
     HANDSHAKE_EXPIRED, /* its time is over; handshake_why() tells what it waited for */
 };
 
-/* What has become of tickets in one. */
+/* What has become of tickets and session ids in one. */
 struct handshake_tickets {
-    bool is_refused; /* the hello had one that is no good: hence a full handshake */
-    bool is_resumed; /* by a ticket, without a key exchange */
-    bool is_issued;  /* the client has got one */
+    bool is_refused; /* the hello had a ticket that is no good: hence a full handshake */
+    bool is_resumed; /* by either, without a key exchange */
+    bool is_issued;  /* the client has got a ticket */
+    bool is_id_refused, is_id_issued;
+    bool id_gave_way; /* the session of another id was forgotten for it */
 };
 
 #endif

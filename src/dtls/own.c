@@ -43,8 +43,8 @@ void handshake_on_record(void *arg, const uint8_t *record, size_t len)
         terms_learn(&h->terms, &rec);
     uint8_t room[FLIGHT_MAX];
     size_t n = 0;
-    if (h->wants_ticket && !h->is_promised)
-        n = resume_promise(&h->terms, &rec, room,
+    if (h->offer != RESUME_NOTHING && !h->is_promised)
+        n = resume_promise(&h->terms, &rec, h->offer == RESUME_ID ? h->id : NULL, room,
                            h->params.mtu < sizeof room ? h->params.mtu : sizeof room);
     h->is_promised |= n > 0;
     flight_add(&h->flight, n > 0 ? room : record, n > 0 ? n : len);
@@ -102,22 +102,21 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-bool own_may_promise(const struct handshake *h, const struct wire_hello *hello, bool offers_cid)
+enum resume_offer own_offer(const struct handshake *h, const struct wire_hello *hello,
+                            bool offers_cid)
 {
+    enum resume_offer offer = resume_offer(&h->params.resumption, hello);
     const uint8_t *cid;
     uint8_t len = 0;
 
-    if (!resume_is_wanted(&h->params.resumption, hello))
-        return false;
-    return !offers_cid || !wire_hello_cid(hello, &cid, &len) ||
-           room_for_ticket(h, len) >= RESUME_RECORD_MIN;
+    if (offer != RESUME_TICKET || !offers_cid || !wire_hello_cid(hello, &cid, &len))
+        return offer;
+    return room_for_ticket(h, len) >= RESUME_RECORD_MIN ? offer : RESUME_NOTHING;
 }
 
-/* The promise in the ServerHello binds (RFC 5077 3.3). All of the farewell is to fit one datagram.
- */
-static bool make_ticket(struct handshake *h, uint64_t now)
+static struct resume_facts facts_of(const struct handshake *h, uint64_t now)
 {
-    const struct resume_facts facts = {
+    return (struct resume_facts){
         .suite = h->terms.suite,
         .psk = h->chosen->psk,
         .master = h->chosen->master,
@@ -126,6 +125,13 @@ static bool make_ticket(struct handshake *h, uint64_t now)
         .seq = h->terms.next_message,
         .room = smaller(room_for_ticket(h, h->cid.peer_len), RESUME_RECORD_MIN + room_in_hello(h)),
     };
+}
+
+/* The promise in the ServerHello binds (RFC 5077 3.3). All of the farewell is to fit one datagram.
+ */
+static bool make_ticket(struct handshake *h, uint64_t now)
+{
+    const struct resume_facts facts = facts_of(h, now);
     uint8_t record[RESUME_RECORD_MAX];
 
     size_t len = resume_write_ticket(&h->params.resumption, &facts, record, &h->tickets.is_issued);
@@ -135,6 +141,15 @@ static bool make_ticket(struct handshake *h, uint64_t now)
     memcpy(h->farewell.ticket, record, len);
     h->farewell.ticket_len = (uint16_t)len;
     return true;
+}
+
+/* That of an id does not: who comes back by one that is not known makes a whole handshake. */
+static void remember(struct handshake *h, uint64_t now)
+{
+    const struct resume_facts facts = facts_of(h, now);
+
+    h->tickets.is_id_issued =
+        resume_remember(&h->params.resumption, &facts, h->id, &h->tickets.id_gave_way);
 }
 
 static bool check_finished(struct handshake *h)
@@ -174,17 +189,30 @@ static void answer_finished(struct handshake *h, uint64_t now)
     h->state = HANDSHAKE_DONE;
 }
 
+/* What comes under the right keys and is wrong is an error of its owner's, and never a forgery. */
+static void refuse_finished(struct handshake *h, uint64_t now)
+{
+    if (h->is_by_id)
+        resume_forget(&h->params.resumption, h->id);
+    handshake_refuse(h, WIRE_DECRYPT_ERROR, "the client's Finished is wrong", now);
+}
+
 /* The client has spoken last: nobody will ask us to repeat ourselves. */
 static void end_resumed(struct handshake *h, uint64_t now)
 {
     const struct finished_state state = finished_state(h);
 
     if (!finished_ends(&state, &h->finished))
-        return handshake_refuse(h, WIRE_DECRYPT_ERROR, "the client's Finished is wrong", now);
+        return refuse_finished(h, now);
     h->association.association.window = h->chosen->association.window;
     handshake_farewell_clear(&h->farewell);
     flight_clear(&h->flight);
     h->state = HANDSHAKE_DONE;
+}
+
+static bool promises(const struct handshake *h, enum resume_offer what)
+{
+    return h->is_promised && h->offer == what;
 }
 
 void own_take_finished(struct handshake *h, const struct opened *opened, uint64_t now)
@@ -196,12 +224,14 @@ void own_take_finished(struct handshake *h, const struct opened *opened, uint64_
         return;
     if (verdict == FINISHED_WHOLE && h->tickets.is_resumed)
         return end_resumed(h, now);
-    if (verdict == FINISHED_WHOLE && h->is_promised && !make_ticket(h, now))
+    if (verdict == FINISHED_WHOLE && promises(h, RESUME_TICKET) && !make_ticket(h, now))
         return handshake_fail(h, "out of memory");
     if (verdict == FINISHED_WRONG || !check_finished(h))
-        return handshake_refuse(h, WIRE_DECRYPT_ERROR, "the client's Finished is wrong", now);
+        return refuse_finished(h, now);
     opener_equip(h->chosen, h->has_cid ? &h->cid : NULL, &h->association);
     answer_finished(h, now);
+    if (h->state == HANDSHAKE_DONE && promises(h, RESUME_ID))
+        remember(h, now);
 }
 
 void own_seal_anew(struct handshake *h)
@@ -232,6 +262,9 @@ void own_resume(struct handshake *h, const struct resumed *old, const uint8_t *o
     const struct greeting_words words = {NULL, own_cid};
 
     h->tickets.is_resumed = true;
+    h->is_by_id = old->is_by_id;
+    if (h->is_by_id)
+        memcpy(h->id, old->greeting.session_id, CACHE_ID);
     greeting_write_hello(&old->greeting, &words, handshake_on_record, h);
     h->exchange = old->ticket.suite->exchange;
     h->hello_len = h->flight.len;
@@ -259,6 +292,9 @@ enum resume_verdict own_judge(struct handshake *h, const struct wire_hello *hell
                                        h->params.wall0 + now};
     enum resume_verdict verdict = resume_judge(&bench, hello, old);
 
-    h->tickets.is_refused = verdict == RESUME_REFUSED || verdict == RESUME_FORBIDDEN;
+    if (verdict == RESUME_REFUSED || verdict == RESUME_FORBIDDEN) {
+        h->tickets.is_refused = !old->is_by_id;
+        h->tickets.is_id_refused = old->is_by_id;
+    }
     return verdict;
 }

@@ -1,6 +1,6 @@
 /*
  * own: handshake's inside: what suites of our own have for themselves: the end by keys derived
- * here, tickets, and handshakes that begin with one. For handshake.c alone.
+ * here, tickets and session ids, and handshakes that begin with one. For handshake.c alone.
  */
 #ifndef DTLSGATE_DTLS_OWN_H
 #define DTLSGATE_DTLS_OWN_H
@@ -33,7 +33,10 @@ struct handshake {
     enum suite_exchange exchange;
     bool has_cid;
     struct association_cid cid;
-    bool wants_ticket, is_promised; /* the client; to it, in the ServerHello */
+    enum resume_offer offer; /* what the ServerHello may promise, */
+    bool is_promised;        /* and whether it does */
+    uint8_t id[CACHE_ID];    /* promised, or what is resumed by */
+    bool is_by_id;           /* the latter */
     struct handshake_tickets tickets;
     size_t hello_len;              /* resumed: of the flight, what is not sealed */
     size_t asked_len;              /* of the client's hello, all but session id and ticket */
@@ -70,10 +73,11 @@ void own_take_finished(struct handshake *h, const struct opened *opened, uint64_
 
 /* How long the record of its hello is without what a resumption puts there. */
 size_t own_hello_rest(const struct wire_record *rec, const struct wire_hello *hello);
-/* Whether a client gets a promise of a ticket, which is kept where the suite is one with an
- * exchange: it wants one, and one of 0 bytes at least has room beside its connection id. */
-bool own_may_promise(const struct handshake *h, const struct wire_hello *hello, bool offers_cid);
-/* What becomes of the hello's ticket, if there is one. *old is to be wiped. */
+/* What a client's hello may be promised for the next time, which is kept where the suite is one
+ * with an exchange. A ticket only where one of 0 bytes has room beside its connection id. */
+enum resume_offer own_offer(const struct handshake *h, const struct wire_hello *hello,
+                            bool offers_cid);
+/* What becomes of the hello's ticket or session id, if there is one. *old is to be wiped. */
 enum resume_verdict own_judge(struct handshake *h, const struct wire_hello *hello,
                               struct resumed *old, uint64_t now);
 /* A good one: writes the ServerHello and derives the keys... */

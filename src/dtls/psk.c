@@ -325,15 +325,6 @@ struct psk_set *psk_parse_all(const char *name, const struct psk_text *texts, si
     return l.set;
 }
 
-struct psk_set *psk_parse(const char *name, const char *text, size_t len, unsigned allow,
-                          struct errors *errors)
-{
-    /* Only read, as the set's own copy of the name is the one that stays. */
-    const struct psk_text one = {(char *)(uintptr_t)name, (char *)(uintptr_t)text, len};
-
-    return psk_parse_all(name, &one, 1, allow, errors);
-}
-
 void psk_free(struct psk_set *set)
 {
     if (set == NULL)

@@ -48,9 +48,6 @@ struct psk_text {
  * added. */
 struct psk_set *psk_parse_all(const char *name, const struct psk_text *texts, size_t count,
                               unsigned allow, struct errors *errors);
-/* The same from one text. */
-struct psk_set *psk_parse(const char *name, const char *text, size_t len, unsigned allow,
-                          struct errors *errors);
 /* Wipes and frees. NULL is fine. */
 void psk_free(struct psk_set *set);
 

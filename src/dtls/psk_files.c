@@ -8,12 +8,9 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define TOTAL_MAX ((size_t)1 << 30)
 #define WHY_SIZE 256

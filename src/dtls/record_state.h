@@ -9,9 +9,6 @@
 #include "base/bytes.h"
 #include "dtls/record.h"
 
-/* The most bytes that one takes. */
-#define RECORD_STATE_MAX (2 + 6 + 6 + 8 + 8 + RECORD_KEYS_MAX)
-
 /* Suite (2 bytes, its number on the wire), next number to send (6), highest number seen (6), window
  * (8), forgeries (8), then the key block, as long as the suite's. All big-endian. The numbers are
  * exact: whoever may still send under these keys has to stop first, or to add a gap that covers

@@ -9,7 +9,7 @@
 /* Where a session was. */
 struct account_way {
     const struct addr *local;   /* that the client has written to last */
-    const struct addr *backend; /* of the flow that it had at its end; NULL: it had none */
+    const struct addr *backend; /* of the flow that it had at its end; family 0: it had none */
     uint32_t source;            /* as report_end() has it */
 };
 

@@ -12,8 +12,7 @@
 #define ENDS_PER_SLICE 64
 
 /* The sessions that one step of the walk has to end. */
-struct catch
-{
+struct caught {
     const struct relay *relay;
     size_t count;
     struct session *session[ENDS_PER_SLICE];
@@ -22,7 +21,7 @@ struct catch
 static void catch_one(struct table_link *link, void *arg)
 {
     struct session *s = table_entry(link, struct session, link);
-    struct catch *c = arg;
+    struct caught *c = arg;
 
     if (c->count < ENDS_PER_SLICE &&
         policy_is_over(life_conf(c->relay, s), s, c->relay->expiry.walk))
@@ -36,7 +35,7 @@ static void walk_on(struct relay *r, uint64_t now)
     size_t ended = 0;
 
     for (unsigned i = 0; i < SLOTS_PER_SLICE && e->walk > 0 && ended < ENDS_PER_SLICE; i++) {
-        struct catch c = {.relay = r};
+        struct caught c = {.relay = r};
         uint64_t next = table_scan(&r->peers.open, e->cursor, catch_one, &c);
 
         for (size_t n = 0; n < c.count; n++)

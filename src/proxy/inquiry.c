@@ -16,8 +16,7 @@
 #define SLOTS_PER_SLICE 512
 
 /* The sessions that one step of the walk has come across. */
-struct catch
-{
+struct caught {
     const struct inquiry_filter *filter;
     size_t count; /* may be more than fit */
     struct session *session[INQUIRY_ROWS];
@@ -88,7 +87,7 @@ static void add_row(const struct relay *r, struct inquiry *q, const struct sessi
 static void catch_one(struct table_link *link, void *arg)
 {
     struct session *s = table_entry(link, struct session, link);
-    struct catch *c = arg;
+    struct caught *c = arg;
 
     if (!matches(s, c->filter))
         return;
@@ -113,7 +112,7 @@ static void tell_or_end(struct relay *r, struct inquiry *q, struct session *s, u
 static void walk(struct relay *r, struct inquiry *q, size_t room, uint64_t now)
 {
     for (unsigned i = 0; i < SLOTS_PER_SLICE && q->count < room; i++) {
-        struct catch c = {.filter = &q->filter};
+        struct caught c = {.filter = &q->filter};
         uint64_t next = table_scan(&r->peers.open, q->cursor, catch_one, &c);
         bool is_whole = c.count <= room - q->count;
 

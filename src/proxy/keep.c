@@ -239,9 +239,9 @@ bool keep_store(struct keep *k, struct session *s, const char *service,
     struct keep_entry e = entry_of(k, s, service, image);
     size_t size = keep_entry_size(&e);
     uint32_t before = s->association.lease, place = size > 0 ? take_slot(k, size) : 0;
-    bool is_kept = place != 0 && keep_entry_write(k->vault, place, &e, slot_at(k, place));
+    bool is_written = place != 0 && keep_entry_write(k->vault, place, &e, slot_at(k, place));
 
-    if (is_kept) {
+    if (is_written) {
         begin_lease(k, s, place, &e);
         if (before != 0)
             give_slot(k, before);
@@ -249,12 +249,17 @@ bool keep_store(struct keep *k, struct session *s, const char *service,
         give_slot(k, place);
     }
     bytes_wipe(&e, sizeof(e));
-    return is_kept;
+    return is_written;
+}
+
+static bool is_kept(const struct keep *k, const struct session *s)
+{
+    return k && s->state == SESSION_OPEN && s->association.lease != 0;
 }
 
 void keep_drop(struct keep *k, struct session *s)
 {
-    if (!k || s->state != SESSION_OPEN || s->association.lease == 0)
+    if (!is_kept(k, s))
         return;
     give_slot(k, s->association.lease);
     s->association.lease = 0;
@@ -262,11 +267,10 @@ void keep_drop(struct keep *k, struct session *s)
 
 void keep_settle(struct keep *k, struct session *s)
 {
-    const struct keep_lease last = {.write_end = s->association.write_seq,
-                                    .used = (uint32_t)((k ? k->wall0 + s->used : 0) / 1000)};
-
-    if (!k || s->state != SESSION_OPEN || s->association.lease == 0)
+    if (!is_kept(k, s))
         return;
+    const struct keep_lease last = {.write_end = s->association.write_seq,
+                                    .used = (uint32_t)((k->wall0 + s->used) / 1000)};
     keep_entry_renew(k->vault, s->association.lease, &last, slot_at(k, s->association.lease));
     s->association.lease = 0;
 }

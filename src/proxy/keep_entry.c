@@ -24,7 +24,8 @@ static void in_order(void)
     atomic_signal_fence(memory_order_seq_cst);
 }
 
-static size_t body_length(const struct keep_entry *e, uint8_t body[SESSION_IMAGE_MAX + BODY_HEAD])
+/* Returns its length; 0: it is longer than any slot takes. */
+static size_t write_body(const struct keep_entry *e, uint8_t body[SESSION_IMAGE_MAX + BODY_HEAD])
 {
     struct writer w = writer_of(body, SESSION_IMAGE_MAX + BODY_HEAD);
 
@@ -46,7 +47,7 @@ static size_t slot_for(size_t body)
 size_t keep_entry_size(const struct keep_entry *e)
 {
     uint8_t body[SESSION_IMAGE_MAX + BODY_HEAD];
-    size_t size = slot_for(body_length(e, body));
+    size_t size = slot_for(write_body(e, body));
 
     bytes_wipe(body, sizeof body);
     return size;
@@ -105,7 +106,7 @@ bool keep_entry_write(struct vault *v, uint64_t place, const struct keep_entry *
 {
     const struct vault_label label = {place, e->generation};
     uint8_t body[SESSION_IMAGE_MAX + BODY_HEAD + VAULT_TAG] = {0}, head[16] = {0};
-    size_t len = body_length(e, body);
+    size_t len = write_body(e, body);
     bool is_sealed = vault_seal(v, &label, body, len);
 
     if (is_sealed) {

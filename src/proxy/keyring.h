@@ -13,7 +13,6 @@
 #include "proxy/stats.h"
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 /* Questions of one worker that are on their way; keyring_store has the other bounds. */

@@ -489,8 +489,7 @@ void life_end(struct relay *r, struct session *s, enum session_end why, uint64_t
             stats_add(&stats->sessions_evicted, 1);
         report_end(s, life_conf(r, s), source, why, now);
         if (access_is_on()) {
-            const struct account_way way = {&route.local, backend.family != 0 ? &backend : NULL,
-                                            source};
+            const struct account_way way = {&route.local, &backend, source};
             account_write(s, life_conf(r, s), &way, why, now);
         }
     } else {
@@ -511,6 +510,14 @@ void life_forget(struct relay *r, struct session *s)
     remove_session(r, s);
 }
 
+static void count_tickets(struct stats *stats, const struct handshake_tickets *tickets)
+{
+    stats_add(&stats->handshakes_resumed, tickets->is_resumed);
+    stats_add(&stats->tickets_issued, tickets->is_issued);
+    stats_add(&stats->session_ids_issued, tickets->is_id_issued);
+    stats_add(&stats->session_ids_evicted, tickets->id_gave_way);
+}
+
 /* A handshake is complete: the session takes its place, and the one it replaces (RFC 6347 4.2.8).
  */
 static void open_session(struct relay *r, struct session *s, uint64_t now)
@@ -521,8 +528,7 @@ static void open_session(struct relay *r, struct session *s, uint64_t now)
     leave_gate(r, s);
     peers_remove(&r->peers, s);
     stats_add(&r->parts.stats->handshakes_completed, 1);
-    stats_add(&r->parts.stats->handshakes_resumed, s->pending->tickets.is_resumed);
-    stats_add(&r->parts.stats->tickets_issued, s->pending->tickets.is_issued);
+    count_tickets(r->parts.stats, &s->pending->tickets);
     life_count(r, s, SERVICE_SESSIONS_OPENED, 1);
     while ((old = peers_find_replaced(&r->peers, s)) != NULL)
         life_end(r, old, SESSION_END_REPLACED, now);

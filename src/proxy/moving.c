@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "proxy/fields.h"
 #include "proxy/life.h"
 #include "proxy/policy.h"
 #include "proxy/session_image.h"
@@ -196,9 +197,8 @@ static void pack(struct relay *r, struct moving *m, uint64_t now)
     begin(&p, SESSIONS);
     peers_each_open(&r->peers, pack_open, &p);
     send_off(&p);
-    p.parcel->fds = 0; /* they stay ours until they are let go */
-    parcel_clear(p.parcel);
-    free(p.parcel);
+    bytes_wipe(p.parcel, sizeof *p.parcel); /* longer ones were there before the last */
+    free(p.parcel);                         /* descriptors stay ours until they are let go */
     m->is_done = !p.is_broken;
     m->sessions = p.sessions;
     m->rest = p.rest;
@@ -286,18 +286,15 @@ static void count_goodbye(struct relay *r, unsigned service, const struct rest *
 /* What stays behind without the old process's doing. */
 static void log_left(const struct relay *r, const struct session_image *image, const char *why)
 {
-    char peer[ADDR_TEXT_MAX], identity[4 * PSK_IDENTITY_MAX + 1];
-    const struct log_field fields[] = {
-        {"service", r->services[image->service].conf->name, 0},
-        {"session", NULL, (long long)image->id},
-        {"peer", addr_format(&image->peer, peer), 0},
-        {"identity", bytes_escape(identity, sizeof identity, image->identity, image->identity_len),
-         0},
-        {"reason", why, 0},
-        {NULL, NULL, 0},
-    };
+    struct fields f;
 
-    log_event(LOG_LEVEL_INFO, "session not taken over", fields);
+    fields_init(&f);
+    fields_text(&f, "service", r->services[image->service].conf->name);
+    fields_number(&f, "session", (long long)image->id);
+    fields_addr(&f, "peer", &image->peer);
+    fields_bytes(&f, "identity", image->identity, image->identity_len);
+    fields_text(&f, "reason", why);
+    log_event(LOG_LEVEL_INFO, "session not taken over", f.list);
 }
 
 /* With connection ids it may share its address with others. */

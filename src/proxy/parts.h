@@ -5,6 +5,7 @@
 #ifndef DTLSGATE_PROXY_PARTS_H
 #define DTLSGATE_PROXY_PARTS_H
 
+#include "dtls/cache.h"
 #include "dtls/psk.h"
 #include "proxy/balance.h"
 #include "proxy/keyring.h"
@@ -62,6 +63,7 @@ struct relay_parts {
     const int *shared; /* by service: a shared socket of another process, which is the upstream's
                           from then on, or 0; NULL: there are none */
     struct relay_elsewhere elsewhere;
+    struct cache *cache;        /* of all workers: sessions to be resumed by their id; NULL: none */
     struct keyring_asker asker; /* zeroed: there is none, and no service names a helper */
 };
 

@@ -31,8 +31,8 @@ static struct resumption resumption_of(const struct relay *r, const struct conf_
 {
     if (!conf->resumption)
         return (struct resumption){0};
-    return (struct resumption){&r->tickets, conf->name, conf->ticket_lifetime, policy_may_resume,
-                               conf};
+    return (struct resumption){&r->tickets,       conf->name, conf->ticket_lifetime,
+                               policy_may_resume, conf,       r->parts.cache};
 }
 
 void regime_use(struct relay *r, struct relay_setup *setup, uint64_t now)

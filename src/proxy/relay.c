@@ -59,8 +59,9 @@ static enum fate begin_session(struct relay *r, struct turn *t, unsigned service
     s->pending->hello_print = print;
     r->next_id += r->parts.worker_count;
     stats_add(&r->parts.stats->handshakes_started, 1);
-    if (handshake_tickets(s->pending->handshake)->is_refused)
-        stats_add(&r->parts.stats->tickets_refused, 1);
+    const struct handshake_tickets *tickets = handshake_tickets(s->pending->handshake);
+    stats_add(&r->parts.stats->tickets_refused, tickets->is_refused);
+    stats_add(&r->parts.stats->session_ids_refused, tickets->is_id_refused);
     peers_add(&r->peers, s);
     life_update_gauges(r);
     life_settle(r, s, t->now);
@@ -268,7 +269,8 @@ static void note_answer(struct relay *r, struct session *s, size_t len, uint64_t
     if (!balance_answered(b, slot, now))
         return;
     const struct addr backend = life_backend(r, s);
-    report_backend(life_conf(r, s), &backend, true, &r->backend_lines, now);
+    const struct report_news news = {&backend, true, "answers"};
+    report_backend(life_conf(r, s), &news, &r->backend_lines, now);
 }
 
 bool relay_from_backend(struct relay *r, void *session, const struct udp_datagram *d, uint64_t now)
@@ -306,8 +308,10 @@ void relay_refused(struct relay *r, void *session, unsigned n, uint64_t now)
     report_refused(s, life_conf(r, s), &backend, &r->refused_lines, now);
     life_note_refusal(s);
     if (life_slot(s) != BALANCE_NOBODY &&
-        balance_refused(&r->balances[s->service], life_slot(s), n, now))
-        report_backend(life_conf(r, s), &backend, false, &r->backend_lines, now);
+        balance_refused(&r->balances[s->service], life_slot(s), n, now)) {
+        const struct report_news news = {&backend, false, "refused"};
+        report_backend(life_conf(r, s), &news, &r->backend_lines, now);
+    }
     stats_add(&r->parts.stats->backend_refused, n);
     life_count(r, s, SERVICE_BACKEND_REFUSED, n);
 }

@@ -3,112 +3,113 @@
  */
 #include "proxy/report.h"
 
-#include "base/bytes.h"
+#include "proxy/fields.h"
 #include "proxy/policy.h"
 #include "proxy/roam.h"
 
-#include <stdio.h>
-
 #define FORGED_TOLD 1024 /* from so many on, a power of two */
 #define BACKEND_TEXT_MAX 320
-#define IDENTITY_TEXT_MAX (4 * PSK_IDENTITY_MAX + 1)
 
-static const char *identity_text(const struct session *s, char buf[IDENTITY_TEXT_MAX])
+/* One line on its way. */
+struct line {
+    enum log_level level;
+    bool is_limited;
+    uint32_t skipped;
+    struct fields fields;
+};
+
+/* False: it is not wanted, or there were too many like it. `limit` may be NULL. */
+static bool begin(struct line *l, enum log_level level, struct log_limit *limit, uint64_t now)
 {
-    size_t len;
-    const uint8_t *identity = session_identity(s, &len);
-    return bytes_escape(buf, IDENTITY_TEXT_MAX, identity != NULL ? identity : (const uint8_t *)"",
-                        len);
+    l->level = level;
+    l->is_limited = limit != NULL;
+    fields_init(&l->fields);
+    return log_wants(level) && (limit == NULL || log_allowed(limit, now, &l->skipped));
+}
+
+static void end(struct line *l, const char *subject)
+{
+    if (l->is_limited)
+        fields_number(&l->fields, "left-out", l->skipped);
+    log_event(l->level, subject, l->fields.list);
 }
 
 /* "-" where its flow has to tell which of several. */
-static const char *backend_text(const struct session *s, const struct conf_service *service,
-                                char buf[BACKEND_TEXT_MAX])
+static void add_backend(struct fields *f, const struct session *s,
+                        const struct conf_service *service)
 {
     const struct addr *own = policy_backend(service, s);
 
     if (own != NULL)
-        return addr_format(own, buf);
-    return service->backend.count == 1 ? backends_format(&service->backend, buf, BACKEND_TEXT_MAX)
-                                       : "-";
+        fields_addr(f, "backend", own);
+    else if (service->backend.count == 1)
+        fields_text(
+            f, "backend",
+            backends_format(&service->backend, fields_room(f, BACKEND_TEXT_MAX), BACKEND_TEXT_MAX));
+    else
+        fields_text(f, "backend", "-");
+}
+
+/* Who is there, and by what. */
+static void add_opening(struct fields *f, const struct session *s, const struct addr *to,
+                        const struct conf_service *service)
+{
+    fields_session(f, s, service);
+    fields_addr(f, "peer", &s->peer);
+    fields_addr(f, "local", to);
+    fields_identity(f, s);
+    fields_text(f, "suite", session_suite_name(s));
 }
 
 void report_open(const struct session *s, const struct addr *to, const struct conf_service *service)
 {
-    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX], backend[BACKEND_TEXT_MAX];
-    char identity[IDENTITY_TEXT_MAX];
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_INFO))
+    if (!begin(&l, LOG_LEVEL_INFO, NULL, 0))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"peer", addr_format(&s->peer, peer), 0},
-        {"local", addr_format(to, local), 0},
-        {"identity", identity_text(s, identity), 0},
-        {"suite", session_suite_name(s), 0},
-        {"version", session_version_name(s), 0},
-        {"ems", s->has_ems ? "yes" : "no", 0},
-        {"resumed", s->pending->tickets.is_resumed ? "yes" : "no", 0},
-        {"backend", backend_text(s, service, backend), 0},
-        {"handshake-ms", NULL, (long long)(s->opened - s->pending->born)},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_INFO, "session open", fields);
+    add_opening(&l.fields, s, to, service);
+    fields_text(&l.fields, "version", session_version_name(s));
+    fields_text(&l.fields, "ems", s->has_ems ? "yes" : "no");
+    fields_text(&l.fields, "resumed", s->pending->tickets.is_resumed ? "yes" : "no");
+    add_backend(&l.fields, s, service);
+    fields_number(&l.fields, "handshake-ms", s->opened - s->pending->born);
+    end(&l, "session open");
 }
 
 void report_restored(const struct session *s, const struct addr *to,
                      const struct conf_service *service, uint64_t now)
 {
-    char peer[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX];
-    char identity[IDENTITY_TEXT_MAX];
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_INFO))
+    if (!begin(&l, LOG_LEVEL_INFO, NULL, now))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"peer", addr_format(&s->peer, peer), 0},
-        {"local", addr_format(to, local), 0},
-        {"identity", identity_text(s, identity), 0},
-        {"suite", session_suite_name(s), 0},
-        {"idle-s", NULL, (long long)((now - s->used) / 1000)},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_INFO, "session restored", fields);
+    add_opening(&l.fields, s, to, service);
+    fields_number(&l.fields, "idle-s", (now - s->used) / 1000);
+    end(&l, "session restored");
 }
 
 void report_not_restored(const struct session_image *image, const char *why)
 {
-    char peer[ADDR_TEXT_MAX], identity[IDENTITY_TEXT_MAX];
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_INFO))
+    if (!begin(&l, LOG_LEVEL_INFO, NULL, 0))
         return;
-    bytes_escape(identity, sizeof identity, image->identity, image->identity_len);
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)image->id},
-        {"peer", addr_format(&image->peer, peer), 0},
-        {"identity", identity, 0},
-        {"reason", why, 0},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_INFO, "session not restored", fields);
+    fields_number(&l.fields, "id", image->id);
+    fields_addr(&l.fields, "peer", &image->peer);
+    fields_bytes(&l.fields, "identity", image->identity, image->identity_len);
+    fields_text(&l.fields, "reason", why);
+    end(&l, "session not restored");
 }
 
 void report_unkept(const struct session *s, const struct conf_service *service,
                    struct log_limit *limit, uint64_t now)
 {
-    uint32_t skipped;
+    struct line l;
 
-    if (!log_allowed(limit, now, &skipped))
+    if (!begin(&l, LOG_LEVEL_WARNING, limit, now))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"left-out", NULL, skipped},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_WARNING, "session not kept: no room in state-dir", fields);
+    fields_session(&l.fields, s, service);
+    end(&l, "session not kept: no room in state-dir");
 }
 
 const char *report_source(const struct session *s, const struct conf_service *service,
@@ -136,218 +137,154 @@ static bool leaves_choice(const struct backends *b, const struct addr *to)
            (b->count == 1 && (b->list[0].name != NULL || !addr_equal(&b->list[0].addr, to)));
 }
 
+/* How the backend knows it. */
+static void add_port(struct fields *f, const struct session *s, const struct conf_service *service,
+                     uint32_t source)
+{
+    fields_number(f, "backend-port", s->backend_port);
+    if (service->backend_source.count > 0)
+        fields_text(f, "backend-source",
+                    report_source(s, service, source, fields_room(f, PREFIX_TEXT_MAX)));
+}
+
 void report_flow(const struct session *s, const struct conf_service *service,
                  const struct report_way *way, struct log_limit *limit, uint64_t now)
 {
-    struct log_field fields[7] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"backend-port", NULL, (long long)s->backend_port},
-    };
-    struct log_field *end = &fields[3]; /* the rest is zero, and so ends the list */
-    char from[PREFIX_TEXT_MAX], to[ADDR_TEXT_MAX];
-    uint32_t skipped = 0;
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_INFO) || (limit != NULL && !log_allowed(limit, now, &skipped)))
+    if (!begin(&l, LOG_LEVEL_INFO, limit, now))
         return;
-    if (service->backend_source.count > 0)
-        *end++ =
-            (struct log_field){"backend-source", report_source(s, service, way->source, from), 0};
+    fields_session(&l.fields, s, service);
+    add_port(&l.fields, s, service, way->source);
     if (leaves_choice(&service->backend, &way->backend))
-        *end++ = (struct log_field){"backend", addr_format(&way->backend, to), 0};
-    if (limit != NULL)
-        *end++ = (struct log_field){"left-out", NULL, skipped};
-    log_event(LOG_LEVEL_INFO, "session flow", fields);
+        fields_addr(&l.fields, "backend", &way->backend);
+    end(&l, "session flow");
 }
 
 void report_keys(const struct session *s, const struct conf_service *service, bool is_written)
 {
-    char peer[ADDR_TEXT_MAX], identity[IDENTITY_TEXT_MAX];
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"peer", addr_format(&s->peer, peer), 0},
-        {"identity", identity_text(s, identity), 0},
-        {NULL, NULL, 0},
-    };
+    struct line l;
 
-    log_event(LOG_LEVEL_WARNING, is_written ? "keys written" : "keys not written", fields);
+    if (!begin(&l, LOG_LEVEL_WARNING, NULL, 0))
+        return;
+    fields_session(&l.fields, s, service);
+    fields_client(&l.fields, s);
+    end(&l, is_written ? "keys written" : "keys not written");
 }
 
 void report_move(const struct session *s, const struct conf_service *service,
                  const struct addr *before, struct log_limit *limit, uint64_t now)
 {
-    char from[ADDR_TEXT_MAX], peer[ADDR_TEXT_MAX], identity[IDENTITY_TEXT_MAX];
-    uint32_t skipped;
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_INFO) || !log_allowed(limit, now, &skipped))
+    if (!begin(&l, LOG_LEVEL_INFO, limit, now))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"peer", addr_format(&s->peer, peer), 0},
-        {"before", addr_format(before, from), 0},
-        {"identity", identity_text(s, identity), 0},
-        {"moves", NULL, roam_of(&s->association)->moves},
-        {"left-out", NULL, skipped},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_INFO, "session move", fields);
+    fields_session(&l.fields, s, service);
+    fields_addr(&l.fields, "peer", &s->peer);
+    fields_addr(&l.fields, "before", before);
+    fields_identity(&l.fields, s);
+    fields_number(&l.fields, "moves", roam_of(&s->association)->moves);
+    end(&l, "session move");
 }
 
 void report_end(const struct session *s, const struct conf_service *service, uint32_t source,
                 enum session_end why, uint64_t now)
 {
-    bool is_chosen = service->backend_source.count > 0;
-    char peer[ADDR_TEXT_MAX], from[PREFIX_TEXT_MAX];
-    char identity[IDENTITY_TEXT_MAX];
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_INFO))
+    if (!begin(&l, LOG_LEVEL_INFO, NULL, now))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"peer", addr_format(&s->peer, peer), 0},
-        {"identity", identity_text(s, identity), 0},
-        {"reason", session_end_text(why), 0},
-        {"age-ms", NULL, (long long)(now - s->opened)},
-        {"in-datagrams", NULL, (long long)s->in_datagrams},
-        {"in-bytes", NULL, (long long)s->in_bytes},
-        {"out-datagrams", NULL, (long long)s->out_datagrams},
-        {"out-bytes", NULL, (long long)s->out_bytes},
-        {"drops", NULL, (long long)s->drops},
-        {"refused", NULL, (long long)s->refused},
-        {"backend-port", NULL, (long long)s->backend_port},
-        {is_chosen ? "backend-source" : NULL,
-         is_chosen ? report_source(s, service, source, from) : "", 0},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_INFO, "session end", fields);
+    fields_session(&l.fields, s, service);
+    fields_client(&l.fields, s);
+    fields_text(&l.fields, "reason", session_end_text(why));
+    fields_number(&l.fields, "age-ms", now - s->opened);
+    fields_traffic(&l.fields, s);
+    add_port(&l.fields, s, service, source);
+    end(&l, "session end");
 }
 
 void report_failed(const struct session *s, const struct conf_service *service,
                    enum session_end why, struct log_limit *limit, uint64_t now)
 {
-    char peer[ADDR_TEXT_MAX];
-    char identity[IDENTITY_TEXT_MAX];
-    uint32_t skipped;
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_INFO) || !log_allowed(limit, now, &skipped))
+    if (!begin(&l, LOG_LEVEL_INFO, limit, now))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"peer", addr_format(&s->peer, peer), 0},
-        {"identity", identity_text(s, identity), 0},
-        {"reason", session_end_text(why), 0},
-        {"detail", session_why(s), 0},
-        {"age-ms", NULL, (long long)(now - s->pending->born)},
-        {"left-out", NULL, skipped},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_INFO, "handshake failed", fields);
+    fields_session(&l.fields, s, service);
+    fields_client(&l.fields, s);
+    fields_text(&l.fields, "reason", session_end_text(why));
+    fields_text(&l.fields, "detail", session_why(s));
+    fields_number(&l.fields, "age-ms", now - s->pending->born);
+    end(&l, "handshake failed");
 }
 
 void report_shared(const struct session *s, const struct conf_service *service, unsigned count,
                    struct log_limit *limit, uint64_t now)
 {
-    char peer[ADDR_TEXT_MAX];
-    char identity[IDENTITY_TEXT_MAX];
-    uint32_t skipped;
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_INFO) || !log_allowed(limit, now, &skipped))
+    if (!begin(&l, LOG_LEVEL_INFO, limit, now))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"peer", addr_format(&s->peer, peer), 0},
-        {"identity", identity_text(s, identity), 0},
-        {"sessions", NULL, count},
-        {"left-out", NULL, skipped},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_INFO, "identity shared", fields);
+    fields_session(&l.fields, s, service);
+    fields_client(&l.fields, s);
+    fields_number(&l.fields, "sessions", count);
+    end(&l, "identity shared");
 }
 
 void report_forgeries(const struct session *s, const struct conf_service *service,
                       struct log_limit *limit, uint64_t now)
 {
-    char peer[ADDR_TEXT_MAX];
     uint64_t forged = s->association.forged;
-    uint32_t skipped;
+    struct line l;
 
-    if (forged < FORGED_TOLD || (forged & (forged - 1)) != 0 || !log_wants(LOG_LEVEL_WARNING) ||
-        !log_allowed(limit, now, &skipped))
+    if (forged < FORGED_TOLD || (forged & (forged - 1)) != 0 ||
+        !begin(&l, LOG_LEVEL_WARNING, limit, now))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"peer", addr_format(&s->peer, peer), 0},
-        {"suite", session_suite_name(s), 0},
-        {"forged", NULL, (long long)forged},
-        {"left-out", NULL, skipped},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_WARNING, "session forgeries", fields);
+    fields_session(&l.fields, s, service);
+    fields_addr(&l.fields, "peer", &s->peer);
+    fields_text(&l.fields, "suite", session_suite_name(s));
+    fields_number(&l.fields, "forged", forged);
+    end(&l, "session forgeries");
 }
 
-void report_backend(const struct conf_service *service, const struct addr *backend, bool is_up,
+void report_backend(const struct conf_service *service, const struct report_news *news,
                     struct log_limit *limit, uint64_t now)
 {
-    char text[ADDR_TEXT_MAX];
-    uint32_t skipped;
+    struct line l;
 
-    if (!log_allowed(limit, now, &skipped))
+    if (!begin(&l, news->is_up ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, limit, now))
         return;
-    const struct log_field fields[] = {
-        {"service", service->name, 0},
-        {"backend", addr_format(backend, text), 0},
-        {"reason", is_up ? "answers" : "refused", 0},
-        {"left-out", NULL, skipped},
-        {NULL, NULL, 0},
-    };
-    log_event(is_up ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, is_up ? "backend up" : "backend down",
-              fields);
+    fields_text(&l.fields, "service", service->name);
+    fields_addr(&l.fields, "backend", news->backend);
+    fields_text(&l.fields, "reason", news->why);
+    end(&l, news->is_up ? "backend up" : "backend down");
 }
 
 void report_refused(const struct session *s, const struct conf_service *service,
                     const struct addr *backend, struct log_limit *limit, uint64_t now)
 {
-    char text[ADDR_TEXT_MAX];
-    uint32_t skipped;
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_WARNING) || !log_allowed(limit, now, &skipped))
+    if (!begin(&l, LOG_LEVEL_WARNING, limit, now))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"backend", addr_format(backend, text), 0},
-        {"refused", NULL, (long long)s->refused},
-        {"left-out", NULL, skipped},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_WARNING, "backend refuses", fields);
+    fields_session(&l.fields, s, service);
+    fields_addr(&l.fields, "backend", backend);
+    fields_number(&l.fields, "refused", s->refused);
+    end(&l, "backend refuses");
 }
 
 void report_doubt(const struct session *s, const struct conf_service *service,
                   struct log_limit *limit, uint64_t now)
 {
-    char peer[ADDR_TEXT_MAX];
-    char identity[IDENTITY_TEXT_MAX];
-    uint32_t skipped;
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_INFO) || !log_allowed(limit, now, &skipped))
+    if (!begin(&l, LOG_LEVEL_INFO, limit, now))
         return;
-    const struct log_field fields[] = {
-        {"id", NULL, (long long)s->id},
-        {"service", service->name, 0},
-        {"peer", addr_format(&s->peer, peer), 0},
-        {"identity", identity_text(s, identity), 0},
-        {"detail", "no Finished opens: a wrong key, an unknown identity or a forgery", 0},
-        {"left-out", NULL, skipped},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_INFO, "handshake in doubt", fields);
+    fields_session(&l.fields, s, service);
+    fields_client(&l.fields, s);
+    fields_text(&l.fields, "detail",
+                "no Finished opens: a wrong key, an unknown identity or a forgery");
+    end(&l, "handshake in doubt");
 }
 
 static const char *fate_text(enum fate fate)
@@ -361,19 +298,14 @@ static const char *fate_text(enum fate fate)
 void report_fate(const struct session_route *route, const struct wire_record *rec, enum fate fate,
                  struct log_limit *limit, uint64_t now)
 {
-    char peer[ADDR_TEXT_MAX];
-    uint32_t skipped;
+    struct line l;
 
-    if (!log_wants(LOG_LEVEL_DEBUG) || !log_allowed(limit, now, &skipped))
+    if (!begin(&l, LOG_LEVEL_DEBUG, limit, now))
         return;
-    const struct log_field fields[] = {
-        {"peer", addr_format(&route->peer, peer), 0},
-        {"fate", fate_text(fate), 0},
-        {"type", NULL, rec != NULL ? rec->type : -1},
-        {"epoch", NULL, rec != NULL ? rec->epoch : -1},
-        {"bytes", NULL, rec != NULL ? (long long)rec->len : -1},
-        {"left-out", NULL, skipped},
-        {NULL, NULL, 0},
-    };
-    log_event(LOG_LEVEL_DEBUG, "record", fields);
+    fields_addr(&l.fields, "peer", &route->peer);
+    fields_text(&l.fields, "fate", fate_text(fate));
+    fields_number(&l.fields, "type", rec != NULL ? rec->type : -1);
+    fields_number(&l.fields, "epoch", rec != NULL ? rec->epoch : -1);
+    fields_number(&l.fields, "bytes", rec != NULL ? (long long)rec->len : -1);
+    end(&l, "record");
 }

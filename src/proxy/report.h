@@ -48,9 +48,15 @@ void report_shared(const struct session *s, const struct conf_service *service, 
 /* A warning that a session's backend refuses datagrams; a few per second at most. */
 void report_refused(const struct session *s, const struct conf_service *service,
                     const struct addr *backend, struct log_limit *limit, uint64_t now);
-/* One line when a worker takes a backend for down because of a refusal, or for up because of a
- * datagram; a few per second at most. */
-void report_backend(const struct conf_service *service, const struct addr *backend, bool is_up,
+/* What is new of a backend, and why: a worker has had a datagram of it or a refusal, or a probe
+ * says so. */
+struct report_news {
+    const struct addr *backend;
+    bool is_up;
+    const char *why;
+};
+/* One line when a backend is taken for down, or for up again; a few per second at most. */
+void report_backend(const struct conf_service *service, const struct report_news *news,
                     struct log_limit *limit, uint64_t now);
 /* One line for a handshake whose Finished does not open: a wrong key, an unknown identity, or a
  * forgery. The handshake goes on. */

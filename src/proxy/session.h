@@ -170,6 +170,8 @@ struct session *session_new(const struct session_service *service, const struct 
 /* The relay has given a session whose handshake is complete its place among the open ones: lets go
  * of ->pending. Nothing of the client may reach it between the one and the other. */
 void session_place(struct session *s, const struct session_service *service);
+/* Frees what a session has until then, which is ->pending. */
+void session_pending_free(struct session_pending *p);
 /* Frees, wiping the keys. Only the relay's one ending function calls this. */
 void session_free(struct session *s);
 
@@ -178,6 +180,10 @@ void session_free(struct session *s);
 enum fate session_from_wire(struct session *s, const struct session_service *service,
                             const struct wire_record *rec, uint64_t now,
                             const struct session_sink *sink);
+/* The same for one whose handshake is under way: follows what comes of the record. */
+enum fate session_feed(struct session *s, const struct session_service *service,
+                       const struct wire_record *rec, uint64_t now,
+                       const struct session_sink *sink);
 /* Sends the client of an open session a message about routes, if one may be sent to it. */
 void session_send_check(struct session *s, const struct session_service *service,
                         const uint8_t message[WIRE_RRC_MESSAGE], const struct session_sink *sink);
@@ -204,6 +210,12 @@ void session_say_goodbye(struct session *s, const struct session_service *servic
  * whose answer comes later. */
 void session_rebase(struct session *s, const struct session_service *service);
 
+/* It wants to be ended; the first reason counts. */
+static inline void session_want_end(struct session *s, enum session_end why)
+{
+    if (s->ending == SESSION_END_NOT_YET)
+        s->ending = why;
+}
 /* Why a handshake has failed, in more words than s->ending. Borrowed until session_free(). */
 const char *session_why(const struct session *s);
 /* The identity that the client has named: proven once the session is open, before that a claim.

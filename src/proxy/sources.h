@@ -9,7 +9,6 @@
 #include "base/prefix.h"
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 /* As many addresses go round at most, for each worker; more than there can be sessions. */

@@ -28,9 +28,13 @@
     X(handshakes_started, "handshakes begun")                                                      \
     X(handshakes_completed, "handshakes completed")                                                \
     X(handshakes_failed, "handshakes that ended without a session")                                \
-    X(handshakes_resumed, "completed by a ticket, without a key exchange")                         \
+    X(handshakes_resumed, "completed by a ticket or a session id, without a key exchange")         \
     X(tickets_issued, "tickets given to clients, for sessions to be resumed")                      \
     X(tickets_refused, "tickets of hellos that were no good")                                      \
+    X(session_ids_issued, "sessions remembered by their id, to be resumed")                        \
+    X(session_ids_refused, "session ids of hellos that were not known, or no good")                \
+    X(session_ids_evicted,                                                                         \
+      "sessions forgotten before their time, for newer ones to be remembered")                     \
     X(sessions_restored, "sessions taken up again from before the start")                          \
     X(sessions_unkept, "sessions that could not be kept for the next start")                       \
     X(sessions_ended, "sessions ended, for any reason")                                            \

@@ -391,6 +391,7 @@ static bool make_relay(struct worker *w, const struct worker_params *params,
                                 .listeners = w->listeners,
                                 .listener_count = w->listener_count,
                                 .shared = params->shared,
+                                .cache = params->cache,
                                 .elsewhere = {on_elsewhere, params->count > 1 ? on_pass : NULL, w},
                                 .asker = {on_question, on_helper_reset, w}};
 

@@ -1,7 +1,7 @@
 /*
  * worker: one thread with an event loop, its listeners, its upstream and its relay.
  * The master speaks to it through a mailbox; it answers by an acknowledgement. Nothing mutable is
- * shared but the mailbox and the counters.
+ * shared but the mailbox, the counters and the sessions that can be resumed by their id.
  */
 #ifndef DTLSGATE_PROXY_WORKER_H
 #define DTLSGATE_PROXY_WORKER_H
@@ -26,6 +26,7 @@ struct worker_params {
                  the stop message as the thread's last act */
     const struct cookie_secrets *cookies;
     const struct ticket_keys *tickets; /* NULL: none yet */
+    struct cache *cache;               /* as in proxy/parts.h */
     struct udp_offload offload;        /* what the kernel can do and the settings allow */
     const int *shared;                 /* as in proxy/parts.h */
     bool is_stopped;                   /* it begins as if told MOVING_STOP */

@@ -5,8 +5,8 @@
  * Finished is met. Nobody can know it, so no input may complete the handshake.
  */
 #include "../unit/mirror.h"
+#include "../unit/psk_text.h"
 
-#include "base/errors.h"
 #include "dtls/handshake.h"
 
 #include <stdlib.h>
@@ -50,15 +50,13 @@ static void require(bool holds)
 
 static void prepare(void)
 {
-    static const char keys[] = "someone:" KEY "\n";
     const struct tlsctx_params tls = {
         .ciphers = "PSK:kECDHEPSK:kDHEPSK:!ARIA", .old_devices = true, .cid = true};
-    struct errors errors = {0};
     char why[128];
 
     params = (struct handshake_params){
         .tls = tlsctx_new(&tls, why, sizeof why),
-        .keys = psk_parse("keys", keys, sizeof keys - 1, false, &errors),
+        .keys = keys_of("someone:" KEY "\n"),
         .crypt = record_crypt_new(),
         .kdf = keys_kdf_new(),
         .mtu = MTU,
@@ -68,8 +66,7 @@ static void prepare(void)
         .timeout = 10000,
         .own_cid = "ourid678",
     };
-    require(params.tls != NULL && params.keys != NULL && params.crypt != NULL &&
-            params.kdf != NULL);
+    require(params.tls != NULL && params.crypt != NULL && params.kdf != NULL);
 }
 
 /* A ClientHello with any cookie: whoever begins a handshake has checked it. */

@@ -3,7 +3,7 @@
  * Checked: a set holds just the lines that a simpler reading of the text finds, each mistake is one
  * printable line, and what passes with strong keys only passes with weak ones allowed, too.
  */
-#include "dtls/psk.h"
+#include "../unit/psk_text.h"
 
 #include <stdlib.h>
 #include <string.h>

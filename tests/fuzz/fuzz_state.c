@@ -40,6 +40,7 @@ static void try_head(const uint8_t *data, size_t size)
     static const uint8_t boot[STATE_BOOT] = {1};
     uint8_t bytes[STATE_HEAD_SIZE] = {0};
     struct cookie_secrets cookies;
+    struct ticket_keys tickets;
     struct state_head h;
     struct vault *v = vault();
     uint64_t wall;
@@ -47,6 +48,7 @@ static void try_head(const uint8_t *data, size_t size)
     memcpy(bytes, data, size < sizeof(bytes) ? size : sizeof(bytes));
     require(state_head_read(&h, &secret, boot, bytes) != NULL);
     require(!state_head_get_cookies(v, bytes, &cookies, &wall));
+    require(!state_head_get_tickets(v, bytes, &tickets, &wall));
     vault_free(v);
 }
 

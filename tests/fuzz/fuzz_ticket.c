@@ -5,8 +5,8 @@
  * Finished, so no input may complete the handshake.
  */
 #include "../unit/mirror.h"
+#include "../unit/psk_text.h"
 
-#include "base/errors.h"
 #include "dtls/handshake.h"
 
 #include <stdlib.h>
@@ -50,15 +50,13 @@ static bool may(const void *arg, const struct psk *psk, const struct suite *suit
 
 static void prepare(void)
 {
-    static const char keys[] = NAME ":00112233445566778899aabbccddeeff\n";
     const struct tlsctx_params tls = {.ciphers = "ECDHE-PSK-CHACHA20-POLY1305"};
-    struct errors errors = {0};
     char why[128];
 
     ticket_keys_init(&ticket_keys);
     params = (struct handshake_params){
         .tls = tlsctx_new(&tls, why, sizeof why),
-        .keys = psk_parse("keys", keys, sizeof keys - 1, false, &errors),
+        .keys = keys_of(NAME ":00112233445566778899aabbccddeeff\n"),
         .crypt = record_crypt_new(),
         .kdf = keys_kdf_new(),
         .mtu = MTU,
@@ -68,8 +66,7 @@ static void prepare(void)
         .timeout = 10000,
         .resumption = {&ticket_keys, "service", 100000, may, NULL},
     };
-    require(params.tls != NULL && params.keys != NULL && params.crypt != NULL &&
-            params.kdf != NULL);
+    require(params.tls != NULL && params.crypt != NULL && params.kdf != NULL);
 }
 
 static size_t good_ticket(uint8_t out[TICKET_MAX])

@@ -2,27 +2,11 @@
 bound to the same limits in the new process."""
 
 import pytest
-from lib.control import Control
 from lib.gate import FileLog, fields, until
 from raw.wire import ALERT, DATA
 
 AWAY = "127.5.0.2"
 SEALED_100 = 13 + 4 + 8 + 100 + 1 + 16  # a record of the gate's under AES-GCM
-
-
-@pytest.fixture
-def control(orphans, tmp_path):
-    return Control(tmp_path / "control.sock")
-
-
-@pytest.fixture
-def upgrade(control):
-    def upgrade_it(g):
-        answer = control.json("upgrade")
-        g.follow(answer["pid"])
-        return answer
-
-    return upgrade_it
 
 
 @pytest.fixture

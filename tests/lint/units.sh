@@ -19,6 +19,14 @@ for unit in *.service.in *.socket.in; do
     sed "s|@sbindir@|$tmp|g; s|@sysconfdir@|/etc|g" "$unit" >"$tmp/${unit%.in}"
 done
 LC_ALL=C systemd-analyze verify --man=no "$tmp"/*.service "$tmp"/*.socket 2>"$tmp/words" || bad=1
+# With the example drop-in, too.
+mkdir "$tmp/more"
+cp "$tmp"/*.service "$tmp/more"
+for unit in "$tmp"/more/*.service; do
+    mkdir "$unit.d"
+    cp dtlsgate-transparent.conf "$unit.d"
+done
+LC_ALL=C systemd-analyze verify --man=no "$tmp"/more/*.service 2>>"$tmp/words" || bad=1
 if [ -s "$tmp/words" ]; then
     cat "$tmp/words"
     bad=1
@@ -42,8 +50,8 @@ awk '
     print FILENAME ":" FNR ": no comment above: " $0
     bad = 1
 }
-END { exit bad }' ./*.service.in ./*.socket.in || bad=1
+END { exit bad }' ./*.service.in ./*.socket.in ./*.conf || bad=1
 
 [ $bad = 0 ] || exit 1
-set -- *.service.in *.socket.in
+set -- *.service.in *.socket.in *.conf
 echo "units: $# units are sound"

@@ -4,6 +4,8 @@
  */
 #include "wire_sim.h"
 
+#include "../unit/default_suites.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,16 +15,7 @@
 
 #define LIMIT_MS 600000
 
-static const char *const suites[] = {
-    "ECDHE-PSK-CHACHA20-POLY1305",
-    "PSK-AES128-GCM-SHA256",
-    "PSK-AES256-GCM-SHA384",
-    "PSK-CHACHA20-POLY1305",
-    "PSK-AES128-CCM",
-    "PSK-AES256-CCM",
-    "PSK-AES128-CCM8",
-    "PSK-AES256-CCM8",
-};
+static const char *const suites[] = {DEFAULT_SUITES};
 #define SUITES (sizeof suites / sizeof suites[0])
 
 static unsigned seeds(unsigned few)

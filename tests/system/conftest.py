@@ -1,5 +1,6 @@
 """Fixtures: clients as they should be, and what stands between them and the gate."""
 
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -29,6 +30,18 @@ def echo(backend):
 
 
 @pytest.fixture
+def start(gate, echo, control):
+    """Starts a gate with two workers that listens to `control`, in front of `echo` unless `to` is
+    another; files of tests have their own where that is not what they need."""
+
+    def start_it(daemon=None, **how):
+        place = {"control-socket": control.path, "workers": 2}
+        return gate(how.pop("to", echo), daemon={**place, **(daemon or {})}, **how)
+
+    return start_it
+
+
+@pytest.fixture
 def client():
     """Makes clients; those still open at the test's end are abandoned."""
     made = []
@@ -48,6 +61,22 @@ def many_clients(compiled):
     """The C program that is a thousand clients at once."""
     path = os.environ.get("MANY_CLIENTS")
     return path or compiled(HERE / "many_clients.c", "-lssl", "-lcrypto")
+
+
+@pytest.fixture
+def shifted_clock(compiled, monkeypatch):
+    """with shifted_clock(seconds): whoever is started in there has a wall clock that is ahead."""
+    library = compiled(HERE / "clock_shift.c", "-shared", "-fPIC")
+
+    @contextlib.contextmanager
+    def shift(seconds):
+        with monkeypatch.context() as m:
+            m.setenv("LD_PRELOAD", str(library))
+            m.setenv("ASAN_OPTIONS", "verify_asan_link_order=0")
+            m.setenv("CLOCK_SHIFT", str(seconds))
+            yield
+
+    return shift
 
 
 @pytest.fixture

@@ -6,17 +6,10 @@
  *
  * many_clients HOST PORT IDENTITY KEYHEX SESSIONS ROUNDS
  */
-#include <errno.h>
-#include <netdb.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
+#include "crowd.h"
+
 #include <poll.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,53 +24,12 @@ struct peer {
     bool is_done; /* with the step under way */
 };
 
-static const char *identity;
-static unsigned char key[64];
-static size_t key_len;
 static time_t started;
-
-static void fail(const char *what)
-{
-    fprintf(stderr, "many_clients: %s\n", what);
-    ERR_print_errors_fp(stderr);
-    exit(1);
-}
 
 static void check_time(void)
 {
     if (time(NULL) - started > DEADLINE_SECONDS)
         fail("the time is over");
-}
-
-static unsigned on_psk(SSL *ssl, const char *hint, char *name, unsigned name_max,
-                       unsigned char *secret, unsigned secret_max)
-{
-    (void)ssl;
-    (void)hint;
-    if (strlen(identity) >= name_max || key_len > secret_max)
-        return 0;
-    strcpy(name, identity);
-    memcpy(secret, key, key_len);
-    return (unsigned)key_len;
-}
-
-static void open_peer(struct peer *p, SSL_CTX *ctx, const struct addrinfo *to)
-{
-    struct sockaddr_storage name;
-    socklen_t len = sizeof name;
-    BIO *bio;
-
-    p->fd = socket(to->ai_family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-    if (p->fd < 0 || connect(p->fd, to->ai_addr, to->ai_addrlen) != 0 ||
-        getpeername(p->fd, (struct sockaddr *)&name, &len) != 0)
-        fail(strerror(errno));
-    p->ssl = SSL_new(ctx);
-    bio = BIO_new_dgram(p->fd, BIO_NOCLOSE);
-    if (p->ssl == NULL || bio == NULL)
-        fail("out of memory");
-    BIO_ctrl(bio, BIO_CTRL_DGRAM_SET_CONNECTED, 0, &name);
-    SSL_set_bio(p->ssl, bio, bio);
-    SSL_set_connect_state(p->ssl);
 }
 
 /* False: libssl wants more from the gate. */
@@ -99,7 +51,7 @@ static void wait_any(struct peer *p, size_t count, int timeout)
     for (size_t i = 0; i < count; i++)
         list[i] = (struct pollfd){.fd = p[i].is_done ? -1 : p[i].fd, .events = POLLIN};
     if (poll(list, count, timeout) < 0)
-        fail(strerror(errno));
+        fail("poll");
     check_time();
 }
 
@@ -179,39 +131,6 @@ static void talk(struct peer *p, size_t first, size_t count, unsigned round)
     }
 }
 
-static void read_key(const char *hex)
-{
-    long len;
-    unsigned char *raw = OPENSSL_hexstr2buf(hex, &len);
-
-    if (raw == NULL || (size_t)len > sizeof key)
-        fail("bad key");
-    memcpy(key, raw, (size_t)len);
-    key_len = (size_t)len;
-    OPENSSL_free(raw);
-}
-
-static SSL_CTX *make_context(void)
-{
-    SSL_CTX *ctx = SSL_CTX_new(DTLS_client_method());
-
-    if (ctx == NULL || SSL_CTX_set_cipher_list(ctx, "PSK-AES128-GCM-SHA256") != 1)
-        fail("no context");
-    SSL_CTX_set_psk_client_callback(ctx, on_psk);
-    return ctx;
-}
-
-static void allow_files(size_t count)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        fail(strerror(errno));
-    limit.rlim_cur = limit.rlim_max;
-    if (limit.rlim_max < count + 16 || setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        fail("too few open files are allowed");
-}
-
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
@@ -219,25 +138,19 @@ static size_t smaller(size_t a, size_t b)
 
 int main(int argc, char *argv[])
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICHOST}, *to;
-
     if (argc != 7)
         fail("usage: many_clients HOST PORT IDENTITY KEYHEX SESSIONS ROUNDS");
-    identity = argv[3];
-    read_key(argv[4]);
     size_t count = strtoul(argv[5], NULL, 10);
     unsigned rounds = (unsigned)strtoul(argv[6], NULL, 10);
     started = time(NULL);
-    allow_files(count);
-    if (getaddrinfo(argv[1], argv[2], &hints, &to) != 0)
-        fail("bad address");
 
-    SSL_CTX *ctx = make_context();
+    SSL_CTX *ctx = crowd_begin(argv + 3, "PSK-AES128-GCM-SHA256", count);
+    struct addrinfo *to = crowd_address(argv[1], argv[2]);
     struct peer *peers = calloc(count, sizeof *peers);
     if (peers == NULL)
         fail("out of memory");
     for (size_t i = 0; i < count; i++)
-        open_peer(&peers[i], ctx, to);
+        peers[i].ssl = crowd_open(ctx, to, &peers[i].fd);
     for (size_t i = 0; i < count; i += AT_ONCE)
         shake_hands(peers + i, smaller(AT_ONCE, count - i));
     for (unsigned round = 0; round < rounds; round++)

@@ -9,20 +9,13 @@
  * Says "connected" once all are, goes on until its input ends, then waits for what is on its way
  * and prints one JSON object. Exit 0: it came to its end, whatever it has seen.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
+#include "crowd.h"
+
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,18 +34,9 @@ struct peer {
     uint64_t heard_at;
 };
 
-static const char *identity;
-static unsigned char key[64];
-static size_t key_len, count;
+static size_t count;
 static struct peer *peers;
 static uint64_t twice, strange, backwards, moved, ended, longest_ms;
-
-static void fail(const char *what)
-{
-    fprintf(stderr, "steady_clients: %s: %s\n", what, strerror(errno));
-    ERR_print_errors_fp(stderr);
-    exit(1);
-}
 
 static uint64_t now_ms(void)
 {
@@ -60,32 +44,6 @@ static uint64_t now_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static unsigned on_psk(SSL *ssl, const char *hint, char *name, unsigned name_max,
-                       unsigned char *secret, unsigned secret_max)
-{
-    (void)ssl;
-    (void)hint;
-    if (strlen(identity) >= name_max || key_len > secret_max)
-        return 0;
-    strcpy(name, identity);
-    memcpy(secret, key, key_len);
-    return (unsigned)key_len;
-}
-
-static void open_peer(struct peer *p, SSL_CTX *ctx, const struct sockaddr_in *to)
-{
-    BIO *bio;
-
-    p->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-    if (p->fd < 0 || connect(p->fd, (const struct sockaddr *)to, sizeof *to) != 0)
-        fail("connect");
-    p->ssl = SSL_new(ctx);
-    bio = BIO_new_dgram(p->fd, BIO_NOCLOSE);
-    BIO_ctrl(bio, BIO_CTRL_DGRAM_SET_CONNECTED, 0, (void *)(uintptr_t)to);
-    SSL_set_bio(p->ssl, bio, bio);
-    SSL_set_connect_state(p->ssl);
 }
 
 static uint64_t number_at(const uint8_t *at, int bytes)
@@ -203,7 +161,7 @@ static int open_backend(uint16_t port)
 }
 
 /* Some at a time; each asks libssl whether it is time to repeat. */
-static void connect_all(SSL_CTX *ctx, const struct sockaddr_in *to)
+static void connect_all(SSL_CTX *ctx, const struct addrinfo *to)
 {
     uint64_t until = now_ms() + CONNECT_MS;
     size_t first = 0, next = 0;
@@ -212,7 +170,7 @@ static void connect_all(SSL_CTX *ctx, const struct sockaddr_in *to)
         if (now_ms() > until)
             fail("the time for handshakes is over");
         for (; next < count && next - first < AT_ONCE; next++)
-            open_peer(&peers[next], ctx, to);
+            peers[next].ssl = crowd_open(ctx, to, &peers[next].fd);
         for (size_t i = first; i < next; i++) {
             struct peer *p = &peers[i];
             if (p->is_open)
@@ -287,27 +245,15 @@ static void run(int epoll, int backend, double rate)
 
 int main(int argc, char *argv[])
 {
-    SSL_CTX *ctx = SSL_CTX_new(DTLS_client_method());
-    struct sockaddr_in to = {.sin_family = AF_INET};
-    struct rlimit limit;
     int epoll = epoll_create1(0), backend;
 
-    if (argc != 8 || ctx == NULL || inet_pton(AF_INET, argv[1], &to.sin_addr) != 1)
+    if (argc != 8)
         fail("usage: HOST PORT IDENTITY KEYHEX SESSIONS RATE BACKEND_PORT");
-    to.sin_port = htons((uint16_t)atoi(argv[2]));
-    identity = argv[3];
-    for (const char *at = argv[4]; at[0] && at[1] && key_len < sizeof key; at += 2)
-        sscanf(at, "%2hhx", &key[key_len++]);
     count = strtoul(argv[5], NULL, 10);
     peers = calloc(count, sizeof *peers);
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    SSL_CTX *ctx = crowd_begin(argv + 3, "PSK-AES128-GCM-SHA256:PSK-AES128-CCM8", count);
     backend = open_backend((uint16_t)atoi(argv[7]));
-    SSL_CTX_set_psk_client_callback(ctx, on_psk);
-    SSL_CTX_set_cipher_list(ctx, "PSK-AES128-GCM-SHA256:PSK-AES128-CCM8");
-    SSL_CTX_set_max_proto_version(ctx, DTLS1_2_VERSION);
-    connect_all(ctx, &to);
+    connect_all(ctx, crowd_address(argv[1], argv[2]));
     for (size_t i = 0; i < count; i++)
         watch(epoll, peers[i].fd, i);
     watch(epoll, backend, count);

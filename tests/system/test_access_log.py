@@ -288,7 +288,8 @@ def test_one_that_cannot_be_opened_is_told_at_the_start(run, settings, psk, tmp_
     )
     done = run("-c", ini)
     assert done.returncode == 2
-    assert f"daemon.access-log: cannot open {tmp_path}/no/file: No such file" in done.stderr
+    why = f"{tmp_path}/no/file cannot be made in {tmp_path}/no: No such file or directory; make that"
+    assert f"{ini}:2: daemon.access-log: {why}" in done.stderr
 
 
 def test_a_full_disk_is_told_and_counted(logged, client, tmp_path):

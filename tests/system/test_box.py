@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from lib.gate import KEY, Gate, until
+from lib.gate import KEY, Gate, ending, until
 from lib.helper import Helper
 from lib.programs import s_client
 
@@ -89,14 +89,8 @@ def start(request, gate, binary, settings, public_path):
         return made[-1].wait_ready()
 
     start_it.was_root = request.param == "from root"
-    yield start_it
-    try:
-        for one in made:
-            if not one.ended:
-                one.end()
-    finally:
-        for one in made:
-            one.kill()
+    with ending(made):
+        yield start_it
 
 
 def blocks_sigsys(status):

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from lib.control import Control, connect, ctl, ctl_path, read_all, say
+from lib.control import connect, ctl, ctl_path, read_all, say
 from lib.gate import KEY, DEADLINE, environment, fields, until
 
 NOBODY = 65534
@@ -27,24 +27,8 @@ ODD_SHOWN = r"a \x22b\x22=\x5c\xff\xc3\xa4"
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "control.sock"
-
-
-@pytest.fixture
-def control(path):
-    return Control(path)
-
-
-@pytest.fixture
-def start(gate, echo, path):
-    """A gate with a control socket."""
-
-    def start_it(daemon=None, **how):
-        place = {"control-socket": path, "workers": 2}
-        return gate(how.pop("to", echo), daemon={**place, **(daemon or {})}, **how)
-
-    return start_it
+def path(control):
+    return control.path
 
 
 @pytest.fixture
@@ -602,10 +586,11 @@ def test_a_file_is_not_replaced(run, settings, psk, path):
     path.write_text("precious")
     place = {"listen": "127.0.0.1:0", "backend": "127.0.0.1:9", "psk-file": psk({"a": KEY})}
     ini = settings({"daemon": {"control-socket": path}, "service default": place})
-    done = run("-c", ini)
     why = "is there and no socket; remove it or choose another path"
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == f"{ini}: daemon.control-socket: {path} {why}"
+    for words in (["-t"], []):
+        done = run("-c", ini, *words)
+        assert done.returncode == 2
+        assert done.stderr == f"{ini}:2: daemon.control-socket: {path} {why}\n"
     assert path.read_text() == "precious"
 
 
@@ -619,10 +604,12 @@ def test_a_folder_that_is_not_there(run, settings, psk, tmp_path):
         assert (done.returncode, done.stderr) == (
             2,
             f"{ini}: daemon.control-group: there is no group nosuchgroup; create it or name "
-            "another\n",
+            f"another\n{ini}:2: daemon.control-socket: {path} cannot be made in {path.parent}: No such "
+            "file or directory; make that folder or choose another path\n",
         )
+    path.parent.touch()
     done = run("-c", ini, "-o", "daemon.control-group=")
-    assert "cannot be made: No such file or directory" in done.stderr
+    assert f"{path} cannot be made in {path.parent}: Not a directory; " in done.stderr
 
 
 def test_nothing_of_it_is_denied_by_the_box(start, control, path, client):
@@ -666,7 +653,9 @@ def test_ctl_tells_what_was_refused(start, path):
     ("words", "what"),
     [
         ([], "no command"),
-        (["-x"], "there is no such option"),
+        (["-x"], "-x is no option here; those of a command stand behind it"),
+        (["-xV"], "-x is no option here"),
+        (["--json", "status"], "--json is no option here; those of a command stand behind it"),
         (["-s"], "-s needs the path of a socket"),
         (["top", "x"], "top takes no arguments"),
         (["sessions", ""], "an empty word says nothing"),

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from lib.gate import KEY, Gate
+from lib.gate import KEY, Gate, ending
 from lib.programs import Program
 
 WATCHDOG_US = 400_000
@@ -202,14 +202,8 @@ def start_passed(binary, echo, psk, tmp_path):
         made.append(Gate(command[0], command[1:], tmp_path, pass_fds=fds))
         return made[-1]
 
-    yield start
-    try:
-        for one in made:
-            if not one.ended:
-                one.end()
-    finally:
-        for one in made:
-            one.kill()
+    with ending(made):
+        yield start
 
 
 def refusal(gate):

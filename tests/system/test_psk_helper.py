@@ -87,6 +87,19 @@ def test_keys_from_sqlite(asking, client, helper, tmp_path):
     assert (totals["keys_asked"], totals["keys_found"], totals["keys_none"]) == (3, 2, 1)
 
 
+@pytest.mark.parametrize("is_abstract", [False, True])
+def test_systemd_is_told_when_it_can_be_asked(helper, tmp_path, monkeypatch, is_abstract):
+    place = f"{tmp_path}/notify"
+    monkeypatch.setenv("NOTIFY_SOCKET", f"@{place}" if is_abstract else place)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{place}" if is_abstract else place)
+        manager.settimeout(5)
+        helper(Shipped, "sqlite", tmp_path / "keys.db")
+        assert manager.recv(100) == b"READY=1"
+    with socket.socket(socket.AF_UNIX) as asker:
+        asker.connect(str(tmp_path / "helper"))
+
+
 @pytest.mark.parametrize("cipher", ["PSK-AES128-GCM-SHA256", "ECDHE-PSK-CHACHA20-POLY1305"])
 def test_keys_from_redis(asking, client, helper, redis, cipher):
     redis.command("SET", b"psk:" + ODD, OTHER_KEY.hex())

@@ -2,10 +2,16 @@
 be right; all at once, exit status 2, and nothing starts."""
 
 import os
+import pathlib
+import re
+import shutil
+import subprocess
 
 import pytest
 
 from lib.gate import KEY
+
+README = pathlib.Path(__file__).parents[2] / "README.md"
 
 HEX = KEY.hex()
 NUMERIC = "is not numeric ADDR:PORT such as 0.0.0.0:5684 or [::]:5684"
@@ -26,6 +32,7 @@ DAEMON = {
     "max-sessions-per-prefix": ("x", '"x" is not a number from 1 to 10000000, or 0'),
     "handshake-rate": ("1k", '"1k" is not a number from 1 to 1000000, or 0'),
     "handshake-rate-per-prefix": ("1.5", '"1.5" is not a number from 1 to 1000000, or 0'),
+    "resumption-cache": ("-1", '"-1" is not a number from 1 to 1000000, or 0'),
     "sandbox": ("maybe", '"maybe" is not yes or no'),
     "prefix-v4": ("7", '"7" is not a number from 8 to 32'),
     "prefix-v6": ("129", '"129" is not a number from 16 to 128'),
@@ -461,10 +468,49 @@ def test_a_user_that_is_not_there(run, place, settings):
     assert "daemon.group: is set without daemon.user" in run("-c", ini, "-t").stderr
 
 
-def test_a_log_that_cannot_be_opened(run, place, settings):
-    ini = settings({"daemon": {"log": "/nonexistent/log"}, "service coap": place})
-    done = run("-c", ini)
-    assert (done.returncode, done.stderr) == (
-        2,
-        f"{ini}: daemon.log: cannot open /nonexistent/log: No such file or directory\n",
-    )
+def test_files_that_cannot_be_made_are_told_at_once(errors, place):
+    files = {"log": "/none/log", "access-log": "/none/access", "control-socket": "/none/sock"}
+    files["trace-keylog"] = "/none/keys"
+    told = errors(ini_of(place, files), "--pidfile", "/none/pid")
+    why = "cannot be made in /none: No such file or directory; make that folder or choose another path"
+    assert told == [f"--pidfile: /none/pid {why}"] + [
+        f"INI:{line}: daemon.{key}: {path} {why}"
+        for line, (key, path) in enumerate(files.items(), 2)
+    ]
+
+
+def test_a_key_of_the_state_has_its_line(errors, place, tmp_path):
+    (tmp_path / "short").write_bytes(b"12345")
+    (tmp_path / "short").chmod(0o600)
+    state = {"state-dir": tmp_path / "state", "state-key": tmp_path / "short", "log": "/none/log"}
+    told = errors(ini_of(place, state))
+    assert [line.split(": ")[:2] for line in told] == [
+        ["INI:4", "daemon.log"],
+        ["INI:3", "daemon.state-key"],
+    ]
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_credential_that_is_not_here_is_no_mistake(run, place, settings, tmp_path):
+    ini = settings({"daemon": {"state-dir": tmp_path / "state"}, "service coap": place})
+    done = run("-c", ini, "-t")
+    assert done.returncode == 0
+    assert "daemon.state-dir: its key is to come as a credential, which is not here" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["etc/dtlsgate.ini", "packaging/debian/dtlsgate.ini"])
+def test_the_command_of_the_readme_makes_one_service(run, place, tmp_path, name):
+    """Of the file with all settings as well as of the package's."""
+    command = re.search(r"^sudo (sed -i .*) /etc/dtlsgate/dtlsgate\.ini$", README.read_text(), re.M)
+    ini = shutil.copy(README.parent / name, tmp_path / "x.ini")
+    subprocess.run(f"{command[1]} {ini}", shell=True, check=True)
+    here = ["-o", f"service.coap.psk-file={place['psk-file']}"]
+    here += ["-o", "daemon.user=", "-o", "daemon.control-socket="]
+    done = run("-c", ini, "-t", *here)
+    assert done.returncode == 0, done.stderr
+    shown = run("-c", ini, "-T", *here).stdout
+    assert re.findall(r"^\[.*\]$", shown, re.M) == ["[daemon]", "[service coap]"]
+    example = README.read_text().split("```ini\n")[1].split("```")[0]
+    for line in example.split("[service coap]\n")[1].splitlines():
+        key, value = line.split(" = ")
+        assert key == "psk-file" or re.search(rf"^{key} = {re.escape(value)}", shown, re.M), shown

@@ -4,6 +4,7 @@ import os
 import pathlib
 import random
 import signal
+import subprocess
 import threading
 
 import pytest
@@ -52,7 +53,8 @@ class House:
         self.key.write_bytes(os.urandom(32))
         self.key.chmod(0o600)
 
-    def start(self):
+    def begin(self):
+        """As start(), but nobody waits until it is ready."""
         ini = self.settings(
             {
                 "daemon": {"state-dir": self.dir, "state-key": self.key, "workers": 2, **self.daemon},
@@ -65,6 +67,9 @@ class House:
             }
         )
         self.gate = Gate(self.binary, ["-c", ini], self.tmp_path, secrets=[KEY.hex()])
+
+    def start(self):
+        self.begin()
         return self.gate.wait_ready()
 
     def kill(self):
@@ -194,6 +199,83 @@ def test_a_cookie_is_good_across_a_crash(house, client):
     assert totals["client.hello_accepted"] == 1 and "client.hello_answered" not in totals
 
 
+ECDHE = "ECDHE-PSK-CHACHA20-POLY1305"
+
+
+def comes_back(client, to, session):
+    """A visit by a session of before. Returns whether it was resumed."""
+    c = client(to, ciphers=ECDHE, session=session).connect()
+    assert c.is_alive(b"again")
+    is_resumed = c.is_resumed
+    c.close()
+    return is_resumed
+
+
+def visit(client, to):
+    """A first one. Returns its session, which has a ticket."""
+    c = client(to, ciphers=ECDHE, ticket=True).connect()
+    assert c.is_alive(b"first")
+    session = c.session()
+    assert session.has_ticket
+    c.close()
+    return session
+
+
+@pytest.mark.parametrize("way", ["crash", "restart"])
+def test_a_ticket_is_good_for_the_next_process(house, client, way):
+    house.service = {"resumption": "yes"}
+    house.start()
+    session = visit(client, house.gate)
+    for _ in range(3):
+        getattr(house, way)()
+        assert comes_back(client, house.gate, session)
+    totals = house.gate.end()
+    assert totals["handshakes_resumed"] == 1 and "tickets_refused" not in totals
+
+
+def test_a_ticket_behind_an_upgrade_and_a_crash(house, client, control):
+    """The keys are in the new file before the old one is replaced."""
+    house.service = {"resumption": "yes"}
+    house.start()
+    session = visit(client, house.gate)
+    control("upgrade")
+    house.crash()
+    assert comes_back(client, house.gate, session)
+
+
+@pytest.mark.parametrize("later, is_good", [(12 * 3600 - 60, True), (12 * 3600 + 1, False)])
+def test_a_ticket_is_no_better_for_a_restart(house, client, later, is_good, shifted_clock):
+    """Its life counts from its key exchange, whoever looks."""
+    house.service = {"resumption": "yes", "ticket-lifetime": "12h"}
+    house.start()
+    session = visit(client, house.gate)
+    house.kill()
+    with shifted_clock(later):
+        house.start()
+    assert comes_back(client, house.gate, session) == is_good
+    totals = house.gate.end()
+    assert totals.get("tickets_refused", 0) == (not is_good)
+
+
+@pytest.mark.parametrize("how", ["deleted", "garbage", "another key"])
+def test_without_its_file_a_ticket_is_good_for_nothing(house, client, how):
+    house.service = {"resumption": "yes"}
+    house.start()
+    session = visit(client, house.gate)
+    house.kill()
+    if how == "another key":
+        house.write_key()
+    elif how == "deleted":
+        house.file.unlink()
+    else:
+        spoil(house, how)
+    house.start()
+    assert not comes_back(client, house.gate, session)
+    assert comes_back(client, house.gate, visit(client, house.gate))
+    totals = house.gate.end()
+    assert (totals["tickets_refused"], totals["tickets_issued"]) == (1, 2)
+
+
 def test_a_session_keeps_its_own_address(house, client, echo):
     house.daemon["max-sessions"] = 1000
     house.service = {"backend-source": "127.77.0.0/16"}
@@ -231,6 +313,38 @@ def test_whose_identity_is_gone_stays_away(house, client):
     house.gate.wait_event("session not restored", identity="dev-1", reason="identity removed")
     house.gate.wait_event("session not restored", identity="dev-3", reason="key changed")
     assert clients[1].is_alive()
+
+
+@pytest.mark.parametrize(
+    "before, behind, is_taken",
+    [
+        ("[service default]", "[service other]", False),
+        ("listen = 127.0.0.1:", "listen = 127.0.0.2:", False),
+        ("listen = 127.0.0.1:", "listen = 0.0.0.0:", True),
+        ("listen = 127.0.0.1:", "deny = 127.0.0.0/8\nlisten = 127.0.0.1:", False),
+        ("idle-timeout = 1h", "idle-timeout = 2h", True),
+    ],
+)
+def test_what_the_next_settings_say_of_it(house, client, before, behind, is_taken):
+    house.service = {"idle-timeout": "1h"}
+    house.start()
+    c = client(house.gate).connect()
+    assert c.is_alive()
+    house.kill()
+    write = house.settings
+
+    def change(*args):
+        path = write(*args)
+        text = path.read_text()
+        assert before in text
+        path.write_text(text.replace(before, behind))
+        return path
+
+    house.settings = change
+    house.start()
+    assert house.taken()["restored"] == str(int(is_taken))
+    assert len(house.gate.events("session not restored")) == int(not is_taken)
+    assert not is_taken or c.is_alive()
 
 
 def spoil(house, how):
@@ -331,19 +445,82 @@ def test_as_another_user(house, client, public_path):
     assert c.is_alive()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can hide something from a process")
+def test_who_cannot_know_the_hosts_start_says_so(house, client, tmp_path):
+    """With ProcSubset=pid a folder on a disk is good for stops alone; one in memory for crashes too."""
+    hidden = tmp_path / "hidden"
+    hidden.write_text(
+        "#!/bin/sh\nexec unshare -m sh -c "
+        f"'mount -t proc -o subset=pid proc /proc && exec {house.binary} \"$@\"' sh \"$@\"\n"
+    )
+    hidden.chmod(0o755)
+    house.binary = str(hidden)
+    in_memory = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True)
+    house.start()
+    c = client(house.gate).connect()
+    assert c.is_alive()
+    if in_memory.stdout.strip() == "tmpfs":
+        assert house.gate.log.find("cannot be read") == []
+        house.crash()
+        assert c.is_alive()
+        return
+    house.gate.log.wait("boot_id cannot be read: sessions outlive a stop, but no crash")
+    house.restart()
+    assert c.is_alive()
+    house.crash()
+    house.gate.log.wait("is not taken up: the host went down before it was closed")
+
+
+def in_small_memory(house, size):
+    """Lets the folder be a file system of so many bytes, which the gate alone sees."""
+    wrapper = house.tmp_path / "small"
+    wrapper.write_text(
+        "#!/bin/sh\nexec unshare -m sh -c "
+        f"'mount -t tmpfs -o size={size},mode=700 none {house.dir} && exec {house.binary} \"$@\"'"
+        ' sh "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    house.binary = str(wrapper)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_a_full_disk_costs_the_keeping_alone(house, client):
+    """Whatever has no room there is not kept, and whatever is there has its room for good."""
+    in_small_memory(house, 600 << 10)  # a head, and a block for small entries
+    house.keys["x" * 120] = KEY
+    house.start()
+    kept = client(house.gate).connect()
+    assert kept.is_alive()
+    other = client(house.gate, "x" * 120).connect()
+    house.gate.log.wait("session not kept: no room in state-dir: id=")
+    for c in (other, kept) * 100:
+        assert c.is_alive()
+    totals = house.gate.end()
+    assert totals["sessions_unkept"] == 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_a_disk_that_is_full_at_the_start(house):
+    in_small_memory(house, 100 << 10)
+    house.begin()
+    assert house.gate.process.wait(20) == 1
+    house.gate.stderr.finish()
+    assert "daemon.state-dir: no room in" in house.gate.log.text()
+
+
 @pytest.fixture
-def control(orphans, house):
-    house.daemon["control-socket"] = house.tmp_path / "control.sock"
-    return Control(house.daemon["control-socket"])
+def control(control, orphans, house):
+    house.daemon["control-socket"] = control.path
+    return control
 
 
-def test_an_upgrade_takes_the_state_along(house, client, control, echo):
+def test_an_upgrade_takes_the_state_along(house, client, upgrade, echo):
     house.start()
     clients = [client(house.gate, ciphers=suite).connect() for suite in SUITES]
     for n, c in enumerate(clients):
         assert c.is_alive(b"%d before" % n)
     for turn in range(2):
-        house.gate.follow(control.json("upgrade")["pid"])
+        upgrade(house.gate)
         for n, c in enumerate(clients):
             assert c.is_alive(b"%d behind upgrade %d" % (n, turn))
     house.crash()
@@ -451,6 +628,79 @@ def test_killed_at_any_moment_under_load(house, client, echo):
     house.gate.end()
 
 
+def assert_all_go_on(house, loaders, chance):
+    """Behind a crash: no handshake, and nothing of before does anything."""
+    assert house.taken()["restored"] == str(len(loaders)), house.gate.log.text()
+    for one in loaders:
+        one.replay(chance, 8)
+        one.comes_through(16384)
+    assert house.gate.events("session open") == []
+
+
+def assert_nothing_twice(loaders, echo):
+    for one in loaders:
+        found = numbers(one.client)
+        assert len(found) == len(set(found)) > 0
+    assert len(echo.data) == len(set(echo.data))
+
+
+@pytest.mark.patience(120 + 5 * KILLS)
+def test_killed_at_any_moment_of_a_start(house, client, echo):
+    """Of the two files one counts at each moment, and nothing has been sent by the other."""
+    chance = random.Random(int(os.environ.get("STATE_SEED", "1")))
+    house.keys = {f"dev-{n}": random.Random(n).randbytes(16) for n in range(8)}
+    house.start()
+    loaders = [Loader(house.gate, client, n, house.keys[f"dev-{n}"]) for n in range(8)]
+    for _ in range(KILLS):
+        for one in chance.choices(loaders, k=50):
+            one.speak()
+        house.kill()
+        for _ in range(chance.randrange(1, 4)):
+            house.begin()
+            timer = threading.Timer(chance.uniform(0.0, 0.05), house.kill)
+            timer.start()
+            while timer.is_alive():
+                chance.choice(loaders).speak()
+                timer.join(0.001)
+        house.start()
+        assert_all_go_on(house, loaders, chance)
+    assert_nothing_twice(loaders, echo)
+
+
+def kill_one(house, chance):
+    """The process that was there before, or the one that is to take over, where it is there yet; the
+    other one does what it thinks right."""
+    there = sorted(processes_with(str(house.tmp_path / "dtlsgate.ini")))
+    try:
+        os.kill(chance.choice(there), signal.SIGKILL)
+    except (IndexError, ProcessLookupError):
+        pass  # it has ended by itself
+
+
+@pytest.mark.patience(120 + 5 * KILLS)
+def test_one_of_two_is_killed_at_any_moment_of_an_upgrade(house, client, control, echo):
+    """Then the other, at any later one."""
+    chance = random.Random(int(os.environ.get("STATE_SEED", "1")))
+    house.keys = {f"dev-{n}": random.Random(n).randbytes(16) for n in range(8)}
+    house.start()
+    loaders = [Loader(house.gate, client, n, house.keys[f"dev-{n}"]) for n in range(8)]
+    for _ in range(KILLS):
+        os.kill(house.gate.pid, signal.SIGUSR2)
+        first = chance.uniform(0.01, 0.1)
+        timers = [
+            threading.Timer(first, kill_one, (house, chance)),
+            threading.Timer(first + chance.uniform(0.0, 0.1), house.kill),
+        ]
+        for timer in timers:
+            timer.start()
+        while timers[1].is_alive():
+            chance.choice(loaders).speak()
+            timers[1].join(0.001)
+        house.start()
+        assert_all_go_on(house, loaders, chance)
+    assert_nothing_twice(loaders, echo)
+
+
 @pytest.mark.patience(120 + 5 * KILLS)
 def test_killed_at_any_moment_of_an_upgrade(house, client, control, echo):
     """Whoever has the sessions at that moment: each goes on, and no number comes twice."""
@@ -466,12 +716,5 @@ def test_killed_at_any_moment_of_an_upgrade(house, client, control, echo):
             chance.choice(loaders).speak()
             timer.join(0.001)
         house.start()
-        assert house.taken()["restored"] == "8", house.gate.log.text()
-        for one in loaders:
-            one.replay(chance, 8)
-            one.comes_through(16384)
-        assert house.gate.events("session open") == []
-    for one in loaders:
-        found = numbers(one.client)
-        assert len(found) == len(set(found)) > 0
-    assert len(echo.data) == len(set(echo.data))
+        assert_all_go_on(house, loaders, chance)
+    assert_nothing_twice(loaders, echo)

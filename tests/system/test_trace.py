@@ -353,7 +353,9 @@ def test_a_key_log_that_others_could_read_is_refused(run, settings, psk, tmp_pat
             },
         }
     )
-    done = run("-c", ini)
-    assert done.returncode == 2
-    assert f"daemon.trace-keylog: cannot use {keys}: " in done.stderr
+    why = "is open to others; chmod 600 it" if kind == "open" else "is no regular file; choose another"
+    for words in (["-t"], []):
+        done = run("-c", ini, *words)
+        assert done.returncode == 2
+        assert f"{ini}:2: daemon.trace-keylog: {keys} {why}" in done.stderr
     assert not (tmp_path / "other").exists()

@@ -205,3 +205,17 @@ def test_without_the_capability_it_says_what_is_missing(binary, tmp_path, psk):
         f"{ini}:1: service.s.transparent: cannot take a client's address: Operation not permitted; "
         "start as root, give CAP_NET_RAW, or set it to no\n"
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to give up")
+def test_another_capability_that_would_do_for_the_socket_is_not_enough(binary, settings, psk):
+    """CAP_NET_ADMIN, which the unit has, is none that the process keeps."""
+    place = {"listen": "127.0.0.1:0", "backend": "127.0.0.1:9", "psk-file": psk({"dev-1": KEY})}
+    ini = settings({"service coap": place | {"transparent": "yes"}})
+    words = ["setpriv", "--bounding-set", "-net_raw", binary, "-c", ini]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"{ini}:1: service.coap.transparent: cannot take a client's address: Operation not "
+        "permitted; start as root, give CAP_NET_RAW, or set it to no\n",
+    )

@@ -80,36 +80,13 @@ def replace(program, binary, tmp_path):
 
 
 @pytest.fixture
-def control(orphans, tmp_path):
-    return Control(tmp_path / "control.sock")
-
-
-@pytest.fixture
-def start(gate, echo, control, program, monkeypatch):
-    """A gate with a control socket that was started by `program`."""
-
-    def start_it(daemon=None, **how):
-        place = {"control-socket": control.path, "workers": 2}
-        return gate(how.pop("to", echo), daemon={**place, **(daemon or {})}, **how)
-
+def start(start, orphans, program, monkeypatch):
+    """The same, but started by `program`."""
     real = Gate.__init__
     monkeypatch.setattr(
         Gate, "__init__", lambda self, _binary, *args: real(self, str(program), *args)
     )
-    return start_it
-
-
-@pytest.fixture
-def upgrade(control):
-    """Upgrades a gate; the answer of the control socket."""
-
-    def upgrade_it(g):
-        answer = control.json("upgrade")
-        assert answer["upgraded"] is True
-        g.follow(answer["pid"])
-        return answer
-
-    return upgrade_it
+    return start
 
 
 @pytest.fixture

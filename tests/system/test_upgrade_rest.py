@@ -4,35 +4,11 @@ import subprocess
 
 import pytest
 
-from lib.control import Control, ctl_path
+from lib.control import ctl_path
 from lib.gate import KEY, FileLog, Log, environment, fields, until
 from lib.helper import Helper
 
 OTHER_KEY = bytes(range(32))
-
-
-@pytest.fixture
-def control(orphans, tmp_path):
-    return Control(tmp_path / "control.sock")
-
-
-@pytest.fixture
-def start(gate, echo, control):
-    def start_it(daemon=None, **service):
-        place = {"control-socket": control.path, "workers": 2}
-        return gate(echo, daemon={**place, **(daemon or {})}, **service)
-
-    return start_it
-
-
-@pytest.fixture
-def upgrade(control):
-    def upgrade_it(g):
-        answer = control.json("upgrade")
-        g.follow(answer["pid"])
-        return answer
-
-    return upgrade_it
 
 
 # ---- keys of a helper ----
@@ -203,6 +179,26 @@ def test_a_ticket_of_the_process_before_is_good(start, client, upgrade, tmp_path
     lines = [fields(line) for line in access.find("session: id=")]
     assert [line["resumed"] for line in lines] == ["no", "yes", "yes"]
     assert "tickets_refused" not in g.end()
+
+
+def test_session_ids_are_left_behind(start, client, upgrade):
+    """Who comes back by one makes a whole handshake, and has another then."""
+    g = start(resumption="yes")
+    session = None
+    for is_resumed in (False, True):
+        c = client(g, ciphers=SUITE, session=session, ticket=False).connect()
+        assert c.is_alive() and c.is_resumed == is_resumed
+        session = session or c.session()
+        c.close()
+    upgrade(g)
+    c = client(g, ciphers=SUITE, session=session, ticket=False).connect()
+    assert c.is_alive() and not c.is_resumed
+    session = c.session()
+    c.close()
+    c = client(g, ciphers=SUITE, session=session, ticket=False).connect()
+    assert c.is_alive() and c.is_resumed
+    totals = g.end()
+    assert totals["session_ids_refused"] == 1 and totals["session_ids_issued"] == 2
 
 
 def test_the_last_flight_is_repeated_with_its_ticket(start, client, upgrade):

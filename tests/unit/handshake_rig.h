@@ -6,6 +6,7 @@
 #define DTLSGATE_TESTS_HANDSHAKE_RIG_H
 
 #include "mirror.h"
+#include "psk_text.h"
 
 #include "base/addr.h"
 #include "base/errors.h"
@@ -42,6 +43,7 @@ struct rig_options {
     bool has_no_cid;                     /* the server */
     const struct resumption *resumption; /* NULL: none */
     SSL_SESSION *session;                /* of the client, to be resumed; NULL: none */
+    bool no_ticket;                      /* the client knows nothing of them */
     uint64_t wall0;
 };
 
@@ -185,6 +187,8 @@ static inline void rig_client_new(struct rig *rig)
     SSL_CTX_set_options(rig->ctx, SSL_OP_NO_QUERY_MTU);
     if (o->no_extended_master)
         SSL_CTX_set_options(rig->ctx, SSL_OP_NO_EXTENDED_MASTER_SECRET);
+    if (o->no_ticket)
+        SSL_CTX_set_options(rig->ctx, SSL_OP_NO_TICKET);
     if (o->fragment_code > 0)
         SSL_CTX_set_tlsext_max_fragment_length(rig->ctx, o->fragment_code);
     if (o->cid)
@@ -272,13 +276,7 @@ static inline void rig_begin(struct rig *rig)
 
 static inline struct psk_set *rig_keys(void)
 {
-    static const char text[] = "known:" RIG_KEY "\nother:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n";
-    struct errors errors = {0};
-
-    struct psk_set *keys = psk_parse("keys", text, sizeof text - 1, false, &errors);
-    rig_require(keys != NULL);
-    errors_clear(&errors);
-    return keys;
+    return keys_of("known:" RIG_KEY "\nother:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n");
 }
 
 /* A handshake that has got its hello, and a client that waits for the answer. */

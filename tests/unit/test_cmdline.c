@@ -230,6 +230,11 @@ static void test_mistakes_are_named(void **state)
     assert_refused("--test|-vx", "-x is no option");
     assert_refused("-:", "-: is no option");
     assert_refused("--bogus", "--bogus is no option, or short for more than one");
+    assert_refused("--verison", "--verison is no option; did you mean --version?");
+    assert_refused("--psk-flie=x", "--psk-flie=x is no option; did you mean --psk-file?");
+    assert_refused("--a-word-that-is-longer-than-any-option",
+                   "--a-word-that-is-longer-than-any-option is no option, or short for more than "
+                   "one");
     assert_refused("--ver", "--ver is no option, or short for more than one");
     assert_refused("--test=yes", "--test=yes: this option takes no value");
     assert_refused("-c", "-c needs a value");

@@ -3,6 +3,7 @@
  * same order: same verdict, same plaintext. Each suite of the default list, both directions.
  * DTLSGATE_DIFF_RECORDS: records per suite and direction. DTLSGATE_DIFF_SEED: the order of events.
  */
+#include "default_suites.h"
 #include "mirror.h"
 #include "ssl_pair.h"
 
@@ -20,16 +21,7 @@
 #define HISTORY 160 /* of sealed records: more than two windows */
 #define GROWTH 40   /* of a record that was made longer */
 
-static const char *const SUITES[] = {
-    "ECDHE-PSK-CHACHA20-POLY1305",
-    "PSK-AES128-GCM-SHA256",
-    "PSK-AES256-GCM-SHA384",
-    "PSK-CHACHA20-POLY1305",
-    "PSK-AES128-CCM",
-    "PSK-AES256-CCM",
-    "PSK-AES128-CCM8",
-    "PSK-AES256-CCM8",
-};
+static const char *const SUITES[] = {DEFAULT_SUITES};
 #define SUITE_COUNT (sizeof SUITES / sizeof SUITES[0])
 
 struct sent {

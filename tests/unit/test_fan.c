@@ -1,18 +1,13 @@
 /* fan: on a real loop and loopback sockets: whose datagram it is, and that nobody else's passes. */
+#include "loop_rig.h"
+
 #include "proxy/fan.h"
 
 #include "base/udp.h"
 
-#include <event2/event.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define GOT_MAX 64
 
@@ -118,28 +113,6 @@ static void say(const struct world *w, int fd, const char *host, char what)
     assert_int_equal(sendto(fd, &what, 1, 0, (struct sockaddr *)&name, len), 1);
 }
 
-static void on_guard(evutil_socket_t fd, short what, void *arg)
-{
-    bool *expired = arg;
-
-    (void)fd;
-    (void)what;
-    *expired = true;
-}
-
-static void await(struct world *w, size_t count)
-{
-    struct timeval limit = {.tv_sec = 5};
-    bool expired = false;
-    struct event *guard = evtimer_new(w->base, on_guard, &expired);
-
-    assert_int_equal(evtimer_add(guard, &limit), 0);
-    while (w->count < count && !expired)
-        event_base_loop(w->base, EVLOOP_ONCE);
-    event_free(guard);
-    assert_int_equal(w->count, count);
-}
-
 static void send_from(struct world *w, const struct source *from, const char *text)
 {
     size_t len = strlen(text);
@@ -193,7 +166,7 @@ static void test_what_the_backend_sends_finds_its_way(void **state)
     say(w, w->backend_fd, "127.64.0.2", 'b');
     say(w, w->backend_fd, "127.64.0.1", 'a');
     say(w, w->backend_fd, "127.64.0.1", 'A');
-    await(w, 3);
+    loop_await(w->base, &w->count, 3);
     assert_ptr_equal(w->to[0], &b);
     assert_ptr_equal(w->to[1], &a);
     assert_ptr_equal(w->to[2], &a);
@@ -212,12 +185,12 @@ static void test_strangers_find_nobody(void **state)
     say(w, w->backend_fd, "127.64.0.2", '2'); /* nobody's */
     say(w, w->backend_fd, "127.64.0.0", '3'); /* never anybody's */
     say(w, w->backend_fd, "127.0.0.1", '4');  /* outside */
-    await(w, 4);
+    loop_await(w->base, &w->count, 4);
     for (size_t i = 0; i < 4; i++)
         assert_null(w->to[i]);
     give_back(w, &a);
     say(w, w->backend_fd, "127.64.0.1", '5'); /* not any more */
-    await(w, 5);
+    loop_await(w->base, &w->count, 5);
     assert_null(w->to[4]);
 }
 
@@ -234,12 +207,12 @@ static void test_each_datagram_goes_where_it_is_sent_and_all_backends_may_answer
     assert_comes(w->backend_fd, "x", "127.64.0.1:0", fan_port(w->fan));
     assert_comes(w->other_fd, "y", "127.64.0.1:0", fan_port(w->fan));
     say(w, w->other_fd, "127.64.0.1", '1');
-    await(w, 1);
+    loop_await(w->base, &w->count, 1);
     assert_null(w->to[0]);
     w->is_other_known = true;
     say(w, w->backend_fd, "127.64.0.1", 'b');
     say(w, w->other_fd, "127.64.0.1", 'o');
-    await(w, 3);
+    loop_await(w->base, &w->count, 3);
     assert_ptr_equal(w->to[1], &a);
     assert_ptr_equal(w->to[2], &a);
     give_back(w, &a);

@@ -183,9 +183,13 @@ static void test_ticket_keys_of_another_process_are_renewed_in_time(void **state
     assert_memory_equal(&fleet_tickets(f->fleet, now + 11, &age)->before, &other.newest,
                         sizeof other.newest);
     assert_int_equal(age, 1);
-    fleet_use_tickets(f->fleet, &other, UINT64_MAX, now); /* older than this host */
+    fleet_use_tickets(f->fleet, &other, 3 * now, now); /* older than this host */
     (void)fleet_tickets(f->fleet, now, &age);
-    assert_int_equal(age, now - 1);
+    assert_int_equal(age, 3 * now);
+    fleet_age_tickets(f->fleet, conf, now);
+    assert_memory_not_equal(&fleet_tickets(f->fleet, now, &age)->before, &other.newest,
+                            sizeof other.newest); /* nothing that it has sealed is good still */
+    assert_int_equal(age, 0);
     conf_unref(conf);
 }
 

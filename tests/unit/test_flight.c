@@ -169,13 +169,14 @@ static void test_resend_leaves_the_timer(void **state)
     assert_int_equal(f.sent_at, 1099);
 }
 
-static void test_stopped_timer_repeats_nothing(void **state)
+static void test_a_cleared_flight_is_not_repeated(void **state)
 {
     (void)state;
     add(0, 0, 'a', 10);
     flight_send(&f, &TIMING, 1000);
     assert_datagram(1400, SEQS(5));
-    flight_stop_timer(&f);
+    flight_clear(&f);
+    assert_int_equal(f.repeat_at, UINT64_MAX);
     flight_on_timer(&f, &TIMING, 1100);
     assert_datagram(1400, NOTHING);
 }
@@ -192,7 +193,7 @@ int main(void)
         cmocka_unit_test_setup(test_late_timer_counts_from_now, setup),
         cmocka_unit_test_setup(test_cap_below_the_first, setup),
         cmocka_unit_test_setup(test_resend_leaves_the_timer, setup),
-        cmocka_unit_test_setup(test_stopped_timer_repeats_nothing, setup),
+        cmocka_unit_test_setup(test_a_cleared_flight_is_not_repeated, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /*
  * test_handshake: what a well-behaved client meets, with libssl's own client on the other side.
  */
+#include "default_suites.h"
 #include "handshake_rig.h"
 
 #include "dtls/flight.h"
@@ -76,14 +77,7 @@ static void assert_connects(const struct rig_options *options, bool own_records)
 }
 
 static const char *const OWN[] = {
-    "ECDHE-PSK-CHACHA20-POLY1305",
-    "PSK-AES128-GCM-SHA256",
-    "PSK-AES256-GCM-SHA384",
-    "PSK-CHACHA20-POLY1305",
-    "PSK-AES128-CCM",
-    "PSK-AES256-CCM",
-    "PSK-AES128-CCM8",
-    "PSK-AES256-CCM8",
+    DEFAULT_SUITES,
     "DHE-PSK-AES128-GCM-SHA256",
     "DHE-PSK-AES256-GCM-SHA384",
     "DHE-PSK-CHACHA20-POLY1305",

@@ -2,6 +2,7 @@
  * test_handshake_cid: connection ids (RFC 9146) negotiated with libssl's client, which knows the
  * extension but not the records: those of epoch 1 are sealed anew in between.
  */
+#include "default_suites.h"
 #include "handshake_rig.h"
 
 #include <setjmp.h>
@@ -11,14 +12,7 @@
 #include <cmocka.h>
 
 static const char *const OWN[] = {
-    "ECDHE-PSK-CHACHA20-POLY1305",
-    "PSK-AES128-GCM-SHA256",
-    "PSK-AES256-GCM-SHA384",
-    "PSK-CHACHA20-POLY1305",
-    "PSK-AES128-CCM",
-    "PSK-AES256-CCM",
-    "PSK-AES128-CCM8",
-    "PSK-AES256-CCM8",
+    DEFAULT_SUITES,
     "DHE-PSK-AES128-GCM-SHA256",
 };
 #define OWN_COUNT (sizeof OWN / sizeof OWN[0])
@@ -251,8 +245,7 @@ static struct rig *rig_with_name(struct rig_options *options)
 static void test_the_last_flight_fits_the_mtu(void **state)
 {
     struct ticket_keys keys;
-    const struct resumption resumption = {
-        .keys = &keys, .service = "coap", .lifetime = 3600000, .may = may};
+    const struct resumption resumption = {&keys, "coap", 3600000, may, NULL, NULL};
     uint8_t out[HANDSHAKE_FAREWELL_MAX];
 
     (void)state;

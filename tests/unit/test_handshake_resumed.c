@@ -42,7 +42,7 @@ static int set_up(void **state)
     (void)state;
     ticket_keys_init(&ticket_keys);
     is_suite_fine = true;
-    resumption = (struct resumption){&ticket_keys, "coap", LIFETIME, may, NULL};
+    resumption = (struct resumption){&ticket_keys, "coap", LIFETIME, may, NULL, NULL};
     return 0;
 }
 
@@ -187,16 +187,6 @@ static struct rig *begin_with(struct psk_set *keys, const struct rig_options *op
     rig->params.keys = rig->keys = keys;
     rig_begin(rig);
     return rig;
-}
-
-static struct psk_set *keys_of(const char *text)
-{
-    struct errors errors = {0};
-    struct psk_set *keys = psk_parse("keys", text, strlen(text), false, &errors);
-
-    assert_non_null(keys);
-    errors_clear(&errors);
-    return keys;
 }
 
 /* RFC 5077 3.3: what was promised and is not to be had is a ticket of 0 bytes. */

@@ -4,12 +4,12 @@
  */
 #include "conf_text.h"
 #include "log_text.h"
+#include "loop_rig.h"
 
 #include "base/udp.h"
 #include "daemon/fleet.h"
 #include "daemon/health.h"
 
-#include <event2/event.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -53,14 +53,6 @@ static void on_acks(evutil_socket_t fd, short what, void *arg)
     fleet_take_acks(w->fleet);
 }
 
-static void on_guard(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    (void)arg;
-    fail_msg("the time is over");
-}
-
 static struct fleet_backend look(const struct world *w, unsigned number)
 {
     struct fleet_backend list[BALANCE_SLOTS];
@@ -72,10 +64,8 @@ static struct fleet_backend look(const struct world *w, unsigned number)
 /* Turns the loop until so many of the two workers take a backend for up. */
 static void await_up(struct world *w, unsigned number, unsigned up)
 {
-    struct timeval limit = {.tv_sec = 20};
-    struct event *guard = evtimer_new(w->base, on_guard, NULL);
+    struct event *guard = loop_guard(w->base);
 
-    assert_int_equal(evtimer_add(guard, &limit), 0);
     while (look(w, number).up != up)
         event_base_loop(w->base, EVLOOP_ONCE);
     event_free(guard);

@@ -273,6 +273,32 @@ static void a_descriptor_that_is_no_such_socket_is_refused(void **state)
         close(list[0].fd);
 }
 
+/* Who cannot be told would go on by itself, so nobody else may. */
+static void it_begins_only_when_that_is_heard_or_nobody_is_left(void **state)
+{
+    int none, kept;
+
+    (void)state;
+    say_hello(HANDOVER_VERSION, 1);
+    say_things(0);
+    assert_true(heir_meet(&errors));
+    assert_true(heir_begin());
+    assert_true(heir_has_all());
+    assert_int_equal(parcel_receive(other, &parcel, 0), PARCEL_OK);
+    assert_int_equal(parcel.bytes[0], HANDOVER_RUNNING);
+    none = open("/dev/null", O_RDWR | O_CLOEXEC);
+    kept = dup(heir_fd());
+    assert_true(dup2(none, heir_fd()) >= 0);
+    assert_false(heir_begin());
+    assert_false(heir_has_all());
+    assert_true(dup2(kept, heir_fd()) >= 0);
+    close(kept);
+    close(none);
+    close(other);
+    assert_true(heir_begin());
+    other = -1;
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -287,6 +313,7 @@ int main(void)
         TEST(sockets_find_their_workers),
         TEST(a_difference_is_refused),
         TEST(a_descriptor_that_is_no_such_socket_is_refused),
+        TEST(it_begins_only_when_that_is_heard_or_nobody_is_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,6 @@
 /* identities: who is counted, who can be found, and what that takes. */
+#include "psk_text.h"
+
 #include "proxy/identities.h"
 
 #include <setjmp.h>
@@ -13,7 +15,6 @@
 
 struct world {
     struct identities ids;
-    struct errors errors;
     struct conf_service conf;
     const struct psk *me, *you;
 };
@@ -25,8 +26,7 @@ static int set_up(void **state)
     (void)state;
     memset(&w, 0, sizeof w);
     assert_true(identities_init(&w.ids));
-    w.conf.psk = psk_parse("keys", KEYS, strlen(KEYS), false, &w.errors);
-    assert_non_null(w.conf.psk);
+    w.conf.psk = keys_of(KEYS);
     w.conf.max_sessions_per_identity = 2;
     w.me = psk_find(w.conf.psk, (const uint8_t *)"me", 2);
     w.you = psk_find(w.conf.psk, (const uint8_t *)"you", 3);

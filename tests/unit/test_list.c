@@ -25,10 +25,20 @@ static int digits(const struct list *head)
     return forward;
 }
 
+static struct item items[3];
+static struct list head;
+
+static void append_three(void)
+{
+    list_init(&head);
+    for (int i = 0; i < 3; i++) {
+        items[i] = (struct item){.number = i + 1};
+        list_append(&head, &items[i].node);
+    }
+}
+
 static void test_new_list_is_empty(void **state)
 {
-    struct list head;
-
     (void)state;
     list_init(&head);
     assert_true(list_is_empty(&head));
@@ -37,13 +47,8 @@ static void test_new_list_is_empty(void **state)
 
 static void test_append_keeps_the_order(void **state)
 {
-    struct item items[3] = {{.number = 1}, {.number = 2}, {.number = 3}};
-    struct list head;
-
     (void)state;
-    list_init(&head);
-    for (int i = 0; i < 3; i++)
-        list_append(&head, &items[i].node);
+    append_three();
     assert_false(list_is_empty(&head));
     assert_ptr_equal(list_first(&head), &items[0].node);
     assert_ptr_equal(list_entry(list_first(&head), struct item, node), &items[0]);
@@ -52,13 +57,8 @@ static void test_append_keeps_the_order(void **state)
 
 static void test_move_to_end(void **state)
 {
-    struct item items[3] = {{.number = 1}, {.number = 2}, {.number = 3}};
-    struct list head;
-
     (void)state;
-    list_init(&head);
-    for (int i = 0; i < 3; i++)
-        list_append(&head, &items[i].node);
+    append_three();
     list_move_to_end(&head, &items[0].node);
     assert_int_equal(digits(&head), 231);
     list_move_to_end(&head, &items[0].node);
@@ -69,13 +69,8 @@ static void test_move_to_end(void **state)
 
 static void test_remove(void **state)
 {
-    struct item items[3] = {{.number = 1}, {.number = 2}, {.number = 3}};
-    struct list head;
-
     (void)state;
-    list_init(&head);
-    for (int i = 0; i < 3; i++)
-        list_append(&head, &items[i].node);
+    append_three();
     list_remove(&items[1].node);
     assert_int_equal(digits(&head), 13);
     list_remove(&items[1].node);
@@ -87,10 +82,8 @@ static void test_remove(void **state)
 
 static void test_prepend(void **state)
 {
-    struct item items[3] = {{.number = 1}, {.number = 2}, {.number = 3}};
-    struct list head;
-
     (void)state;
+    append_three();
     list_init(&head);
     for (int i = 0; i < 3; i++)
         list_prepend(&head, &items[i].node);

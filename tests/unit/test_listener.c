@@ -1,20 +1,15 @@
 /* listener: on a real loop and loopback sockets: what comes in, under which local address, and from
  * where an answer leaves. */
+#include "loop_rig.h"
+
 #include "proxy/listener.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define GOT_MAX 120 /* more than a batch, less than a socket buffer */
 
@@ -89,29 +84,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void on_guard(evutil_socket_t fd, short what, void *arg)
-{
-    bool *expired = arg;
-
-    (void)fd;
-    (void)what;
-    *expired = true;
-}
-
-/* Turns the loop until `count` datagrams are here. */
-static void await(struct world *w, size_t count)
-{
-    struct timeval limit = {.tv_sec = 5};
-    bool expired = false;
-    struct event *guard = evtimer_new(w->base, on_guard, &expired);
-
-    assert_int_equal(evtimer_add(guard, &limit), 0);
-    while (w->count < count && !expired)
-        event_base_loop(w->base, EVLOOP_ONCE);
-    event_free(guard);
-    assert_int_equal(w->count, count);
-}
-
 /* A client that sends to the listener's port at the address `host`; skips without IPv6. */
 static int client_of(const struct world *w, const char *host, struct addr *self)
 {
@@ -145,7 +117,7 @@ static void test_specific_socket_tells_its_address(void **state)
     listen_at(w, "127.0.0.3:0", false);
     fd = client_of(w, "127.0.0.3", &self);
     assert_int_equal(send(fd, "x", 1, 0), 1);
-    await(w, 1);
+    loop_await(w->base, &w->count, 1);
     assert_true(addr_equal(&w->local[0], &w->bound));
     assert_true(addr_equal(&w->peer[0], &self));
     assert_int_equal(w->first[0], 'x');
@@ -162,9 +134,9 @@ static void test_wildcard_socket_tells_the_address_written_to(void **state)
     one = client_of(w, "127.0.0.1", &self);
     two = client_of(w, "127.0.0.2", &self);
     assert_int_equal(send(one, "1", 1, 0), 1);
-    await(w, 1);
+    loop_await(w->base, &w->count, 1);
     assert_int_equal(send(two, "2", 1, 0), 1);
-    await(w, 2);
+    loop_await(w->base, &w->count, 2);
     assert_local(w, 0, "127.0.0.1");
     assert_local(w, 1, "127.0.0.2");
     close(one);
@@ -181,9 +153,9 @@ static void test_dual_socket_tells_both_families(void **state)
     four = client_of(w, "127.0.0.2", &self);
     six = client_of(w, "[::1]", &self);
     assert_int_equal(send(four, "4", 1, 0), 1);
-    await(w, 1);
+    loop_await(w->base, &w->count, 1);
     assert_int_equal(send(six, "6", 1, 0), 1);
-    await(w, 2);
+    loop_await(w->base, &w->count, 2);
     assert_local(w, 0, "127.0.0.2");
     assert_local(w, 1, "[::1]");
     close(four);
@@ -202,7 +174,7 @@ static void test_answer_leaves_from_the_address_written_to(void **state)
         int fd = client_of(w, hosts[i], &self); /* connected: it takes from that address only */
         struct pollfd p = {.fd = fd, .events = POLLIN};
         assert_int_equal(send(fd, "q", 1, 0), 1);
-        await(w, i + 1);
+        loop_await(w->base, &w->count, i + 1);
         memcpy(udp_outbox_reserve(w->outbox, 100), "back", 4);
         listener_commit(w->listener, w->outbox, 4, &w->peer[i], &w->local[i]);
         assert_int_equal(udp_outbox_flush(w->outbox), 0);
@@ -228,7 +200,7 @@ static void test_many_come_in_order_and_leave_room_for_others(void **state)
     event_base_loop(w->base, EVLOOP_ONCE);
     assert_true(w->count > 0);
     assert_true(w->count < GOT_MAX); /* one turn does not take all */
-    await(w, GOT_MAX);
+    loop_await(w->base, &w->count, GOT_MAX);
     for (size_t i = 0; i < GOT_MAX; i++)
         assert_int_equal(w->first[i], i);
     close(fd);
@@ -243,7 +215,7 @@ static void test_empty_datagram_is_one(void **state)
     listen_at(w, "127.0.0.1:0", false);
     fd = client_of(w, "127.0.0.1", &self);
     assert_int_equal(send(fd, "", 0, 0), 0);
-    await(w, 1);
+    loop_await(w->base, &w->count, 1);
     assert_int_equal(w->len[0], 0);
     close(fd);
 }

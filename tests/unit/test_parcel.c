@@ -142,6 +142,20 @@ static void the_other_end_goes(void **state)
     assert_int_equal(parcel_send(ends[1], &out, 0), PARCEL_END);
 }
 
+/* The kernel tells of what it has not read before it gives out what it has said. */
+static void its_last_words_are_heard_though_it_has_not_listened(void **state)
+{
+    (void)state;
+    fill(3);
+    assert_int_equal(parcel_send(ends[1], &out, 0), PARCEL_OK);
+    assert_int_equal(parcel_send(ends[0], &out, 0), PARCEL_OK);
+    close(ends[0]);
+    ends[0] = -1;
+    assert_int_equal(parcel_receive(ends[1], &in, 0), PARCEL_OK);
+    assert_int_equal(in.len, 3);
+    assert_int_equal(parcel_receive(ends[1], &in, 0), PARCEL_END);
+}
+
 static void what_does_not_fit_is_told(void **state)
 {
     struct writer w = parcel_writer(&out);
@@ -163,6 +177,8 @@ int main(void)
                                         close_pair),
         cmocka_unit_test_setup_teardown(nobody_waits_for_ever, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(the_other_end_goes, open_pair, close_pair),
+        cmocka_unit_test_setup_teardown(its_last_words_are_heard_though_it_has_not_listened,
+                                        open_pair, close_pair),
         cmocka_unit_test_setup_teardown(what_does_not_fit_is_told, open_pair, close_pair),
     };
 

@@ -18,6 +18,8 @@ static void look_at_unmapped(const void *p, size_t size);
 #undef munmap
 #undef free
 
+#include "psk_text.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/stat.h>

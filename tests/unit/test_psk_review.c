@@ -1,6 +1,8 @@
 /*
  * test_psk_review: weak and shared keys are told, with their lines.
  */
+#include "psk_text.h"
+
 #include "dtls/psk_review.h"
 
 #include <setjmp.h>
@@ -11,14 +13,11 @@
 
 static struct psk_review review(const char *text)
 {
-    struct errors errors = {0};
+    struct psk_set *set = keys_of(text);
     struct psk_review found;
-    struct psk_set *set = psk_parse("keys", text, strlen(text), true, &errors);
 
-    assert_non_null(set);
     psk_review(set, &found);
     psk_free(set);
-    errors_clear(&errors);
     return found;
 }
 

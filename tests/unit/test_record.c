@@ -4,38 +4,17 @@
  */
 #include "dtls/record.h"
 
+#include "by_the_book.h"
 #include "mirror.h"
 #include "record_vectors.h"
 
 #include <openssl/err.h>
-#include <openssl/evp.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #define RECORD_MAX (WIRE_PLAINTEXT_MAX + RECORD_OVERHEAD_MAX)
-
-/* The PSK suites: one of each AEAD. */
-static const uint16_t IDS[] = {0x00a8, 0x00a9, 0xc0a4, 0xc0a5, 0xc0a8, 0xc0a9, 0xccab};
-#define ID_COUNT (sizeof IDS / sizeof IDS[0])
 
 static struct record_crypt *crypt;
 static uint8_t sealed[RECORD_MAX + 1];
 static uint8_t plain[WIRE_PLAINTEXT_MAX + 1], text[WIRE_PLAINTEXT_MAX + 1];
-
-/* As the other end opens what `a` has sealed. */
-static enum record_verdict open_own(struct record_crypt *c, const struct association *a,
-                                    struct wire_record *rec, uint8_t *to, size_t *len)
-{
-    struct association other = *a;
-
-    other.keys = mirror_keys(&a->keys, a->suite);
-    memset(&other.window, 0, sizeof other.window);
-    return record_open(c, &other, rec, to, len);
-}
 
 static size_t unhex(uint8_t *out, size_t size, const char *hex)
 {
@@ -43,16 +22,6 @@ static size_t unhex(uint8_t *out, size_t size, const char *hex)
 
     assert_true(n > 0);
     return (size_t)n;
-}
-
-static struct wire_record parse(const uint8_t *data, size_t len)
-{
-    struct reader r = reader_of(data, len);
-    struct wire_record rec = {0};
-
-    assert_true(wire_next_record(&r, &rec));
-    assert_int_equal(r.left, 0);
-    return rec;
 }
 
 static struct association association_of(uint16_t id)
@@ -137,7 +106,7 @@ static void test_sealing_gives_the_bytes_of_libssl_servers(void **state)
         struct wire_record rec = parse(record, n);
 
         keys_of_session(&SESSIONS[i], &a);
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+        assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_OK);
         assert_memory_equal(plain, "the answer to it", 16);
         if (suite_is_gcm(a.suite)) /* libssl's nonces count from a random start */
             continue;
@@ -149,73 +118,27 @@ static void test_sealing_gives_the_bytes_of_libssl_servers(void **state)
     }
 }
 
-static const EVP_CIPHER *cipher_of(enum suite_aead aead)
-{
-    switch (aead) {
-    case AEAD_AES128_GCM:
-        return EVP_aes_128_gcm();
-    case AEAD_AES256_GCM:
-        return EVP_aes_256_gcm();
-    case AEAD_AES128_CCM:
-    case AEAD_AES128_CCM8:
-        return EVP_aes_128_ccm();
-    case AEAD_AES256_CCM:
-    case AEAD_AES256_CCM8:
-        return EVP_aes_256_ccm();
-    default:
-        return EVP_chacha20_poly1305();
-    }
-}
-
-/* The sealed body as the RFCs have it, by a context made for this one call. */
-static void seal_by_the_book(const struct association *a, const uint8_t nonce[12],
-                             const uint8_t aad[13], size_t len, uint8_t *out)
-{
-    const EVP_CIPHER *cipher = cipher_of(a->suite->aead);
-    bool is_ccm = EVP_CIPHER_get_mode(cipher) == EVP_CIPH_CCM_MODE;
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    int tag = a->suite->tag_len, n;
-
-    assert_true(EVP_EncryptInit_ex(ctx, cipher, NULL, NULL, NULL));
-    assert_true(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_IVLEN, 12, NULL));
-    if (is_ccm)
-        assert_true(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, tag, NULL));
-    assert_true(EVP_EncryptInit_ex(ctx, NULL, NULL, keys_server_key(&a->keys, a->suite), nonce));
-    if (is_ccm)
-        assert_true(EVP_EncryptUpdate(ctx, NULL, &n, NULL, (int)len));
-    assert_true(EVP_EncryptUpdate(ctx, NULL, &n, aad, 13));
-    assert_true(EVP_EncryptUpdate(ctx, out, &n, text, (int)len));
-    assert_int_equal(n, len);
-    assert_true(EVP_EncryptFinal_ex(ctx, out + n, &n));
-    assert_true(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, tag, out + len));
-    EVP_CIPHER_CTX_free(ctx);
-}
-
 static void check_by_the_book(struct association *a, size_t len)
 {
     static uint8_t expected[RECORD_MAX];
     const uint8_t number[8] = {0, 1, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc};
     size_t explicit_len = a->suite->explicit_len, body = explicit_len + len + a->suite->tag_len;
-    uint8_t nonce[12] = {0}, aad[13] = {0};
+    struct book book = {.suite = a->suite,
+                        .key = keys_server_key(&a->keys, a->suite),
+                        .iv = keys_server_iv(&a->keys, a->suite),
+                        .number = number,
+                        .aad_len = 13};
 
-    memcpy(aad, number, 8);
-    aad[8] = WIRE_DATA;
-    put_u16(aad + 9, 0xfefd);
-    put_u16(aad + 11, (uint16_t)len);
-    if (explicit_len == 8) {
-        memcpy(nonce, keys_server_iv(&a->keys, a->suite), 4);
-        memcpy(nonce + 4, number, 8);
-    } else {
-        memcpy(nonce + 4, number, 8);
-        for (int i = 0; i < 12; i++)
-            nonce[i] ^= keys_server_iv(&a->keys, a->suite)[i];
-    }
+    memcpy(book.aad, number, 8);
+    book.aad[8] = WIRE_DATA;
+    put_u16(book.aad + 9, 0xfefd);
+    put_u16(book.aad + 11, (uint16_t)len);
     expected[0] = WIRE_DATA;
     put_u16(expected + 1, 0xfefd);
     memcpy(expected + 3, number, 8);
     put_u16(expected + 11, (uint16_t)body);
-    memcpy(expected + 13, nonce + 4, explicit_len);
-    seal_by_the_book(a, nonce, aad, len, expected + 13 + explicit_len);
+    memcpy(expected + 13, number, explicit_len);
+    book_encrypt(&book, text, len, expected + 13 + explicit_len);
 
     a->write_seq = 0x123456789abc;
     assert_int_equal(record_seal(crypt, a, WIRE_DATA, text, len, sealed), 13 + body);
@@ -262,7 +185,7 @@ static void test_an_empty_record_seals_from_null(void **state)
         size_t len = 99, n = record_seal(crypt, &a, WIRE_DATA, NULL, 0, sealed);
         struct wire_record rec = parse(sealed, n);
 
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+        assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_OK);
         assert_int_equal(len, 0);
     }
 }
@@ -304,7 +227,7 @@ static void test_other_epochs_are_told_apart(void **state)
 
         rec.epoch = EPOCHS[i];
         assert_int_equal(record_open(crypt, &a, &rec, plain, &len), RECORD_EPOCH);
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_EPOCH);
+        assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_EPOCH);
         assert_int_equal(a.forged, 0);
     }
 }
@@ -376,14 +299,14 @@ static void test_own_records_open_with_the_write_key_only(void **state)
         struct wire_record rec = parse(sealed, n);
 
         for (int twice = 0; twice < 2; twice++)
-            assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+            assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_OK);
         assert_int_equal(len, 24);
         assert_memory_equal(plain, text, 24);
         assert_int_equal(a.window.map, 0);
         assert_int_equal(record_open(crypt, &a, &rec, plain, &len), RECORD_FORGED);
         sealed[n - 1] ^= 1;
         memset(plain, 0xaa, 24);
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_FORGED);
+        assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_FORGED);
         assert_int_equal(plain[0], 0);
     }
 }
@@ -402,7 +325,7 @@ static void test_sequence_numbers_end_at_2_to_the_48th(void **state)
         rec = parse(sealed, n);
         assert_int_equal(rec.epoch, 1);
         assert_true(rec.seq == WIRE_SEQ_MAX);
-        assert_int_equal(open_own(crypt, &a, &rec, plain, &len), RECORD_OK);
+        assert_int_equal(mirror_open(crypt, &a, &rec, plain, &len), RECORD_OK);
         for (int again = 0; again < 3; again++)
             assert_int_equal(record_seal(crypt, &a, WIRE_DATA, text, 10, sealed), 0);
         assert_true(a.write_seq == WIRE_SEQ_MAX + 1);

@@ -217,11 +217,13 @@ static void test_a_backend_goes_down_and_up(void **state)
 {
     struct session s = session();
     struct log_limit limit = {0};
+    const struct report_news down = {&usual_way.backend, false, "refused"};
+    const struct report_news up = {&usual_way.backend, true, "answers"};
 
     (void)state;
     (void)s;
-    report_backend(&service, &service.backend.list[0].addr, false, &limit, 0);
-    report_backend(&service, &service.backend.list[0].addr, true, &limit, 0);
+    report_backend(&service, &down, &limit, 0);
+    report_backend(&service, &up, &limit, 0);
     assert_int_equal(log_count("warning backend down: service=coap backend=127.0.0.1:5683 "
                                "reason=refused left-out=0\n"),
                      1);
@@ -229,7 +231,7 @@ static void test_a_backend_goes_down_and_up(void **state)
                                "reason=answers left-out=0\n"),
                      1);
     for (int i = 0; i < 100; i++)
-        report_backend(&service, &service.backend.list[0].addr, false, &limit, 0);
+        report_backend(&service, &down, &limit, 0);
     assert_true(log_count("backend down") <= 11);
 }
 

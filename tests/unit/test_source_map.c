@@ -1,4 +1,6 @@
 /* source_map: each identity has an address of its own, and keeps it. */
+#include "psk_text.h"
+
 #include "conf/source_map.h"
 
 #include <setjmp.h>
@@ -22,7 +24,6 @@ static struct prefix range(const char *text)
 /* Identities first ... first + count - 1. */
 static struct psk_set *identities(unsigned first, unsigned count)
 {
-    struct errors errors = {0};
     char *text = calloc(count, LINE_MAX_LEN);
     size_t len = 0;
     struct psk_set *set;
@@ -31,8 +32,7 @@ static struct psk_set *identities(unsigned first, unsigned count)
     for (unsigned i = first; i < first + count; i++)
         len += (size_t)snprintf(text + len, LINE_MAX_LEN,
                                 "sensor-%u:00112233445566778899aabbccddeeff\n", i);
-    set = psk_parse("keys", text, len, false, &errors);
-    assert_non_null(set);
+    set = keys_of(text);
     free(text);
     return set;
 }

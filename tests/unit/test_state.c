@@ -204,6 +204,37 @@ static void cookies_come_back_while_they_are_fresh(void **unused)
     state_free(s);
 }
 
+static void keys_of_tickets_come_back_with_their_age(void **unused)
+{
+    const struct ticket_keys keys = {
+        .newest = {.name = "one", .key = "1"}, .before = {.name = "two", .key = "2"}, true};
+    struct ticket_keys back = {.is_set = false};
+    struct state_dir *s = open_state();
+    uint64_t age = 0;
+
+    (void)unused;
+    assert_true(state_put_tickets(s, &keys, UINT64_C(3600000)));
+    assert_true(state_begin(s, rig->why, sizeof rig->why));
+    assert_false(state_tickets(s, &back, &age)); /* there was nothing before */
+    state_free(s);
+    s = open_state();
+    assert_true(state_tickets(s, &back, &age));
+    assert_memory_equal(&back, &keys, sizeof keys);
+    assert_true(age >= UINT64_C(3600000) && age < UINT64_C(3600000) + 60000);
+    assert_true(state_put_tickets(s, &keys, UINT64_MAX / 2)); /* before 1970, or the clock was */
+    assert_true(state_begin(s, rig->why, sizeof rig->why));   /* set back */
+    state_free(s);
+    s = open_state();
+    assert_true(state_tickets(s, &back, &age));
+    assert_int_equal(age, 0);
+    state_free(s);
+    leave_some(true);
+    write_key("another one of thirty-two bytes.....");
+    s = open_state();
+    assert_false(state_tickets(s, &back, &age));
+    state_free(s);
+}
+
 static void another_key_is_told_of(void **unused)
 {
     (void)unused;
@@ -328,6 +359,60 @@ static void a_folder_that_others_may_write_to_is_refused(void **unused)
     assert_int_equal(chmod(rig->folder.path, 0700), 0);
 }
 
+/* Who could put an older copy of the file there; only root can make one. */
+static void a_folder_of_another_user_is_refused(void **unused)
+{
+    struct state_dir *s;
+
+    (void)unused;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(rig->folder.path, 65534, 65534), 0);
+    assert_true(state_new(&s, &rig->daemon, "x.ini", &rig->errors));
+    assert_false(state_open(s, rig->why, sizeof rig->why));
+    assert_non_null(strstr(rig->why, "is another user's"));
+    state_free(s);
+    assert_int_equal(chown(rig->folder.path, 0, 0), 0);
+}
+
+static int name_of(const char *name)
+{
+    return faccessat(rig->folder.fd, name, F_OK, 0);
+}
+
+static void nothing_is_left_of_a_start_that_came_to_nothing(void **unused)
+{
+    struct state_dir *s;
+
+    (void)unused;
+    leave_some(false);
+    s = open_state();
+    put(s, (const uint64_t[]){2, 3, 1}, 3);
+    assert_int_equal(name_of("sessions.new"), 0);
+    state_free(s);
+    assert_int_equal(name_of("sessions.new"), -1);
+    assert_int_equal(name_of("sessions"), 0);
+}
+
+/* Which may have ended too early to clear up. */
+static void nothing_is_left_of_an_upgrade_that_came_to_nothing(void **unused)
+{
+    struct state_dir *s = open_state(), *heir;
+
+    (void)unused;
+    assert_true(state_begin(s, rig->why, sizeof rig->why));
+    assert_true(state_new(&heir, &rig->daemon, "x.ini", &rig->errors));
+    assert_true(state_inherit(heir, true, dup(state_lock(s)), "x.ini", &rig->errors));
+    assert_true(state_open(heir, rig->why, sizeof rig->why));
+    assert_int_equal(name_of("sessions.new"), 0);
+    state_clear_up(s);
+    assert_int_equal(name_of("sessions.new"), -1);
+    assert_int_equal(name_of("sessions"), 0);
+    state_free(heir);
+    state_free(s);
+    assert_int_equal(name_of("sessions"), 0);
+}
+
 static void the_key_is_looked_at(void **unused)
 {
     struct state_dir *s;
@@ -391,38 +476,6 @@ static int open_file(void)
 
 static const struct state_secret secret = {(const uint8_t *)SECRET, sizeof SECRET - 1};
 
-/* A file with a head alone. */
-static struct vault *make_head(const uint8_t boot[STATE_BOOT], struct state_head *h,
-                               uint8_t bytes[STATE_HEAD_SIZE])
-{
-    struct vault *v;
-
-    assert_true(state_head_make(h, &secret, boot, bytes));
-    v = vault_new(&h->keys);
-    assert_non_null(v);
-    return v;
-}
-
-static void a_host_that_went_down_needs_a_closed_file(void **unused)
-{
-    const uint8_t one[STATE_BOOT] = {1}, two[STATE_BOOT] = {2};
-    uint8_t bytes[STATE_HEAD_SIZE];
-    struct state_head h, back;
-    struct vault *v = make_head(one, &h, bytes);
-
-    (void)unused;
-    assert_null(state_head_read(&back, &secret, one, bytes));
-    assert_non_null(strstr(state_head_read(&back, &secret, two, bytes), "the host went down"));
-    state_head_close(v, &h, bytes);
-    assert_null(state_head_read(&back, &secret, two, bytes));
-    state_head_reopen(bytes);
-    assert_non_null(state_head_read(&back, &secret, two, bytes));
-    bytes[52] = 2; /* as if it were of this start */
-    assert_string_equal(state_head_read(&back, &secret, two, bytes),
-                        "it was sealed with another key");
-    vault_free(v);
-}
-
 static void a_file_that_was_spent_is_closed_no_more(void **unused)
 {
     const uint8_t two[STATE_BOOT] = {2};
@@ -443,28 +496,6 @@ static void a_file_that_was_spent_is_closed_no_more(void **unused)
     state_old_clear(&o);
 }
 
-static void a_torn_copy_of_the_cookies_leaves_the_other(void **unused)
-{
-    const uint8_t boot[STATE_BOOT] = {1};
-    uint8_t bytes[STATE_HEAD_SIZE];
-    struct cookie_secrets c = {.generation = 1}, back;
-    struct state_head h;
-    struct vault *v = make_head(boot, &h, bytes);
-    uint64_t wall;
-
-    (void)unused;
-    assert_false(state_head_get_cookies(v, bytes, &back, &wall));
-    assert_true(state_head_put_cookies(v, 4, &c, 100, bytes));
-    c.generation = 2;
-    assert_true(state_head_put_cookies(v, 7, &c, 200, bytes));
-    assert_true(state_head_get_cookies(v, bytes, &back, &wall));
-    assert_true(back.generation == 2 && wall == 200);
-    bytes[128 + 128 + 20] ^= 1; /* that one is the second copy */
-    assert_true(state_head_get_cookies(v, bytes, &back, &wall));
-    assert_true(back.generation == 1 && wall == 100);
-    vault_free(v);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -475,6 +506,7 @@ int main(void)
         TEST(a_start_that_gets_nowhere_leaves_the_file_alone),
         TEST(what_is_taken_up_is_there_once),
         TEST(cookies_come_back_while_they_are_fresh),
+        TEST(keys_of_tickets_come_back_with_their_age),
         TEST(another_key_is_told_of),
         TEST(garbage_is_told_of),
         TEST(another_version_is_told_of),
@@ -486,12 +518,13 @@ int main(void)
         TEST(a_link_is_not_followed),
         TEST(a_folder_is_one_process_s),
         TEST(a_folder_that_others_may_write_to_is_refused),
+        TEST(a_folder_of_another_user_is_refused),
+        TEST(nothing_is_left_of_a_start_that_came_to_nothing),
+        TEST(nothing_is_left_of_an_upgrade_that_came_to_nothing),
         TEST(the_key_is_looked_at),
         TEST(a_credential_is_a_key),
         TEST(steering_is_the_key_s),
-        TEST(a_host_that_went_down_needs_a_closed_file),
         TEST(a_file_that_was_spent_is_closed_no_more),
-        TEST(a_torn_copy_of_the_cookies_leaves_the_other),
     };
 
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);

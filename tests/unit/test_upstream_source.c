@@ -1,19 +1,14 @@
 /* upstream: flows whose source the settings choose: addresses in turn, or one for each flow on a
  * socket that all share. On a real loop and loopback sockets. */
+#include "loop_rig.h"
+
 #include "proxy/upstream.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define GOT_MAX 16
 
@@ -150,28 +145,6 @@ static void answer(const struct world *w, const struct addr *to, char what)
     speak(w->backend_fd, to, what);
 }
 
-static void on_guard(evutil_socket_t fd, short what, void *arg)
-{
-    bool *expired = arg;
-
-    (void)fd;
-    (void)what;
-    *expired = true;
-}
-
-static void await(struct world *w, size_t count)
-{
-    struct timeval limit = {.tv_sec = 5};
-    bool expired = false;
-    struct event *guard = evtimer_new(w->base, on_guard, &expired);
-
-    assert_int_equal(evtimer_add(guard, &limit), 0);
-    while (w->count < count && !expired)
-        event_base_loop(w->base, EVLOOP_ONCE);
-    event_free(guard);
-    assert_int_equal(w->count, count);
-}
-
 static void test_addresses_are_taken_in_turn(void **state)
 {
     struct world *w = *state;
@@ -236,7 +209,7 @@ static void test_shared_flows_find_their_owners(void **state)
     answer(w, &at_c, 'c');
     answer(w, &at_a, 'a');
     answer(w, &at_b, 'b');
-    await(w, 3);
+    loop_await(w->base, &w->count, 3);
     assert_memory_equal(w->first, "cab", 3);
     assert_ptr_equal(w->owner[0], &three);
     assert_ptr_equal(w->owner[1], &one);
@@ -267,7 +240,7 @@ static void test_a_flow_that_closes_in_the_middle_of_a_batch(void **state)
     w->doomed = b;
     answer(w, &at_a, 'a');
     answer(w, &at_b, 'b');
-    await(w, 2);
+    loop_await(w->base, &w->count, 2);
     assert_ptr_equal(w->owner[0], &one);
     assert_null(w->owner[1]);
 }
@@ -288,7 +261,7 @@ static void test_a_shared_flow_turns_to_another_backend(void **state)
     const struct addr at = assert_comes_from(w, a, "127.64.0.2:0");
     assert_int_equal(upstream_mark_of(a), 7);
     speak(old, &at, 'x'); /* no flow goes there any more */
-    await(w, 1);
+    loop_await(w->base, &w->count, 1);
     assert_null(w->owner[0]);
     assert_comes_from(w, open_flow(w, LISTED, UPSTREAM_ANY, NULL), "127.0.0.2:0");
     close(old);
@@ -308,13 +281,13 @@ static void test_all_backends_may_answer_a_shared_flow(void **state)
     to.port = upstream_port(f);
     fd = udp_listen(&any, false, false, &other);
     speak(fd, &to, '1');
-    await(w, 1);
+    loop_await(w->base, &w->count, 1);
     assert_null(w->owner[0]);
     assert_true(upstream_set_backends(w->upstream, SHARED, &other, 1));
     assert_true(upstream_set_backends(w->upstream, LISTED, &other, 1)); /* says nothing there */
     speak(fd, &to, '2');
     answer(w, &to, '3');
-    await(w, 3);
+    loop_await(w->base, &w->count, 3);
     assert_ptr_equal(w->owner[1], &one);
     assert_ptr_equal(w->owner[2], &one);
     close(fd);

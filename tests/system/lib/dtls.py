@@ -50,6 +50,7 @@ _declare(_ssl, None, "SSL_SESSION_free", _void)
 _declare(_ssl, None, "SSL_set_shutdown", _void, _int)
 _declare(_ssl, _int, "SSL_set_session", _void, _void)
 _declare(_ssl, _int, "SSL_SESSION_has_ticket", _void)
+_declare(_ssl, _void, "SSL_SESSION_get_id", _void, ctypes.POINTER(ctypes.c_uint))
 _declare(_ssl, _bytes, "SSL_CIPHER_get_name", _void)
 _declare(_crypto, _void, "BIO_s_mem")
 _declare(_crypto, _void, "BIO_new", _void)
@@ -88,7 +89,7 @@ def records(datagram):
 
 
 class Session:
-    """A session of libssl's, which holds the ticket if there is one."""
+    """A session of libssl's, which holds the ticket if there is one, and its id."""
 
     def __init__(self, pointer):
         self.pointer = pointer
@@ -96,6 +97,12 @@ class Session:
     @property
     def has_ticket(self):
         return _ssl.SSL_SESSION_has_ticket(self.pointer) == 1
+
+    @property
+    def id(self):
+        size = ctypes.c_uint()
+        at = _ssl.SSL_SESSION_get_id(self.pointer, ctypes.byref(size))
+        return ctypes.string_at(at, size.value)
 
     def __del__(self):
         _ssl.SSL_SESSION_free(self.pointer)
@@ -127,10 +134,11 @@ class Client:
     def _open_ssl(self, identity, key, ciphers="PSK", version=DTLS12, **extra):
         fragment, ems = extra.pop("fragment", 0), extra.pop("ems", True)
         etm = extra.pop("etm", True)
-        ticket, session = extra.pop("ticket", False), extra.pop("session", None)
+        session = extra.pop("session", None)
+        ticket = extra.pop("ticket", session is not None)
         assert not extra, extra
         self._ctx = _ssl.SSL_CTX_new(_ssl.DTLS_client_method())
-        options = _OP_NO_QUERY_MTU | (0 if ticket or session else _OP_NO_TICKET)
+        options = _OP_NO_QUERY_MTU | (0 if ticket else _OP_NO_TICKET)
         options |= (0 if ems else _OP_NO_EMS) | (0 if etm else _OP_NO_ETM)
         _ssl.SSL_CTX_set_options(self._ctx, options)
         for which in (_CTRL_MIN_VERSION, _CTRL_MAX_VERSION):

@@ -3,6 +3,7 @@
 It reads the log as an operator would, and must never look into the process otherwise.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -50,6 +51,11 @@ def run(binary, *args, cwd=None, timeout=60, stdin=None, **how):
     return done
 
 
+def without_root(lines):
+    """Warnings but for the one that a process of root, as many of the tests' are, stays root."""
+    return [line for line in lines if "a process that root starts stays root" not in line]
+
+
 def fields(line):
     """The k=v pairs of one line of the text log."""
     found = {}
@@ -80,6 +86,13 @@ def adopt_orphans(is_on):
     assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, is_on, 0, 0, 0) == 0
 
 
+def await_readable(file, timeout=None):
+    """Whatever its number is, for there may be thousands of clients. False: the time is over."""
+    watch = select.poll()
+    watch.register(file, select.POLLIN)
+    return bool(watch.poll(None if timeout is None else timeout * 1000))
+
+
 class Log:
     """The lines that a process writes into a pipe. Whoever looks sees all that was written so far:
     it is read then and there; the thread only keeps the pipe from filling up, and wakes waiters."""
@@ -96,7 +109,7 @@ class Log:
 
     def _follow(self):
         while not self._ended:
-            select.select([self._stream], [], [])
+            await_readable(self._stream)
             self._pull()
 
     def _pull(self):
@@ -202,7 +215,7 @@ class Gate:
             return self.process.wait(DEADLINE)
         watch = os.pidfd_open(pid)
         try:
-            assert select.select([watch], [], [], DEADLINE)[0], f"{pid} does not end"
+            assert await_readable(watch, DEADLINE), f"{pid} does not end"
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         finally:
             os.close(watch)
@@ -272,6 +285,19 @@ class Gate:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(DEADLINE)
+
+
+@contextlib.contextmanager
+def ending(gates):
+    """Behind a test each of them has to end well, unless it did so before."""
+    yield
+    try:
+        for one in gates:
+            if not one.ended:
+                one.end()
+    finally:
+        for one in gates:
+            one.kill()
 
 
 def check_books(totals):

@@ -1,0 +1,58 @@
+/*
+ * renewal: arithmetic with an age, and who goes at which. See the header.
+ * Must never let a key open anything beyond twice the longest life of a ticket.
+ */
+#include "daemon/renewal.h"
+
+#include "base/bytes.h"
+
+/* The key before the newest then opens all there are. 0: nobody wants any. */
+static uint64_t turn_of(const struct conf *conf)
+{
+    uint64_t turn = 0;
+
+    for (size_t i = 0; i < conf->service_count; i++)
+        if (conf->service[i].resumption && conf->service[i].ticket_lifetime > turn)
+            turn = conf->service[i].ticket_lifetime;
+    return turn;
+}
+
+void renewal_init(struct renewal *r)
+{
+    *r = (struct renewal){.made = 0};
+    ticket_keys_init(&r->keys);
+}
+
+void renewal_take(struct renewal *r, const struct ticket_keys *keys, uint64_t age, uint64_t now)
+{
+    r->keys = *keys;
+    r->made = now - age;
+    r->is_dated = true;
+}
+
+uint64_t renewal_age(const struct renewal *r, uint64_t now)
+{
+    return r->is_dated ? now - r->made : 0;
+}
+
+bool renewal_is_due(struct renewal *r, const struct conf *conf, uint64_t now)
+{
+    uint64_t turn = turn_of(conf), age = renewal_age(r, now);
+
+    if (!r->is_dated)
+        r->made = now;
+    r->is_dated = true;
+    if (turn == 0 || age < turn)
+        return false;
+    if (age < 2 * turn)
+        ticket_keys_rotate(&r->keys);
+    else
+        ticket_keys_init(&r->keys); /* even the newest has sealed nothing that is good still */
+    r->made = now;
+    return true;
+}
+
+void renewal_wipe(struct renewal *r)
+{
+    bytes_wipe(r, sizeof(*r));
+}
