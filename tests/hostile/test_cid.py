@@ -233,10 +233,13 @@ def test_S_61_replays_and_forgeries_change_nothing(client, calm, intact, thief):
     assert totals["client.drop_replay"] == 3 and totals["client.drop_forged"] == 1
 
 
-def test_S_64_a_copy_that_comes_first_gets_three_times_its_bytes(client, backend, gate, thief):
+def test_S_64_a_copy_that_comes_first_gets_three_times_its_bytes(
+    client, backend, gate, thief, tmp_path
+):
     """Who copies the newest record and is faster moves the session until the next one."""
     flood = backend(lambda data: [b"y" * 100] * 20 if data == b"flood" else data)
-    to = gate(flood, daemon={"workers": 1})
+    to = gate(flood, daemon={"workers": 1, "control_socket": tmp_path / "control"})
+    control = Control(tmp_path / "control")
     c = client(to, cid=b"mine", source="127.0.0.1").handshake()
     c.echo(b"here")
     elsewhere = thief(to, source="127.0.0.9")
@@ -244,7 +247,7 @@ def test_S_64_a_copy_that_comes_first_gets_three_times_its_bytes(client, backend
     elsewhere.send(stolen)
     until(lambda: to.events("session move", peer=elsewhere.own))
     c.send(stolen)  # comes too late, and is a replay
-    flood.wait(2)
+    until(lambda: control.json("status")["counters"]["backend_datagrams"] == 1 + 20)
     c.echo(b"here again")
     assert to.wait_event("session move", 2)["peer"] == c.own
     loot = b"".join(elsewhere.loot())

@@ -78,6 +78,7 @@ class Rover(Dweller):
         self._shake(client, client.handshake)
         for _ in range(self.random.randint(2, 8)):
             self._ask(client)
+            self.tide.sleep(self.random.uniform(0.0, 0.3))  # long enough to be there when it happens
             what = self.random.choice(["stay", "move", "move", "resume"])
             if what == "move":
                 client.move()
