@@ -21,7 +21,7 @@
 
 /* A slot's sizes: the smallest that fits is taken. */
 #define KEEP_SLOT_SMALL 448
-#define KEEP_SLOT_LARGE 1088 /* whatever is long */
+#define KEEP_SLOT_LARGE 1152 /* whatever is long */
 
 struct keep_lease {
     uint64_t write_end; /* all records that were sent have lower numbers */

@@ -61,7 +61,7 @@ void life_keep(struct relay *r, struct session *s, uint64_t now)
         image.flow = life_flow_image(r, s);
     go_home(&image);
     leave_out(&image);
-    if (!keep_store(r->keep, s, life_conf(r, s)->name, &image)) {
+    if (!keep_store(r->keep, s, life_conf(r, s)->name, &image) && s->association.lease == 0) {
         stats_add(&r->parts.stats->sessions_unkept, 1);
         report_unkept(s, life_conf(r, s), &r->unkept_lines, now);
     }

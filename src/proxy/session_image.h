@@ -30,7 +30,7 @@
  * 9853. Of moves: 1 the address is unproven, 2 there is a proof. Fields 1 to 6 are always there, 7
  * where 1 or 16 is set, 8 until the client's first data, 9 with connection ids, 10 with those that
  * have moved, 11 where the access log has been on, 12 where the files lack the identity, 13 with a
- * farewell that has one, 14 with the tally of a session that a ticket began.
+ * farewell that has one, 14 with the tally of a session that was resumed.
  */
 #ifndef DTLSGATE_PROXY_SESSION_IMAGE_H
 #define DTLSGATE_PROXY_SESSION_IMAGE_H

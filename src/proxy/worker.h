@@ -1,7 +1,8 @@
 /*
  * worker: one thread with an event loop, its listeners, its upstream and its relay.
  * The master speaks to it through a mailbox; it answers by an acknowledgement. Nothing mutable is
- * shared but the mailbox, the counters and the sessions that can be resumed by their id.
+ * shared but the mailbox, the counters, the sessions that can be resumed by their id, and the file
+ * of those that are kept, where each has blocks of its own.
  */
 #ifndef DTLSGATE_PROXY_WORKER_H
 #define DTLSGATE_PROXY_WORKER_H

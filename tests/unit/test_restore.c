@@ -532,6 +532,7 @@ static void test_a_long_identity_with_ids_and_a_key_has_room(void **state)
     (void)state;
     e.image.identity_len = PSK_IDENTITY_MAX;
     memset(e.image.identity, 'i', PSK_IDENTITY_MAX);
+    e.image.association.suite = suite_find(0xccab); /* its keys are the longest */
     e.image.cid.peer_len = 255;
     e.image.moves.count = 1;
     e.image.key_len = PSK_KEY_MAX;
