@@ -177,6 +177,12 @@ const char *fleet_restore(struct fleet *f, unsigned worker, const struct restore
     return worker_restore(f->worker[worker], order);
 }
 
+void fleet_restored(struct fleet *f)
+{
+    for (unsigned i = 0; i < f->count; i++)
+        worker_restored(f->worker[i]);
+}
+
 struct state_dir *fleet_state(const struct fleet *f)
 {
     return f->state;

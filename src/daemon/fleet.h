@@ -33,6 +33,8 @@ bool fleet_keep(struct fleet *f, struct state_dir *state, char *why, size_t why_
 struct state_dir *fleet_state(const struct fleet *f);
 /* Behind that: has a worker take up a session of an earlier process, as proxy/restore.h says. */
 const char *fleet_restore(struct fleet *f, unsigned worker, const struct restore *order);
+/* Behind the last of all. */
+void fleet_restored(struct fleet *f);
 /* Starts the threads. False with `why`: some may run, which fleet_free() ends. */
 bool fleet_start(struct fleet *f, char *why, size_t why_size) __attribute__((warn_unused_result));
 

@@ -97,6 +97,7 @@ static void take_all(struct taking *t)
         take_one(t, &e);
         bytes_wipe(&e, sizeof(e));
     }
+    fleet_restored(t->fleet);
 }
 
 static bool steer_clients(const struct taking *t, char *why, size_t why_size)

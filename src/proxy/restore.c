@@ -77,7 +77,8 @@ static struct session_image image_now(const struct restore *o)
 }
 
 /* One on a socket of its own is opened anew by the client's next datagram; one that shares a socket
- * has its address again, where that is still its own. */
+ * has its address again, where that is still its own. Another one it has not before all are there:
+ * it may be that of one that comes later. */
 static void resume_flow(struct relay *r, struct session *s, const struct restore *o)
 {
     const struct session_image_flow *flow = &o->entry->image.flow;
@@ -87,7 +88,6 @@ static void resume_flow(struct relay *r, struct session *s, const struct restore
         life_count(r, s, SERVICE_FLOWS_OPENED, 1);
     }
     life_leave_source(r, s);
-    life_keep_flow(r, s, o->now);
 }
 
 static const char *restore(struct relay *r, const struct restore *o)
@@ -112,6 +112,18 @@ static const char *restore(struct relay *r, const struct restore *o)
     return NULL;
 }
 
+struct placing {
+    struct relay *relay;
+    uint64_t now;
+};
+
+static void place_one(struct session *s, void *arg)
+{
+    const struct placing *placing = arg;
+
+    life_keep_flow(placing->relay, s, placing->now);
+}
+
 const char *relay_restore(struct relay *r, const struct restore *order)
 {
     const char *why;
@@ -121,4 +133,12 @@ const char *relay_restore(struct relay *r, const struct restore *order)
     if (why != NULL)
         report_not_restored(&order->entry->image, why);
     return why;
+}
+
+void relay_restored(struct relay *r, uint64_t now)
+{
+    struct placing placing = {r, now};
+
+    keep_set_time(r->keep, now, r->expiry.wall0);
+    peers_each_open(&r->peers, place_one, &placing);
 }

@@ -20,5 +20,8 @@ struct restore {
  * more, it was idle for too long, there is no room, another session of the same peer was used
  * since. So those used last are restored first. Nothing is sent. One line in the log either way. */
 const char *relay_restore(struct relay *r, const struct restore *order);
+/* Behind the last of them: those that share a socket and could not have their address again have
+ * another, which is nobody's now. */
+void relay_restored(struct relay *r, uint64_t now);
 
 #endif

@@ -479,6 +479,11 @@ const char *worker_restore(struct worker *w, const struct restore *order)
     return relay_restore(w->relay, order);
 }
 
+void worker_restored(struct worker *w)
+{
+    relay_restored(w->relay, clock_now_ms());
+}
+
 bool worker_start(struct worker *w)
 {
     sigset_t all, before;

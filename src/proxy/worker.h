@@ -46,6 +46,7 @@ void worker_link(struct worker *w, struct worker *next);
  * earlier process's session is taken up, as proxy/restore.h says. False, as relay_keep(). */
 bool worker_keep(struct worker *w, struct keep_shared *shared) __attribute__((warn_unused_result));
 const char *worker_restore(struct worker *w, const struct restore *order);
+void worker_restored(struct worker *w);
 /* Starts the thread, with all signals blocked in it. False: errno. */
 bool worker_start(struct worker *w) __attribute__((warn_unused_result));
 
