@@ -273,6 +273,17 @@ static void aim_anew(struct relay *r, struct session *s, uint64_t now)
     (void)open_flow(r, s, &aim, now);
 }
 
+/* Another process may have had a larger prefix, or shared it out among more workers: what is not
+ * this worker's to hand out may be another session's already. */
+static bool may_have_source(const struct relay *r, const struct session *s, uint32_t number)
+{
+    const struct prefix *range = prefixes_range(&life_conf(r, s)->backend_source);
+
+    return range == NULL ||
+           (number < prefix_hosts(range) &&
+            (number % r->parts.worker_count == r->parts.worker || number == wanted_source(r, s)));
+}
+
 /* A backend that is in no list any more has no slot, and without one a flow would never leave it.
  */
 bool life_take_flow(struct relay *r, struct session *s, const struct session_image_flow *flow,
@@ -284,7 +295,8 @@ bool life_take_flow(struct relay *r, struct session *s, const struct session_ima
 
     bool is_shared = upstream_shared_socket(r->parts.upstream, s->service) >= 0;
 
-    if ((flow->is_listed && slot == BALANCE_NOBODY) || is_shared == flow->is_lone)
+    if ((flow->is_listed && slot == BALANCE_NOBODY) || is_shared == flow->is_lone ||
+        !may_have_source(r, s, flow->source))
         return false;
     s->flow = flow->is_lone ? upstream_take_over(r->parts.upstream, s->service, fd, flow->source, s)
                             : upstream_open(r->parts.upstream, s->service, aim.to, flow->source, s);

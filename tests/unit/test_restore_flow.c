@@ -41,10 +41,80 @@ static void test_nobody_has_the_address_of_one_that_comes_later(void **state)
     keep_end();
 }
 
+/* The prefix has become smaller. */
+static void test_an_address_outside_the_prefix_is_given_up(void **state)
+{
+    static const char *const fewer[] = {"service.a.backend-source=127.64.0.0/29",
+                                        "daemon.max-sessions=4", NULL};
+    struct keep_entry e[2];
+
+    (void)state;
+    leave_two(e);
+    keep_begin(fewer);
+    e[0].image.flow.source = 5;
+    e[1].image.flow.source = 6; /* the broadcast address, and no host */
+    assert_null(take_up(&e[1]));
+    assert_null(take_up(&e[0]));
+    assert_null(flow_of(ONE));
+    assert_int_equal(flow_of(TWO)->source, 5);
+    relay_restored(world->relay, world->now);
+    assert_int_equal(flow_of(ONE)->source, 1);
+    keep_end();
+}
+
+/* There was one worker, and now there are two: the other one hands out the odd numbers. */
+static void test_an_address_of_another_worker_is_given_up(void **state)
+{
+    struct keep_entry e[2], again[2];
+
+    (void)state;
+    leave_two(e);
+    keep_begin(with_sources);
+    world->relay->parts.worker_count = 2;
+    e[0].image.flow.source = 4;
+    e[1].image.flow.source = 7;
+    assert_null(take_up(&e[1]));
+    assert_null(take_up(&e[0]));
+    assert_null(flow_of(ONE));
+    assert_int_equal(flow_of(TWO)->source, 4);
+    relay_restored(world->relay, world->now);
+    assert_int_equal(flow_of(ONE)->source, 1); /* as handed out here */
+    assert_int_equal(keep_left(&shared, again, 2), 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(again[i].image.flow.source, again[i].image.peer.port == ONE ? 1 : 4);
+    world->relay->parts.worker_count = 1;
+    keep_end();
+}
+
+/* It is the identity's own, wherever its sessions are. */
+static void test_an_address_of_an_identity_is_any_worker_s(void **state)
+{
+    static const char *const by_identity[] = {RANGE, "service.a.source-by=identity", NULL};
+    struct keep_entry e;
+    uint32_t own;
+
+    (void)state;
+    keep_begin(by_identity);
+    client_free(world_open(ONE, NULL));
+    own = flow_of(ONE)->source;
+    e = crash(by_identity);
+    assert_int_equal(e.image.flow.source, own);
+    world->relay->parts.worker_count = 2;
+    world->relay->parts.worker = 1 - own % 2;
+    assert_null(take_up(&e));
+    assert_int_equal(flow_of(ONE)->source, own);
+    world->relay->parts.worker_count = 1;
+    world->relay->parts.worker = 0;
+    keep_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_has_the_address_of_one_that_comes_later),
+        cmocka_unit_test(test_an_address_outside_the_prefix_is_given_up),
+        cmocka_unit_test(test_an_address_of_another_worker_is_given_up),
+        cmocka_unit_test(test_an_address_of_an_identity_is_any_worker_s),
     };
 
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);
