@@ -33,8 +33,8 @@ const struct leases *keep_leases(const struct keep *k);
  * when `now` was 0. NULL is fine. */
 void keep_set_time(struct keep *k, uint64_t now, uint64_t wall0);
 /* Writes a session, of which *image tells all, anew where it is kept already: it opens, its address
- * or that of its flow has changed. False: there is no room for it; where it was kept it is as
- * before. */
+ * or that of its flow or its backend has changed, or who has its key. False: there is no room for
+ * it; where it was kept it is as before. */
 bool keep_store(struct keep *k, struct session *s, const char *service,
                 const struct session_image *image) __attribute__((warn_unused_result));
 /* It ends: wipes what there is. Harmless when there is nothing, or k is NULL. */

@@ -246,6 +246,8 @@ static void turn_flow(struct relay *r, struct session *s, const struct aim *aim,
     leave_backend(r, s, before);
     enter_backend(r, s, aim);
     tell_flow(r, s, NULL, now);
+    if (s->state == SESSION_OPEN && s->association.lease != 0)
+        life_keep(r, s, now);
 }
 
 /* Leads a session away from a backend that is down or gone, or that has refused its datagrams and

@@ -108,6 +108,27 @@ static void test_an_address_of_an_identity_is_any_worker_s(void **state)
     keep_end();
 }
 
+/* It keeps its address, and the next start is to find it there. */
+static void test_a_flow_that_was_turned_is_kept(void **state)
+{
+    static const char *const two[] = {RANGE, "service.a.backend=127.0.0.1:5001, 127.0.0.1:5002",
+                                      "service.a.balance=round-robin", NULL};
+    const struct relay_order order = {.what = BALANCE_SILENT, .backend = world_addr(5001)};
+    struct keep_entry e;
+
+    (void)state;
+    keep_begin(two);
+    struct dtls_client *c = world_open(ONE, NULL);
+    assert_int_equal(keep_left(&shared, &e, 1), 1);
+    assert_int_equal(e.image.flow.backend.port, 5001);
+    relay_tell(world->relay, &order, world->now);
+    assert_int_equal(world_say(c, ONE, "x")->backend.port, 5002);
+    assert_int_equal(keep_left(&shared, &e, 1), 1);
+    assert_int_equal(e.image.flow.backend.port, 5002);
+    client_free(c);
+    keep_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +136,7 @@ int main(void)
         cmocka_unit_test(test_an_address_outside_the_prefix_is_given_up),
         cmocka_unit_test(test_an_address_of_another_worker_is_given_up),
         cmocka_unit_test(test_an_address_of_an_identity_is_any_worker_s),
+        cmocka_unit_test(test_a_flow_that_was_turned_is_kept),
     };
 
     return cmocka_run_group_tests(tests, conf_text_setup, conf_text_teardown);
