@@ -184,6 +184,7 @@ void relay_inquire(struct relay *r, struct inquiry *q, uint64_t now)
 {
     assert(q->kind == INQUIRY_END || q->limit <= INQUIRY_ROWS);
     assert(q->kind == INQUIRY_END || q->kind == INQUIRY_TRACE || q->limit > 0);
+    keep_set_time(r->keep, now, r->expiry.wall0);
     q->count = 0;
     if (q->kind == INQUIRY_TRACE) {
         fetch(r, q, now);
