@@ -98,7 +98,8 @@ bool life_was_refused(const struct session *s);
  * again. */
 void life_keep_flow(struct relay *r, struct session *s, uint64_t now);
 /* An open session is kept for the next start as it is now, if there is anything to keep it in: when
- * it opens, and whenever the address of its client changes. That of its flow is life's own. */
+ * it opens, and whenever the address of its client changes, or who has its key. Its flow's are
+ * life's own. */
 void life_keep(struct relay *r, struct session *s, uint64_t now);
 /* Behind a reload: closes the flow if its address has become another identity's. */
 void life_leave_source(struct relay *r, struct session *s);

@@ -89,6 +89,7 @@ static void rebase_one(struct session *s, void *arg)
 {
     const struct sweep *sweep = arg;
     struct relay *r = sweep->relay;
+    const bool was_given = s->is_given;
     unsigned cap;
 
     gate_enter(r->gate, &s->peer);
@@ -101,6 +102,8 @@ static void rebase_one(struct session *s, void *arg)
     cap = policy_session_cap(life_conf(r, s), s);
     if (life_enter_identity(r, s) > cap && cap > 0)
         life_end(r, s, SESSION_END_ELSEWHERE, sweep->now);
+    else if (s->is_given != was_given && s->state == SESSION_OPEN && s->association.lease != 0)
+        life_keep(r, s, sweep->now); /* the key is in there or it is not */
 }
 
 static void place_one(struct session *s, void *arg)
@@ -116,6 +119,7 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
     struct sweep sweep = {r, now, old.conf};
 
     assert(setup->conf->service_count == old.conf->service_count);
+    keep_set_time(r->keep, now, r->expiry.wall0);
     regime_use(r, setup, now);
     keyring_use_conf(r->keyring, r->setup.conf);
     peers_each_open(&r->peers, leave_one, &sweep); /* all, for counts to begin anew */
@@ -127,6 +131,7 @@ void relay_apply(struct relay *r, struct relay_setup *setup, uint64_t now)
 
 void relay_tell(struct relay *r, const struct relay_order *order, uint64_t now)
 {
+    keep_set_time(r->keep, now, r->expiry.wall0);
     backing_tell(r, order, now);
 }
 
@@ -182,6 +187,7 @@ void relay_end_all(struct relay *r, uint64_t now)
 {
     struct sweep sweep = {.relay = r, .now = now};
     r->is_draining = true;
+    keep_set_time(r->keep, now, r->expiry.wall0);
     peers_each(&r->peers, end_any, &sweep);
 }
 
@@ -208,6 +214,7 @@ bool relay_end_one(struct relay *r, struct relay_identity *who, uint64_t now)
     unsigned count = identities_count(&r->identities, &of);
     unsigned stays = who->is_given ? who->room : count - 1;
 
+    keep_set_time(r->keep, now, r->expiry.wall0);
     if (count == 0)
         return false;
     for (; count > stays; count--)
