@@ -76,8 +76,8 @@ size_t fleet_backends(const struct fleet *f, unsigned service, uint64_t now,
 const char *fleet_backend_state(const struct fleet_backend *b);
 /* Gives all workers a fresh cookie secret beside the last one. Not behind fleet_stop(). */
 void fleet_rotate_cookies(struct fleet *f);
-/* Renews the keys of tickets when it is time, by the longest life of one. Not behind fleet_stop().
- */
+/* Renews the keys of tickets when it is time, by the longest life of one, or as no service gives
+ * any now. Each RENEWAL_LOOK_MS; not behind fleet_stop(). */
 void fleet_age_tickets(struct fleet *f, const struct conf *conf, uint64_t now);
 /* Forgets the sessions that could be resumed by their id and are too old for that at `wall`, ms
  * since 1970 UTC. */

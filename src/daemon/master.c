@@ -12,6 +12,7 @@
 #include "daemon/master_state.h"
 #include "daemon/notify.h"
 #include "daemon/reload.h"
+#include "daemon/renewal.h"
 #include "daemon/revival.h"
 #include "daemon/succession.h"
 #include "daemon/view.h"
@@ -27,6 +28,7 @@
 
 /* A cookie stays valid for one to two turns, a hello's second flight takes seconds. */
 #define COOKIE_TURN_SECONDS (5 * 60)
+static_assert(RENEWAL_LOOK_MS == COOKIE_TURN_SECONDS * 1000, "the same timer");
 /* How often the service manager is told how things stand. */
 #define STATUS_SECONDS 1
 

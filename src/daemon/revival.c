@@ -151,7 +151,7 @@ static void take_tickets(const struct revival *r)
     if (!state_tickets(r->state, &renewal.keys, &age))
         return;
     renewal_take(&renewal, &renewal.keys, age, now);
-    (void)!renewal_is_due(&renewal, r->conf, now);
+    renewal_catch_up(&renewal, r->conf, now);
     fleet_use_tickets(r->fleet, &renewal.keys, renewal_age(&renewal, now), now);
     renewal_wipe(&renewal);
 }

@@ -142,7 +142,6 @@ static void test_ticket_keys_are_renewed_in_time(void **state)
 
     fleet_age_tickets(f->fleet, conf, begin);
     fleet_age_tickets(f->fleet, conf, begin + turn - 1);
-    fleet_age_tickets(f->fleet, f->conf, begin + 10 * turn); /* nobody wants any */
     assert_true(fleet_is_settled(f->fleet));
     fleet_age_tickets(f->fleet, conf, begin + turn);
     assert_false(fleet_is_settled(f->fleet));
@@ -155,6 +154,55 @@ static void test_ticket_keys_are_renewed_in_time(void **state)
     fleet_stop(f->fleet);
     await_settled(f->fleet);
     assert_quiet(f->fleet);
+    conf_unref(conf);
+}
+
+/* Those that have sealed something go, and with them what a handshake may have sealed since. */
+static void test_ticket_keys_that_nobody_wants_any_more_are_gone(void **state)
+{
+    static const char *const wanted[] = {WORKERS, "service.a.resumption=yes", NULL};
+    struct fixture *f = *state;
+    struct conf *conf = load_good(MINIMAL, wanted);
+    struct ticket_keys before, after;
+    uint64_t age = 1;
+
+    for (int round = 0; round < 2; round++) {
+        const uint64_t now = 5000 + (uint64_t)round * 2000000;
+        fleet_age_tickets(f->fleet, conf, now);
+        before = *fleet_tickets(f->fleet, now, &age);
+        for (int i = 1; i <= 3; i++) {
+            fleet_age_tickets(f->fleet, f->conf, now + (uint64_t)i * 300000);
+            after = *fleet_tickets(f->fleet, now + (uint64_t)i * 300000, &age);
+            assert_int_equal(age, 0);
+            assert_memory_not_equal(&after.newest, &before.newest, sizeof after.newest);
+            assert_memory_not_equal(&after.before, &before.before, sizeof after.before);
+            assert_memory_not_equal(&after.before, &before.newest, sizeof after.before);
+            before = after;
+        }
+        fleet_age_tickets(f->fleet, f->conf, now + 1200000);
+        assert_memory_equal(fleet_tickets(f->fleet, now + 1200000, &age), &after, sizeof after);
+    }
+    assert_false(fleet_is_settled(f->fleet)); /* the workers are told */
+    conf_unref(conf);
+}
+
+/* A look comes later than the shortest life, and a reload may make it shorter: the newest has
+ * sealed until just now. */
+static void test_late_ticket_keys_still_open_what_they_have_sealed(void **state)
+{
+    static const char *const wanted[] = {WORKERS, "service.a.resumption=yes",
+                                         "service.a.ticket-lifetime=1m", NULL};
+    struct fixture *f = *state;
+    struct conf *conf = load_good(MINIMAL, wanted);
+    struct ticket_keys before;
+    uint64_t age;
+
+    fleet_age_tickets(f->fleet, conf, 5000);
+    before = *fleet_tickets(f->fleet, 5000, &age);
+    fleet_age_tickets(f->fleet, conf, 305000);
+    assert_memory_equal(&fleet_tickets(f->fleet, 305000, &age)->before, &before.newest,
+                        sizeof before.newest);
+    assert_int_equal(age, 0);
     conf_unref(conf);
 }
 
@@ -187,8 +235,8 @@ static void test_ticket_keys_of_another_process_are_renewed_in_time(void **state
     (void)fleet_tickets(f->fleet, now, &age);
     assert_int_equal(age, 3 * now);
     fleet_age_tickets(f->fleet, conf, now);
-    assert_memory_not_equal(&fleet_tickets(f->fleet, now, &age)->before, &other.newest,
-                            sizeof other.newest); /* nothing that it has sealed is good still */
+    assert_memory_equal(&fleet_tickets(f->fleet, now, &age)->before, &other.newest,
+                        sizeof other.newest); /* it has sealed until now */
     assert_int_equal(age, 0);
     conf_unref(conf);
 }
@@ -358,6 +406,8 @@ int main(void)
         WITH_FLEET(test_stopping_what_never_started_waits_for_nobody),
         WITH_FLEET(test_everything_posted_is_acknowledged),
         WITH_FLEET(test_ticket_keys_are_renewed_in_time),
+        WITH_FLEET(test_ticket_keys_that_nobody_wants_any_more_are_gone),
+        WITH_FLEET(test_late_ticket_keys_still_open_what_they_have_sealed),
         WITH_FLEET(test_ticket_keys_of_another_process_are_renewed_in_time),
         WITH_FLEET(test_a_ping_is_answered_by_all_and_leaves_nothing),
         WITH_FLEET(test_a_reload_reaches_all),
