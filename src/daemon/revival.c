@@ -130,14 +130,14 @@ static void log_taken(const struct taking *t, bool has_cookies)
     log_event(state_damaged(t->state) > 0 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "state", fields);
 }
 
-static bool put_in_force(const struct fleet *f, char *why, size_t why_size)
+static bool put_secrets(const struct fleet *f, char *why, size_t why_size)
 {
     struct state_dir *state = fleet_state(f);
     uint64_t age;
     const struct ticket_keys *tickets = fleet_tickets(f, clock_now_ms(), &age);
 
     if (state_put_cookies(state, fleet_cookies(f)) && state_put_tickets(state, tickets, age))
-        return state_begin(state, why, why_size);
+        return true;
     snprintf(why, why_size, "daemon.state-dir: libcrypto failed");
     return false;
 }
@@ -182,7 +182,7 @@ static bool revive(const struct revival *r, char *why, size_t why_size)
     bool has_cookies = take_secrets(r);
     take_all(&t);
     log_taken(&t, has_cookies);
-    return put_in_force(r->fleet, why, why_size);
+    return put_secrets(r->fleet, why, why_size) && state_begin(r->state, why, why_size);
 }
 
 bool revival_begin(const struct revival *r, char *why, size_t why_size)
@@ -194,7 +194,12 @@ bool revival_begin(const struct revival *r, char *why, size_t why_size)
     return heir_is_there() || revive(r, why, why_size);
 }
 
+bool revival_prepare(const struct fleet *f, char *why, size_t why_size)
+{
+    return fleet_state(f) == NULL || put_secrets(f, why, why_size);
+}
+
 bool revival_confirm(const struct fleet *f, char *why, size_t why_size)
 {
-    return fleet_state(f) == NULL || put_in_force(f, why, why_size);
+    return fleet_state(f) == NULL || state_begin(fleet_state(f), why, why_size);
 }

@@ -20,8 +20,13 @@ struct revival {
  * what the file has is taken up. False with `why`. */
 bool revival_begin(const struct revival *r, char *why, size_t why_size)
     __attribute__((warn_unused_result));
+/* All that the running process has is here, and it may still go on: what our file lacks is put into
+ * it. False with `why`: that process has to. */
+bool revival_prepare(const struct fleet *f, char *why, size_t why_size)
+    __attribute__((warn_unused_result));
 /* The running process has left all to us, and none of it was used yet: from now on our file is the
- * one that counts. False with `why`: nothing may be used, the process must end. */
+ * one that counts. Does as little as can be, for nobody is there to go on in our place. False with
+ * `why`: nothing may be used, the process must end. */
 bool revival_confirm(const struct fleet *f, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 

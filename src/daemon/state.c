@@ -336,12 +336,15 @@ static void forget_key(struct state_dir *s)
 
 bool state_begin(struct state_dir *s, char *why, size_t why_size)
 {
-    bool is_done = state_old_spend(&s->old) &&
-                   renameat(s->dir, NEXT_NAME, s->dir, FILE_NAME) == 0 && fsync(s->dir) == 0;
+    bool is_done = state_old_spend(&s->old) && renameat(s->dir, NEXT_NAME, s->dir, FILE_NAME) == 0;
 
     if (!is_done)
         snprintf(why, why_size, "daemon.state-dir: cannot replace %s/%s: %s", s->dir_name,
                  FILE_NAME, strerror(errno));
+    else if (fsync(s->dir) != 0) /* ours is in place; there is no way back */
+        log_warning("dtlsgate: %s cannot be written through: %s; a crash of the host may bring "
+                    "back the file before this one, which will not be taken up",
+                    s->dir_name, strerror(errno));
     state_old_clear(&s->old);
     if (is_done) {
         s->is_next = false;

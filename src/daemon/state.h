@@ -54,7 +54,7 @@ bool state_next(struct state_dir *s, struct keep_entry *e) __attribute__((warn_u
 /* How many entries could not be read. */
 size_t state_damaged(const struct state_dir *s);
 /* All that is to go on is in the new file, which takes the old one's place. Before the first
- * datagram. False with `why`. */
+ * datagram. False with `why`, and the old one is still in its place. */
 bool state_begin(struct state_dir *s, char *why, size_t why_size)
     __attribute__((warn_unused_result));
 

@@ -213,6 +213,8 @@ void succession_confirm(struct master *m)
         return;
     if (!heir_confirm(&m->inheritance, why, sizeof(why)))
         heir_fail(why);
+    if (!revival_prepare(m->fleet, why, sizeof(why)))
+        heir_fail(why);
     pidfile_take(); /* the other process may end as soon as it hears of us */
     if (!heir_begin())
         heir_fail("the running process cannot be told");

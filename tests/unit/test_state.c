@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define SECRET "0123456789abcdef0123456789abcdef"
 
@@ -21,6 +22,19 @@ struct rig {
 };
 
 static struct rig *rig;
+static bool is_disk_broken; /* no folder can be written through */
+
+/* In the place of libc's. */
+int fsync(int fd)
+{
+    struct stat st;
+
+    if (is_disk_broken && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
 
 static void write_key(const char *secret)
 {
@@ -394,6 +408,21 @@ static void nothing_is_left_of_a_start_that_came_to_nothing(void **unused)
     assert_int_equal(name_of("sessions"), 0);
 }
 
+/* There is no way back behind it. */
+static void a_file_in_its_place_counts_though_the_folder_is_not_written_through(void **unused)
+{
+    struct state_dir *s = open_state();
+
+    (void)unused;
+    is_disk_broken = true;
+    assert_true(state_begin(s, rig->why, sizeof rig->why));
+    is_disk_broken = false;
+    assert_int_equal(log_count("cannot be written through: Input/output error"), 1);
+    assert_int_equal(name_of("sessions"), 0);
+    state_free(s);
+    assert_int_equal(name_of("sessions"), 0);
+}
+
 /* Which may have ended too early to clear up. */
 static void nothing_is_left_of_an_upgrade_that_came_to_nothing(void **unused)
 {
@@ -520,6 +549,7 @@ int main(void)
         TEST(a_folder_that_others_may_write_to_is_refused),
         TEST(a_folder_of_another_user_is_refused),
         TEST(nothing_is_left_of_a_start_that_came_to_nothing),
+        TEST(a_file_in_its_place_counts_though_the_folder_is_not_written_through),
         TEST(nothing_is_left_of_an_upgrade_that_came_to_nothing),
         TEST(the_key_is_looked_at),
         TEST(a_credential_is_a_key),
