@@ -187,21 +187,37 @@ static void review_control(const struct look *l)
              l->user, folder_of(path, buf));
 }
 
+/* "x/" is made as "x" is. */
+static const char *without_slashes(const char *path, char buf[PATH_MAX])
+{
+    size_t len = strlen(path);
+
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    snprintf(buf, PATH_MAX, "%.*s", (int)len, path);
+    return buf;
+}
+
 static void review_state(const struct look *l)
 {
     const struct spot at = {l->in, NULL, "state-dir"};
     const char *path = l->in->conf->daemon.state_dir;
-    char buf[PATH_MAX];
+    char buf[PATH_MAX], name[PATH_MAX];
     struct stat st;
 
     if (path == NULL)
         return;
     if (stat(path, &st) != 0) {
-        if (!may(folder_of(path, buf), W_OK | X_OK))
+        if (!may(folder_of(without_slashes(path, name), buf), W_OK | X_OK))
             tell(&at, l->errors, "user %s cannot make %s: %s; make it, and give it to them",
                  l->user, path, strerror(errno));
     } else if (!S_ISDIR(st.st_mode)) {
         tell(&at, l->errors, "%s is no folder; name one", path);
+    } else if (st.st_uid != geteuid() && st.st_uid != 0) {
+        tell(&at, l->errors,
+             "%s is another user's, who could put an older file there; give it to the user that "
+             "dtlsgate runs as",
+             path);
     } else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
         tell(&at, l->errors, "%s can be written by others (mode %04o); chmod go-w it", path,
              (unsigned)(st.st_mode & 07777));

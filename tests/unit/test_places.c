@@ -257,6 +257,42 @@ static void test_a_folder_for_sessions_is_judged_as_its_user(void **state)
     unlink("state");
 }
 
+static void test_a_folder_for_sessions_may_end_in_slashes(void **state)
+{
+    (void)state;
+    review("state-dir = state/\nstate-key = keys\n");
+    assert_int_equal(told.count, 0);
+    review("state-dir = state//\nstate-key = keys\n");
+    assert_int_equal(told.count, 0);
+    assert_false(is_there("state"));
+    review("state-dir = no/state/\nstate-key = keys\n");
+    assert_int_equal(told.count, 1);
+    assert_non_null(strstr(told.line[0], "cannot make no/state/: No such file or directory"));
+}
+
+/* As a start would. */
+static void test_a_folder_for_sessions_is_not_another_user_s(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chmod(folder, 0755), 0);
+    assert_int_equal(mkdir("state", 0755), 0);
+    assert_int_equal(chown("state", 65533, 65533), 0);
+    for (int i = 0; i < 2; i++) {
+        review(i == 0 ? "state-dir = state\nstate-key = keys\n"
+                      : "state-key = keys\nstate-dir = state\nuser = nobody\n");
+        assert_int_equal(told.count, 1);
+        assert_non_null(strstr(told.line[0],
+                               "daemon.state-dir: state is another user's, who could put an older "
+                               "file there; give it to the user that dtlsgate runs as"));
+    }
+    assert_int_equal(chown("state", 0, 0), 0);
+    review("state-dir = state\nstate-key = keys\n");
+    assert_int_equal(told.count, 0);
+    rmdir("state");
+}
+
 static int end(void **state)
 {
     clear();
@@ -274,6 +310,8 @@ int main(void)
         cmocka_unit_test(test_a_helper_that_is_not_there_is_no_mistake),
         cmocka_unit_test(test_what_another_user_may_not_is_told_by_a_look_as_that_user),
         cmocka_unit_test(test_a_folder_for_sessions_is_judged_as_its_user),
+        cmocka_unit_test(test_a_folder_for_sessions_may_end_in_slashes),
+        cmocka_unit_test(test_a_folder_for_sessions_is_not_another_user_s),
     };
 
     return cmocka_run_group_tests(tests, conf_text_setup, end);
