@@ -30,7 +30,7 @@ def environment():
     """What a sanitizer build needs to tell its findings by the exit status; options given stay."""
     env = dict(os.environ, LC_ALL="C")
     for name, options in SANITIZERS.items():
-        env[name] = ":".join(filter(None, [os.environ.get(name), options]))
+        env[name] = ":".join(filter(None, [options, os.environ.get(name)]))
     return env
 
 
